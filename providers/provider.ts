@@ -1,0 +1,86 @@
+/**
+ * What a provider is: a pure translation between a call and one upstream exchange. No fetch, no environment, no clock.
+ *
+ * Words: a *provider* is a vendor adapter (this interface); an *upstream* is an endpoint with a credential, from the
+ * operator's configuration only; an *exchange* is one request to an upstream and the reader of its reply.
+ */
+import type { JsonObjectScan } from '../src/usage/json-scanner.ts';
+import type { Metered } from '../src/usage/usage.ts';
+
+/** What a caller may ask of a provider. Grows with the dialects. */
+export type Endpoint = 'chat.completions';
+
+export interface Upstream {
+  /** The configured provider's name: the part before the slash in a billed model. */
+  readonly name: string;
+  /** No trailing slash. */
+  readonly baseUrl: string;
+  readonly apiKey: string | null;
+  /** Whether `stream_options.include_usage` may be asked for; false where the upstream is known to refuse it. */
+  readonly asksUsage: boolean;
+}
+
+/** The caller's request as far as the gateway has read it. The body is spliced, never rebuilt. */
+export interface ProviderCall {
+  readonly endpoint: Endpoint;
+  /** The model's name as the upstream knows it. */
+  readonly model: string;
+  readonly stream: boolean;
+  readonly body: Uint8Array;
+  /** The top level of `body`: where each member's value lies. */
+  readonly scan: JsonObjectScan;
+  /** The caller's headers that may travel on, lower case; credentials and hop-by-hop headers are already gone. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface UpstreamRequest {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Pieces to be sent one after the other: a spliced body is not copied. */
+  readonly body: readonly Uint8Array[] | null;
+}
+
+export interface UpstreamHead {
+  readonly status: number;
+  /** Lower-case names; a repeated header is joined with a comma. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** One request to an upstream and how to read what comes back. */
+export interface Exchange {
+  readonly request: UpstreamRequest;
+  /** True when the gateway asked for usage that the caller had not asked for. */
+  readonly addedUsageOption: boolean;
+  read(head: UpstreamHead): ResponseReader;
+}
+
+/**
+ * Reads a reply as it goes past. `write` answers the bytes the caller may have now; what must wait for the settlement
+ * (a stream's terminal marker, a whole JSON body) stays inside until `end`.
+ *
+ * Concatenating everything `write` and `end` returned gives the upstream's bytes unchanged, less a withheld usage chunk.
+ */
+export interface ResponseReader {
+  /** True for a reply that is forwarded as it comes; false for one held whole until it is settled. */
+  readonly streams: boolean;
+  /** True once the terminal marker was seen: the call can be settled although the connection is still open. */
+  readonly terminal: boolean;
+  /** Throws `ReplyTooLarge` past the reader's own bounds. */
+  write(chunk: Uint8Array): readonly Uint8Array[];
+  /** After the last chunk, or at the terminal marker: everything still held. May be called again after more writes. */
+  end(): readonly Uint8Array[];
+  /** The usage known so far. */
+  metered(): Metered;
+  /** The tokens generated so far by our own count, for a reply whose provider says nothing. */
+  estimate(): { readonly outputTokens: number; readonly deltas: number };
+}
+
+export interface Provider {
+  /** The kind, as in the configuration's `type`. */
+  readonly type: string;
+  readonly endpoints: readonly Endpoint[];
+  prepare(call: ProviderCall, upstream: Upstream): Exchange;
+  /** Input tokens of the request by our own count, for a reply whose provider says nothing. Asked only then. */
+  estimateInput(call: ProviderCall): number;
+}

@@ -1,0 +1,23 @@
+/** API keys: who may call, and for which customer. */
+
+export interface ApiKey {
+  /** Public part of the secret; `env` for the service key given from outside. */
+  readonly id: string;
+  /** The customer a bound key stands for; null for a service key, which names the customer in a header. */
+  readonly customer: string | null;
+  readonly label: string;
+  readonly createdAtMs: number;
+  readonly revokedAtMs: number | null;
+  /** The secret's last four characters, to recognise it by. */
+  readonly last4: string;
+}
+
+export interface Keys {
+  /** The key a secret belongs to; undefined when it is unknown, malformed or revoked. */
+  find(secret: string): Promise<ApiKey | undefined>;
+  create(wanted: { customer: string | null; label: string }): Promise<{ key: ApiKey; secret: string }>;
+  list(customer?: string): Promise<readonly ApiKey[]>;
+  /** A new secret for the same customer; the old key stays valid until `overlapMs` from now. */
+  rotate(id: string, overlapMs: number): Promise<{ key: ApiKey; secret: string } | undefined>;
+  revoke(id: string): Promise<boolean>;
+}

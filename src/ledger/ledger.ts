@@ -1,0 +1,264 @@
+/**
+ * The durable record of every call, its usage and its meter events.
+ *
+ * Words: a *call* is one metered request; it is *open* from before the provider is asked until it is *settled*, once.
+ * A *line* is one token type of one model of one attempt of a call. Lines are *sealed* into meter events, which are
+ * *leased* for sending and *marked* with Stripe's answer. Money is picodollars as decimal text; times are milliseconds.
+ */
+
+/** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
+export interface Statement {
+  readonly sql: string;
+  readonly params: readonly (string | number | null)[];
+}
+export type Row = Readonly<Record<string, string | number | null>>;
+
+/** The one-method port to a SQL engine. All statements of a batch happen, or none; answers come in their order. */
+export interface Database {
+  batch(statements: readonly Statement[]): Promise<readonly (readonly Row[])[]>;
+}
+
+/** The record could not be made durable: the call must not be served. */
+export class LedgerUnavailable extends Error {
+  override readonly name = 'LedgerUnavailable';
+}
+
+export interface CallToOpen {
+  readonly id: string;
+  readonly customer: string;
+  /** The API key's id; `env` for the service key given from outside. */
+  readonly keyId: string;
+  readonly endpoint: string;
+  /** The configured provider and the billed model, e.g. `openai` and `openai/gpt-4o-mini`. */
+  readonly provider: string;
+  readonly model: string;
+  readonly stream: boolean;
+  readonly openedAtMs: number;
+}
+
+/** Why a customer is refused: the contract's error code and what it came from. */
+export interface Block {
+  readonly code: 'alert_triggered' | 'customer_frozen' | 'subscription_inactive' | 'credit_balance_exhausted';
+  /** The alert's id or title, the operator's reason: for the message. */
+  readonly source: string;
+}
+
+export type Admission = { readonly kind: 'admitted' } | { readonly kind: 'blocked'; readonly block: Block };
+
+/** How a call ended. */
+export type Outcome =
+  /** The reply was read to its end. */
+  | 'finished'
+  /** The caller left; the reply was read to its end (or cut, by policy). */
+  | 'caller_left'
+  /** The provider could not be reached, answered with an error, or broke off. */
+  | 'upstream_broke'
+  /** The gateway itself gave up after the call was opened. */
+  | 'gateway_refused'
+  /** A crash left it open; closed at the next start from what was on record. */
+  | 'recovered';
+export type UsageSource = 'reported' | 'estimated' | 'none';
+
+/** One billable count: becomes one meter event's value, or a part of one. */
+export interface Line {
+  readonly attempt: number;
+  /** As billed: `openai/gpt-4o-mini`. */
+  readonly model: string;
+  readonly tokenType: string;
+  /** Whole tokens, one or more. Zero is not a line. */
+  readonly tokens: number;
+}
+
+export interface CallToSettle {
+  readonly id: string;
+  readonly endedAtMs: number;
+  readonly outcome: Outcome;
+  /** The provider's HTTP status; null when it never answered. */
+  readonly status: number | null;
+  readonly usageSource: UsageSource;
+  readonly lines: readonly Line[];
+  /** The canonical records, one per model, as JSON: for audit. */
+  readonly usageJson: string;
+  /** What the customer is charged, picodollars; null when the model has no price. */
+  readonly costPico: string | null;
+  /** The provider's id of the reply. */
+  readonly responseId: string | null;
+}
+
+/** Evidence kept while a call runs, so that a crash can bill what was surely served and no more. */
+export interface Checkpoint {
+  readonly id: string;
+  readonly lines: readonly Line[];
+}
+
+/** A sealed meter event: never changed again; an equal identifier means an equal event. */
+export interface MeterEvent {
+  readonly identifier: string;
+  readonly eventName: string;
+  readonly customer: string;
+  readonly model: string;
+  readonly tokenType: string;
+  /** Whole tokens, decimal. */
+  readonly value: string;
+  /** When the call ended. */
+  readonly timestampMs: number;
+}
+/** How many times an event was tried before, with the lease it is tried under now. */
+export interface LeasedEvent extends MeterEvent {
+  readonly attempts: number;
+  readonly firstAttemptAtMs: number | null;
+}
+export type EventState =
+  | 'pending'
+  | 'sending'
+  | 'accepted'
+  | 'confirmed'
+  | 'refused'
+  | 'ambiguous'
+  | 'quarantined'
+  | 'expired'
+  | 'cancelled';
+
+/** Stripe's answer to one event. */
+export type Delivery =
+  | { readonly identifier: string; readonly kind: 'accepted' | 'duplicate' }
+  | {
+      readonly identifier: string;
+      readonly kind: 'retry';
+      readonly notBeforeMs: number;
+      readonly error: string;
+    }
+  | {
+      readonly identifier: string;
+      readonly kind: 'ambiguous';
+      readonly notBeforeMs: number;
+      readonly error: string;
+    }
+  | { readonly identifier: string; readonly kind: 'refused'; readonly error: string };
+
+/** A line that is settled and not yet in an event. */
+export interface UnsealedLine extends Line {
+  readonly call: string;
+  readonly customer: string;
+  readonly endedAtMs: number;
+}
+/** The event a line was sealed into. */
+export interface Seal {
+  readonly event: MeterEvent;
+  readonly members: readonly {
+    readonly call: string;
+    readonly attempt: number;
+    readonly model: string;
+    readonly tokenType: string;
+  }[];
+}
+
+/** What Stripe said of a customer, ordered by Stripe's own time (seconds) and, within a second, by arrival. */
+export type CustomerFact =
+  | {
+      readonly kind: 'alert_triggered';
+      readonly customer: string;
+      readonly alert: string;
+      readonly title: string;
+    }
+  | { readonly kind: 'alert_recovered'; readonly customer: string; readonly alert: string }
+  /** Credit is available again, or a new billing period began: every alert's block is lifted. */
+  | { readonly kind: 'alerts_lifted'; readonly customer: string; readonly why: string }
+  | { readonly kind: 'deleted'; readonly customer: string };
+export interface WebhookReceipt {
+  readonly eventId: string;
+  readonly type: string;
+  /** Stripe's `created`, seconds. */
+  readonly createdS: number;
+  readonly receivedAtMs: number;
+}
+
+export type CustomerState = 'known' | 'missing';
+
+export interface Ledger {
+  /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
+  admit(call: CallToOpen): Promise<Admission>;
+  /** Replaces the call's evidence. Does nothing once the call is settled. */
+  checkpoint(checkpoint: Checkpoint): Promise<void>;
+  /** Closes the call with its lines, durably. The first settlement stands; `already` for any later one. */
+  settle(call: CallToSettle): Promise<'settled' | 'already'>;
+  /** Closes every call that was open before this process began, from its checkpoint; answers what was closed. */
+  recover(bootedAtMs: number, nowMs: number): Promise<readonly CallView[]>;
+
+  /** Settled lines that are in no event yet, oldest first, `limit` at most. */
+  unsealed(limit: number): Promise<readonly UnsealedLine[]>;
+  /** Writes events and binds their lines to them, in one step. A line that is already bound keeps its event. */
+  seal(seals: readonly Seal[]): Promise<void>;
+  /** Takes events that are due (`pending`, `ambiguous`, or `sending` with a lease that ran out) for `leaseMs`. */
+  lease(lease: { nowMs: number; leaseMs: number; limit: number }): Promise<readonly LeasedEvent[]>;
+  /** Records Stripe's answers. */
+  mark(deliveries: readonly Delivery[], nowMs: number): Promise<void>;
+
+  /** Records a customer as looked up in Stripe. A deletion that a webhook told stands. */
+  rememberCustomer(customer: string, state: CustomerState, nowMs: number): Promise<void>;
+  customer(customer: string): Promise<CustomerState | undefined>;
+  /** Applies what a webhook told, once per event id, whatever the order: `seen` for a repeat. */
+  apply(receipt: WebhookReceipt, facts: readonly CustomerFact[]): Promise<'applied' | 'seen'>;
+
+  calls(filter: CallFilter): Promise<Page<CallView>>;
+  events(filter: EventFilter): Promise<Page<EventView>>;
+  /** Sums for the operator and the checks: settled tokens, delivered tokens, open calls. */
+  totals(customer?: string): Promise<Totals>;
+}
+
+export interface Page<T> {
+  readonly data: readonly T[];
+  /** Give it as `cursor` for the next page; null at the end. */
+  readonly nextCursor: string | null;
+}
+export interface CallFilter {
+  readonly customer?: string | undefined;
+  readonly id?: string | undefined;
+  readonly state?: 'open' | 'settled' | undefined;
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+export interface EventFilter {
+  readonly customer?: string | undefined;
+  readonly call?: string | undefined;
+  readonly identifier?: string | undefined;
+  readonly state?: EventState | undefined;
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+export interface CallView extends CallToOpen {
+  readonly state: 'open' | 'settled';
+  readonly endedAtMs: number | null;
+  readonly outcome: Outcome | null;
+  readonly status: number | null;
+  readonly usageSource: UsageSource | null;
+  readonly lines: readonly Line[];
+  readonly usageJson: string | null;
+  readonly costPico: string | null;
+  readonly responseId: string | null;
+  readonly events: readonly EventView[];
+}
+export interface EventView extends MeterEvent {
+  readonly state: EventState;
+  readonly attempts: number;
+  readonly notBeforeMs: number;
+  readonly acceptedAtMs: number | null;
+  readonly lastError: string | null;
+  readonly calls: readonly string[];
+}
+export interface Totals {
+  readonly openCalls: number;
+  readonly settledCalls: number;
+  /** Tokens of settled calls by `model` and `tokenType`. */
+  readonly lines: readonly { readonly model: string; readonly tokenType: string; readonly tokens: number }[];
+  /** Events by state, with their tokens and the oldest one's time. */
+  readonly events: readonly {
+    readonly state: EventState;
+    readonly count: number;
+    readonly tokens: number;
+    readonly oldestMs: number;
+  }[];
+  readonly unsealedLines: number;
+  /** What settled calls cost, picodollars. */
+  readonly costPico: string;
+}

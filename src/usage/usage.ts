@@ -1,0 +1,66 @@
+/**
+ * The vocabulary of tokens. Vendors count differently (some put cache reads inside the prompt, some beside it; some put
+ * reasoning inside the completion, some beside it), so every reply is brought to one record of disjoint classes.
+ */
+
+/** Token counts of one model's part in one reply. Classes do not overlap; each is a safe integer, zero or more. */
+export interface TokenCounts {
+  /** Read fresh: neither from a cache nor into one. */
+  readonly uncachedInput: number;
+  readonly cacheRead: number;
+  /** Written to a cache that lives five minutes (or whose lifetime the vendor does not tell). */
+  readonly cacheWrite: number;
+  /** Written to a cache that lives an hour. */
+  readonly cacheWrite1h: number;
+  readonly audioInput: number;
+  readonly imageInput: number;
+  /** Generated and shown: text, tool calls, refusals. */
+  readonly textOutput: number;
+  /** Generated and thought. */
+  readonly reasoning: number;
+  readonly audioOutput: number;
+  readonly imageOutput: number;
+}
+
+/** One model's usage in one reply. A reply that ran several models has several lines. */
+export interface UsageLine extends TokenCounts {
+  /** The model that served, as the provider named it in the reply; null when the reply names none. */
+  readonly servedModel: string | null;
+}
+
+/** What a reader of a reply knows of its usage. It can be asked at any moment. */
+export interface Metered {
+  /** `final`: the provider's own last word. `cut`: what was reported or seen before the reply broke off. `none`: nothing. */
+  readonly kind: 'final' | 'cut' | 'none';
+  readonly lines: readonly UsageLine[];
+  /** The provider's own id of the reply, for look-ups and disputes. */
+  readonly responseId?: string | undefined;
+  /** Why it is not simply final, or what in the report contradicts itself. */
+  readonly reason?: string | undefined;
+}
+
+export const ZERO_TOKENS: TokenCounts = {
+  uncachedInput: 0,
+  cacheRead: 0,
+  cacheWrite: 0,
+  cacheWrite1h: 0,
+  audioInput: 0,
+  imageInput: 0,
+  textOutput: 0,
+  reasoning: 0,
+  audioOutput: 0,
+  imageOutput: 0,
+};
+
+/** Everything read: cache reads and writes included. */
+export const inputTokens = (counts: TokenCounts): number =>
+  counts.uncachedInput +
+  counts.cacheRead +
+  counts.cacheWrite +
+  counts.cacheWrite1h +
+  counts.audioInput +
+  counts.imageInput;
+
+/** Everything generated: reasoning included. */
+export const outputTokens = (counts: TokenCounts): number =>
+  counts.textOutput + counts.reasoning + counts.audioOutput + counts.imageOutput;
