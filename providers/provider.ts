@@ -13,6 +13,8 @@ export type Endpoint = 'chat.completions';
 export interface Upstream {
   /** The configured provider's name: the part before the slash in a billed model. */
   readonly name: string;
+  /** The adapter's kind: `openai`, `openai-compatible`, ... */
+  readonly type: string;
   /** No trailing slash. */
   readonly baseUrl: string;
   readonly apiKey: string | null;
@@ -81,6 +83,10 @@ export interface Provider {
   readonly type: string;
   readonly endpoints: readonly Endpoint[];
   prepare(call: ProviderCall, upstream: Upstream): Exchange;
+  /** The request for the upstream's list of models. */
+  listModels(upstream: Upstream): UpstreamRequest;
+  /** The ids in that list's body; undefined when it is no such list. */
+  modelIds(body: string): readonly string[] | undefined;
   /** Input tokens of the request by our own count, for a reply whose provider says nothing. Asked only then. */
   estimateInput(call: ProviderCall): number;
 }

@@ -4,38 +4,37 @@
  */
 import type { UpstreamRequest } from '../../providers/provider.ts';
 
-/** Where a reply goes, in order: head, chunks, then end or fail. */
+/** Where an upstream's reply goes, in order: head, chunks, then end or fail. */
 export interface ReplySink {
   head(status: number, headers: Readonly<Record<string, string>>): void;
-  /** False asks the sender to wait until `resume` was called on what it was given. */
+  /** False asks the sender to wait until `Flow.resume`. */
   chunk(bytes: Uint8Array): boolean;
   end(): void;
-  /** The reply broke off: nothing more comes. */
-  fail(error: unknown): void;
+  /** There is no reply, or it broke off: nothing more comes. */
+  fail(error: UpstreamFailure): void;
 }
 
-/** Held by a sink's owner to make a waiting sender go on. */
+/** Held by a sink's owner: makes a waiting sender go on, or stop for good. */
 export interface Flow {
   resume(): void;
+  /** Closes the upstream connection; the sink hears nothing more. */
+  abort(): void;
 }
 
 /** Why an upstream gave no whole reply. */
 export class UpstreamFailure extends Error {
   override readonly name = 'UpstreamFailure';
-  readonly kind: 'unreachable' | 'timeout' | 'broken' | 'aborted';
+  /** `unreachable`: nothing was sent. `timeout`: silent for too long. `broken`: the reply broke off. */
+  readonly kind: 'unreachable' | 'timeout' | 'broken';
   constructor(kind: UpstreamFailure['kind'], message: string, options?: ErrorOptions) {
     super(message, options);
     this.kind = kind;
   }
 }
 
-/** Sends one request to an upstream. Redirects are answers, never followed. */
+/** Sends one request to an upstream and pushes the reply into `sink`. Redirects are answers, never followed. */
 export interface Relay {
-  /**
-   * Pushes the reply into `sink`. A failure before the head or after it comes as `sink.fail(UpstreamFailure)`.
-   * The returned flow resumes the reply after `chunk` answered false.
-   */
-  send(request: UpstreamRequest, sink: ReplySink, signal: AbortSignal): Flow;
+  send(request: UpstreamRequest, sink: ReplySink): Flow;
 }
 
 /** The one who asks: an HTTP request and the way to answer it. */
@@ -43,22 +42,22 @@ export interface Caller {
   readonly method: string;
   /** The path as it was sent, without query. */
   readonly path: string;
-  /** Every header line in order, names lower case, repeats apart. */
-  readonly headers: readonly (readonly [string, string])[];
-  /** The whole body; `too_large` as soon as it is known to be more than `bytesMax`; `gone` when the caller left. */
+  /** Every header line in order: name in lower case, value, name, value, ... Repeats stand apart. */
+  readonly headers: readonly string[];
+  /** The whole body; `too_large` as soon as it is known to pass `bytesMax`; `gone` when the caller left before its end. */
   body(bytesMax: number): Promise<Uint8Array | 'too_large' | 'gone'>;
   readonly reply: CallerReply;
 }
 
 export interface CallerReply {
   head(status: number, headers: Readonly<Record<string, string>>): void;
-  /** False when the caller reads slower than bytes come: wait for `onDrain`. */
+  /** False when the caller reads slower than bytes come: wait for what `onDrain` was given. */
   write(bytes: Uint8Array): boolean;
   end(): void;
-  /** Breaks the connection after what was written has gone out: never a clean end. */
+  /** Breaks the connection once what was written has gone out: never a clean end. */
   break(): void;
   /** Called whenever the caller can take bytes again. */
   onDrain(resume: () => void): void;
-  /** Called once if the caller leaves before the end. */
+  /** Called once if the caller leaves before the end; at once if he has already left. */
   onGone(left: () => void): void;
 }

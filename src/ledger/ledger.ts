@@ -43,7 +43,10 @@ export interface Block {
   readonly source: string;
 }
 
-export type Admission = { readonly kind: 'admitted' } | { readonly kind: 'blocked'; readonly block: Block };
+export type Admission =
+  | { readonly kind: 'admitted' }
+  | { readonly kind: 'blocked'; readonly block: Block }
+  | { readonly kind: 'deleted' };
 
 /** How a call ended. */
 export type Outcome =

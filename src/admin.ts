@@ -1,0 +1,172 @@
+/** `/admin/v1`: what the operator, the command line and the checks read and change. Opened by the admin key only. */
+import { Hono } from 'hono';
+import { Refusal } from './errors.ts';
+import type { ApiKey, Keys } from './keys/keys.ts';
+import type { CallView, EventState, EventView, Ledger } from './ledger/ledger.ts';
+import type { Crypto } from './runtime.ts';
+import { formatUsd } from './usage/money.ts';
+import { inputTokens, outputTokens, type UsageLine } from './usage/usage.ts';
+
+export interface AdminOptions {
+  readonly ledger: Ledger;
+  readonly keys: Keys;
+  readonly crypto: Crypto;
+  /** Secrets that open these routes: the admin key, and the one a running gateway lends its own command line. */
+  readonly secrets: readonly string[];
+  /** Delivers what is due now; answers when the pass is over. */
+  readonly flush: () => Promise<unknown>;
+}
+
+export function createAdmin(options: AdminOptions): Hono {
+  const { ledger, keys } = options;
+  const admin = new Hono();
+  admin.use(async (c, next) => {
+    authorise(options, c.req.header('authorization'), c.req.header('x-api-key'));
+    await next();
+  });
+
+  admin.get('/calls', async (c) => {
+    const { customer, id, state } = c.req.query();
+    const page = await ledger.calls({ customer, id, state: callState(state), ...paging(c.req.query()) });
+    return c.json({ data: page.data.map(callJson), next_cursor: page.nextCursor });
+  });
+  admin.get('/events', async (c) => {
+    const { customer, call, state, identifier } = c.req.query();
+    const filter = { customer, call, identifier, state: state as EventState | undefined };
+    const page = await ledger.events({ ...filter, ...paging(c.req.query()) });
+    return c.json({ data: page.data.map(eventJson), next_cursor: page.nextCursor });
+  });
+  admin.get('/totals', async (c) => c.json(await ledger.totals(c.req.query('customer'))));
+  admin.post('/flush', async (c) => c.json((await options.flush()) ?? {}));
+
+  admin.get('/keys', async (c) => {
+    const list = await keys.list(c.req.query('customer'));
+    return c.json({ data: list.map(keyJson), next_cursor: null });
+  });
+  admin.post('/keys', async (c) => {
+    const made = await keys.create(parseWantedKey(await c.req.json<unknown>()));
+    return c.json({ key: keyJson(made.key), secret: made.secret }, 201);
+  });
+  admin.post('/keys/:id/rotate', async (c) => {
+    const body: { overlap_seconds?: unknown } = await c.req
+      .json<{ overlap_seconds?: unknown }>()
+      .catch(() => ({}));
+    const overlapS = typeof body.overlap_seconds === 'number' ? body.overlap_seconds : 0;
+    const made = await keys.rotate(c.req.param('id'), overlapS * 1000);
+    if (made === undefined) throw new Refusal('not_found', `There is no key ${c.req.param('id')}.`);
+    return c.json({ key: keyJson(made.key), secret: made.secret }, 201);
+  });
+  admin.delete('/keys/:id', async (c) => {
+    if (await keys.revoke(c.req.param('id'))) return c.json({ id: c.req.param('id'), revoked: true });
+    throw new Refusal('not_found', `There is no key ${c.req.param('id')}, or it was revoked before.`);
+  });
+  return admin;
+}
+
+function authorise(
+  options: AdminOptions,
+  authorization: string | undefined,
+  apiKey: string | undefined,
+): void {
+  const secret = apiKey ?? /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? '';
+  if (options.secrets.some((known) => options.crypto.equal(known, secret))) return;
+  throw new Refusal(
+    'invalid_api_key',
+    'This needs the admin key (FAREGATE_ADMIN_KEY) as "Authorization: Bearer ...".',
+  );
+}
+
+/** Rows on a page: 100 unless asked, 1,000 at most. */
+const paging = (query: Readonly<Record<string, string>>): { cursor: string | undefined; limit: number } => {
+  const limit = Number(query.limit ?? 100);
+  if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return { cursor: query.cursor, limit };
+  throw new Refusal('invalid_request', `limit must be a whole number from 1 to 1000, not "${query.limit}".`, {
+    param: 'limit',
+  });
+};
+
+const callState = (state: string | undefined): 'open' | 'settled' | undefined => {
+  if (state === undefined || state === 'open' || state === 'settled') return state;
+  throw new Refusal('invalid_request', `state must be open or settled, not "${state}".`, { param: 'state' });
+};
+
+function parseWantedKey(body: unknown): { customer: string | null; label: string } {
+  const { customer, service, label } = (body ?? {}) as Readonly<Record<string, unknown>>;
+  const text = typeof label === 'string' ? label : '';
+  if (service === true && customer === undefined) return { customer: null, label: text };
+  if (typeof customer === 'string' && /^cus_[A-Za-z0-9_]{1,251}$/.test(customer))
+    return { customer, label: text };
+  throw new Refusal(
+    'invalid_request',
+    'Give either "customer": "cus_..." for a bound key, or "service": true.',
+  );
+}
+
+const keyJson = (key: ApiKey): unknown => ({
+  id: key.id,
+  customer: key.customer,
+  service: key.customer === null,
+  label: key.label,
+  last4: key.last4,
+  created_at: isoTime(key.createdAtMs),
+  revoked_at: isoTime(key.revokedAtMs),
+});
+
+const callJson = (call: CallView): unknown => ({
+  id: call.id,
+  customer: call.customer,
+  key_id: call.keyId,
+  endpoint: call.endpoint,
+  provider: call.provider,
+  model: call.model,
+  stream: call.stream,
+  state: call.state,
+  outcome: call.outcome,
+  status: call.status,
+  usage: usageJson(call),
+  usage_source: call.usageSource,
+  cost_usd: call.costPico === null ? null : formatUsd(BigInt(call.costPico)),
+  response_id: call.responseId,
+  opened_at: isoTime(call.openedAtMs),
+  ended_at: isoTime(call.endedAtMs),
+  events: call.events.map(eventJson),
+});
+
+/** Totals as they are billed, and the classes behind them. */
+function usageJson(call: CallView): unknown {
+  if (call.usageJson === null) return null;
+  const lines = JSON.parse(call.usageJson) as readonly UsageLine[];
+  const sum = (count: (line: UsageLine) => number): number =>
+    lines.reduce((total, line) => total + count(line), 0);
+  return {
+    input_tokens: sum(inputTokens),
+    output_tokens: sum(outputTokens),
+    uncached_input_tokens: sum((line) => line.uncachedInput),
+    cached_input_tokens: sum((line) => line.cacheRead),
+    cache_write_tokens: sum((line) => line.cacheWrite + line.cacheWrite1h),
+    reasoning_tokens: sum((line) => line.reasoning),
+    audio_input_tokens: sum((line) => line.audioInput),
+    audio_output_tokens: sum((line) => line.audioOutput),
+    image_input_tokens: sum((line) => line.imageInput),
+    image_output_tokens: sum((line) => line.imageOutput),
+    served_models: lines.map((line) => line.servedModel),
+  };
+}
+
+const eventJson = (event: EventView): unknown => ({
+  identifier: event.identifier,
+  event_name: event.eventName,
+  customer: event.customer,
+  model: event.model,
+  token_type: event.tokenType,
+  value: event.value,
+  timestamp: isoTime(event.timestampMs),
+  state: event.state,
+  attempts: event.attempts,
+  not_before: isoTime(event.notBeforeMs),
+  accepted_at: isoTime(event.acceptedAtMs),
+  last_error: event.lastError,
+  calls: event.calls,
+});
+
+const isoTime = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());

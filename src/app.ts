@@ -1,0 +1,100 @@
+/**
+ * Every route on one screen. START HERE.
+ *
+ * The same application runs on Node, in workerd and in a test: what differs is how a caller is answered (`serve`).
+ */
+import { type Context, Hono } from 'hono';
+import { createAdmin, type AdminOptions } from './admin.ts';
+import { type Dialect, Refusal, refusalReply } from './errors.ts';
+import type { Inference } from './gateway/inference.ts';
+import type { Models } from './gateway/models.ts';
+import type { Caller } from './gateway/ports.ts';
+import type { Runtime } from './runtime.ts';
+
+export interface AppOptions {
+  readonly runtime: Runtime;
+  readonly inference: Inference;
+  readonly models: Models;
+  readonly webhooks: {
+    receive(body: Uint8Array, signature: string | null): Promise<{ status: number; message: string }>;
+  };
+  readonly admin: AdminOptions;
+  /** Whether calls can be served: the ledger takes writes, the process is not draining. */
+  readonly ready: () => Promise<{
+    readonly ready: boolean;
+    readonly detail: Readonly<Record<string, unknown>>;
+  }>;
+  /** Hands the caller of a request to the gateway: Node's own sockets, or a Response. */
+  readonly serve: (context: Context, work: (caller: Caller) => Promise<void>) => Response | Promise<Response>;
+}
+
+export function createApp(options: AppOptions): Hono {
+  const { inference, models, serve } = options;
+  const app = new Hono();
+
+  app.post('/v1/chat/completions', (c) => serve(c, (caller) => inference('chat.completions', caller)));
+  app.get('/v1/models', (c) => serve(c, (caller) => refusing(caller, options, () => models(caller))));
+  app.get('/v1/models/:id{.+}', (c) =>
+    serve(c, (caller) => refusing(caller, options, () => models(caller, c.req.param('id')))),
+  );
+
+  app.post('/webhooks/stripe', async (c) => {
+    const body = new Uint8Array(await c.req.arrayBuffer());
+    const { status, message } = await options.webhooks.receive(
+      body,
+      c.req.header('stripe-signature') ?? null,
+    );
+    return Response.json(status === 200 ? { received: true } : { error: { message } }, { status });
+  });
+
+  app.route('/admin/v1', createAdmin(options.admin));
+
+  app.get('/healthz', (c) => c.json({ status: 'ok' }));
+  app.get('/readyz', async (c) => {
+    const { ready, detail } = await options.ready();
+    return c.json({ ready, ...detail }, ready ? 200 : 503);
+  });
+
+  app.notFound((c) =>
+    refusalResponse(notFound(c.req.method, c.req.path), dialectOf(c.req.path), options.runtime),
+  );
+  app.onError((error, c) => {
+    if (error instanceof Refusal) return refusalResponse(error, dialectOf(c.req.path), options.runtime);
+    options.runtime.log('error', 'internal_error', { path: c.req.path, error: error.stack ?? String(error) });
+    return refusalResponse(
+      new Refusal('internal_error', 'The gateway failed.'),
+      dialectOf(c.req.path),
+      options.runtime,
+    );
+  });
+  return app;
+}
+
+const notFound = (method: string, path: string): Refusal =>
+  new Refusal('not_found', `There is no ${method} ${path} here. No provider was asked.`);
+
+/** The dialect a path speaks, also where there is no such path. */
+const dialectOf = (path: string): Dialect => {
+  if (path.startsWith('/v1/messages')) return 'anthropic';
+  return path.startsWith('/v1beta/') || /^\/v1\/models\/[^/]+:/.test(path) ? 'gemini' : 'openai';
+};
+
+function refusalResponse(refusal: Refusal, dialect: Dialect, runtime: Runtime): Response {
+  const { status, headers, body } = refusalReply(refusal, dialect, `req_${runtime.id()}`);
+  return new Response(body, { status, headers });
+}
+
+/** Answers a refusal thrown by work that has a caller but is no inference. */
+async function refusing(caller: Caller, options: AppOptions, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const refusal = error instanceof Refusal ? error : new Refusal('internal_error', 'The gateway failed.');
+    if (refusal !== error)
+      options.runtime.log('error', 'internal_error', { path: caller.path, error: String(error) });
+    const reply = refusalReply(refusal, 'openai', `req_${options.runtime.id()}`);
+    caller.reply.head(reply.status, reply.headers);
+    caller.reply.write(new TextEncoder().encode(reply.body));
+    caller.reply.end();
+  }
+}

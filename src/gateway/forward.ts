@@ -1,0 +1,292 @@
+/**
+ * Step 4: the provider is asked, and its reply goes past: bytes to the caller as they come, the count to the settlement.
+ *
+ * Content is never delayed. What says "complete" (a stream's terminal marker, a whole JSON body) waits until the call is
+ * settled. A caller who leaves does not stop the count: the upstream is read to its end, unless the policy says cancel.
+ */
+import type { Exchange, ResponseReader } from '../../providers/provider.ts';
+import { errorBody, Refusal, refusalReply } from '../errors.ts';
+import { LedgerUnavailable, type Outcome } from '../ledger/ledger.ts';
+import type { Runtime } from '../runtime.ts';
+import type { Call } from './call.ts';
+import { replyHeaders } from './headers.ts';
+import type { CallerReply, Flow, Relay, ReplySink, UpstreamFailure } from './ports.ts';
+import { billHeaders, callHeaders } from './reply-headers.ts';
+import type { Bill, Ending, Settler } from './settle.ts';
+
+export interface ForwardOptions {
+  readonly relay: Relay;
+  readonly settler: Settler;
+  readonly runtime: Runtime;
+  /** What happens to the upstream when the caller leaves: read to its end, or closed at once. */
+  readonly onDisconnect: 'drain' | 'cancel';
+  /** Told when an upstream refused the option that asks for usage: it is not asked again. */
+  readonly usageOptionRefused: (call: Call) => void;
+}
+
+/** Evidence for a crash is written this often, in milliseconds, while a reply streams. */
+const CHECKPOINT_EVERY_MS = 250;
+
+/** Asks the call's upstream and answers the caller. Everything after this happens by events. */
+export function forward(call: Call, reply: CallerReply, options: ForwardOptions): void {
+  new Forwarding(call, reply, options).ask(exchangeFor(call, true));
+}
+
+const exchangeFor = (call: Call, asksUsage: boolean): Exchange => {
+  const { upstream, provider } = call.target.route;
+  return provider.prepare(call.request, asksUsage ? upstream : { ...upstream, asksUsage: false });
+};
+
+class Forwarding implements ReplySink {
+  readonly #call: Call;
+  readonly #reply: CallerReply;
+  readonly #options: ForwardOptions;
+  #exchange: Exchange | undefined;
+  #flow: Flow | undefined;
+  #reader: ResponseReader | undefined;
+  /** What waits for the settlement. */
+  #held: Uint8Array[] = [];
+  #attempt = 0;
+  #status: number | null = null;
+  #upstreamHeaders: Readonly<Record<string, string>> = {};
+  #firstByteAtMs: number | undefined;
+  #checkpointedAtMs: number;
+  #callerLeft = false;
+  #settling = false;
+  #settled = false;
+  #upstreamEnded = false;
+
+  constructor(call: Call, reply: CallerReply, options: ForwardOptions) {
+    this.#call = call;
+    this.#reply = reply;
+    this.#options = options;
+    this.#checkpointedAtMs = call.startedAtMs;
+    reply.onDrain(() => this.#flow?.resume());
+    reply.onGone(() => this.#left());
+  }
+
+  ask(exchange: Exchange): void {
+    this.#attempt += 1;
+    this.#exchange = exchange;
+    this.#flow = this.#options.relay.send(exchange.request, this);
+  }
+
+  head(status: number, headers: Readonly<Record<string, string>>): void {
+    this.#status = status;
+    this.#upstreamHeaders = headers;
+    if (status >= 300 && status < 400) {
+      this.#flow?.abort();
+      this.#refuse('upstream_broke', upstreamError(this.#call, `answered with a redirect (${status})`));
+      return;
+    }
+    this.#reader = this.#exchange?.read({ status, headers });
+    if (this.#reader?.streams === true && !this.#callerLeft) {
+      this.#reply.head(status, { ...replyHeaders(headers), ...callHeaders(this.#call) });
+    }
+  }
+
+  chunk(bytes: Uint8Array): boolean {
+    const reader = this.#reader;
+    if (reader === undefined) return true;
+    this.#firstByteAtMs ??= this.#options.runtime.now();
+    let flowing = true;
+    try {
+      for (const piece of reader.write(bytes)) flowing = this.#toCaller(piece);
+    } catch (error) {
+      this.#flow?.abort();
+      this.#refuse(
+        'upstream_broke',
+        upstreamError(this.#call, `sent a reply that cannot be read: ${String(error)}`),
+      );
+      return true;
+    }
+    if (reader.terminal) {
+      this.#hold();
+      if (this.#settled) this.#release();
+      else if (!this.#settling) this.#settle();
+    } else if (reader.streams) {
+      this.#checkpoint(reader);
+    }
+    return flowing;
+  }
+
+  end(): void {
+    this.#upstreamEnded = true;
+    if (this.#settled) {
+      this.#hold();
+      this.#finish();
+    } else if (!this.#settling) {
+      this.#endedUnsettled();
+    }
+  }
+
+  fail(error: UpstreamFailure): void {
+    this.#upstreamEnded = true;
+    // After the terminal marker the reply is whole, however the connection ended.
+    if (this.#settled) return this.#finish();
+    if (this.#settling) return;
+    const code = error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error';
+    this.#refuse('upstream_broke', upstreamError(this.#call, error.message, code));
+  }
+
+  #endedUnsettled(): void {
+    this.#hold();
+    if (this.#status === 400 && this.#exchange?.addedUsageOption === true && this.#refusesUsageOption()) {
+      this.#options.usageOptionRefused(this.#call);
+      this.#reader = undefined;
+      this.#held = [];
+      this.#status = null;
+      this.#upstreamEnded = false;
+      this.ask(exchangeFor(this.#call, false));
+      return;
+    }
+    this.#settle();
+  }
+
+  /** Whether the upstream's 400 speaks of the option we added: then it is asked again without. */
+  #refusesUsageOption(): boolean {
+    const body = this.#held.map((piece) => new TextDecoder().decode(piece)).join('');
+    return /stream_options|include_usage/.test(body);
+  }
+
+  /** Closes the books on a reply that ran to its end, then lets the caller have the rest of it. */
+  #settle(): void {
+    this.#settling = true;
+    const failed = this.#status !== null && this.#status >= 400;
+    const outcome: Outcome = failed ? 'upstream_broke' : this.#callerLeft ? 'caller_left' : 'finished';
+    const ending = this.#ending(outcome);
+    const measured = this.#options.settler.measure(this.#call, ending);
+    if (measured.refused) {
+      this.#refuse(
+        'gateway_refused',
+        upstreamError(this.#call, 'reported no usage, and nothing is served uncounted here'),
+      );
+      return;
+    }
+    this.#options.settler.settle(this.#call, ending, measured).then(
+      (bill) => {
+        this.#settled = true;
+        this.#complete(bill);
+      },
+      (error: unknown) => this.#answer(unwritten(error)),
+    );
+  }
+
+  /** The caller may have the rest: the books are closed. */
+  #complete(bill: Bill): void {
+    if (this.#callerLeft) {
+      this.#flow?.abort();
+    } else if (this.#reader?.streams === true) {
+      this.#release();
+      if (this.#upstreamEnded) this.#finish();
+    } else {
+      const length = this.#held.reduce((sum, piece) => sum + piece.length, 0);
+      this.#reply.head(this.#status ?? 502, {
+        ...replyHeaders(this.#upstreamHeaders),
+        ...callHeaders(this.#call),
+        ...billHeaders(bill),
+        'content-length': String(length),
+      });
+      this.#finish();
+    }
+  }
+
+  /** The reader is told that nothing more belongs to the reply, and gives what it kept back. */
+  #hold(): void {
+    if (this.#reader !== undefined) this.#held.push(...this.#reader.end());
+  }
+
+  #release(): void {
+    for (const piece of this.#held) this.#toCaller(piece);
+    this.#held = [];
+  }
+
+  #finish(): void {
+    if (this.#callerLeft) return;
+    this.#release();
+    this.#reply.end();
+  }
+
+  /** The reply cannot be given whole: what was seen is billed, and the caller is told in his dialect. */
+  #refuse(outcome: Outcome, refusal: Refusal): void {
+    this.#settling = true;
+    const ending = this.#ending(this.#callerLeft && outcome === 'upstream_broke' ? 'caller_left' : outcome);
+    const { settler } = this.#options;
+    settler.settle(this.#call, ending, settler.measure(this.#call, ending)).then(
+      () => this.#answer(refusal),
+      (error: unknown) => this.#answer(unwritten(error)),
+    );
+  }
+
+  #answer(refusal: Refusal): void {
+    if (this.#callerLeft) return;
+    const { dialect, id } = this.#call;
+    if (this.#reader?.streams === true) {
+      this.#reply.write(errorEvent(refusal, dialect, id));
+      this.#reply.break();
+      return;
+    }
+    const { status, headers, body } = refusalReply(refusal, dialect, id);
+    this.#reply.head(status, headers);
+    this.#reply.write(encoder.encode(body));
+    this.#reply.end();
+  }
+
+  #left(): void {
+    this.#callerLeft = true;
+    if (this.#settled || this.#options.onDisconnect === 'drain') {
+      if (this.#settled) this.#flow?.abort();
+      else this.#flow?.resume();
+      return;
+    }
+    if (this.#settling) return;
+    this.#flow?.abort();
+    this.#refuse('caller_left', upstreamError(this.#call, 'was cancelled'));
+  }
+
+  #toCaller(piece: Uint8Array): boolean {
+    return this.#callerLeft ? true : this.#reply.write(piece);
+  }
+
+  #checkpoint(reader: ResponseReader): void {
+    const now = this.#options.runtime.now();
+    if (now - this.#checkpointedAtMs < CHECKPOINT_EVERY_MS) return;
+    this.#checkpointedAtMs = now;
+    this.#options.runtime.defer(this.#options.settler.checkpoint(this.#call, reader));
+  }
+
+  #ending(outcome: Outcome): Ending {
+    return {
+      outcome,
+      status: this.#status,
+      reader: this.#reader,
+      firstByteAtMs: this.#firstByteAtMs,
+      attempt: this.#attempt,
+    };
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** A break inside an event is closed first, so that the error stands as an event of its own. */
+const errorEvent = (refusal: Refusal, dialect: Call['dialect'], id: string): Uint8Array => {
+  const name = dialect === 'anthropic' ? 'event: error\n' : '';
+  return encoder.encode(`\n\n${name}data: ${JSON.stringify(errorBody(refusal, dialect, id))}\n\n`);
+};
+
+function upstreamError(
+  call: Call,
+  what: string,
+  code: 'upstream_error' | 'upstream_timeout' = 'upstream_error',
+): Refusal {
+  const { name } = call.target.route.upstream;
+  return new Refusal(code, `The provider "${name}" ${what}. The request id is ${call.id}.`);
+}
+
+const unwritten = (error: unknown): Refusal =>
+  error instanceof LedgerUnavailable
+    ? new Refusal(
+        'ledger_unavailable',
+        'The usage of this call could not be recorded, so the reply is withheld. Try again shortly.',
+      )
+    : new Refusal('internal_error', 'The gateway failed while it settled this call.');

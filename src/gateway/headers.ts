@@ -1,0 +1,185 @@
+/**
+ * Which header lines mean something to the gateway and which travel on. One pass over a request's lines; an allow-list
+ * for a reply's.
+ */
+import { Refusal } from '../errors.ts';
+
+export interface RequestHeaders {
+  /** The API key's secret; undefined when none was sent. */
+  readonly secret: string | undefined;
+  /** The customer named in a header; undefined when none was. */
+  readonly customer: string | undefined;
+  readonly contentEncoding: string | undefined;
+  /** What the provider may see. */
+  readonly forwarded: Readonly<Record<string, string>>;
+}
+
+/** Stripe ids are far shorter; the bound keeps a header from becoming a database key of any size. */
+const CUSTOMER_ID = /^cus_[A-Za-z0-9_]{1,251}$/;
+
+/**
+ * Reads the header lines of an inference request.
+ *
+ * @throws {Refusal} 400 for a credential or customer given twice or in two that differ, and for a malformed customer id;
+ *   401 for a credential that is no Bearer token.
+ */
+export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
+  const credentials = new Map<string, string>();
+  const customers = new Map<string, string>();
+  const forwarded: Record<string, string> = {};
+  let contentEncoding: string | undefined;
+  let connection: string | undefined;
+  for (let index = 0; index + 1 < lines.length; index += 2) {
+    const name = lines[index] ?? '';
+    const value = lines[index + 1] ?? '';
+    switch (name) {
+      case 'authorization':
+      case 'x-api-key':
+      case 'x-goog-api-key':
+        setOnce(credentials, name, value);
+        break;
+      case 'x-stripe-customer-id':
+      case 'stripe-customer-id':
+        setOnce(customers, name, value);
+        break;
+      case 'content-encoding':
+        contentEncoding = value;
+        break;
+      case 'connection':
+        connection = value;
+        break;
+      default:
+        if (travelsOn(name)) forwarded[name] = name in forwarded ? `${forwarded[name]}, ${value}` : value;
+    }
+  }
+  if (connection !== undefined) dropNamed(forwarded, connection);
+  return { secret: secretOf(credentials), customer: customerOf(customers), contentEncoding, forwarded };
+}
+
+/** A comma joins repeated lines where the runtime has already folded them; no key and no customer id holds one. */
+function setOnce(into: Map<string, string>, name: string, value: string): void {
+  if (into.has(name) || value.includes(',')) {
+    throw new Refusal('invalid_request', `The header ${name} was sent more than once. Send it once.`);
+  }
+  into.set(name, value);
+}
+
+function secretOf(credentials: ReadonlyMap<string, string>): string | undefined {
+  let secret: string | undefined;
+  for (const [name, value] of credentials) {
+    const given = name === 'authorization' ? bearer(value) : value.trim();
+    if (secret !== undefined && secret !== given) {
+      throw new Refusal(
+        'invalid_request',
+        'Two different API keys were sent in one request. Send one, in Authorization, x-api-key or x-goog-api-key.',
+      );
+    }
+    secret = given;
+  }
+  return secret === '' ? undefined : secret;
+}
+
+function bearer(value: string): string {
+  const match = /^Bearer +(\S+) *$/i.exec(value);
+  if (match?.[1] !== undefined) return match[1];
+  throw new Refusal('invalid_api_key', 'The Authorization header is not of the form "Bearer <API key>".');
+}
+
+function customerOf(customers: ReadonlyMap<string, string>): string | undefined {
+  let customer: string | undefined;
+  for (const [name, value] of customers) {
+    if (!CUSTOMER_ID.test(value)) {
+      throw new Refusal(
+        'invalid_request',
+        `The header ${name} is not a Stripe customer id: it must be cus_ and letters, digits or underscores, 255 characters at most.`,
+        { param: name },
+      );
+    }
+    if (customer !== undefined && customer !== value) {
+      throw new Refusal(
+        'invalid_request',
+        `The request names two customers, ${customer} and ${value}. Name one.`,
+      );
+    }
+    customer = value;
+  }
+  return customer;
+}
+
+/**
+ * Never sent on: hop-by-hop headers (RFC 9110, 7.6.1), what the gateway sets itself, cookies, the caller's whereabouts,
+ * and what would choose an account at the vendor.
+ */
+const STAYS = new Set([
+  'host',
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'via',
+  'forwarded',
+  'x-real-ip',
+  'true-client-ip',
+  'content-length',
+  'content-type',
+  'content-encoding',
+  'accept-encoding',
+  'cookie',
+  'cookie2',
+  'set-cookie',
+  'origin',
+  'referer',
+  'api-key',
+  'stripe-restricted-access-key',
+  'openai-organization',
+  'openai-project',
+  'x-goog-user-project',
+  'idempotency-key',
+]);
+const STAYS_PREFIXES = [
+  'x-faregate-',
+  'x-stripe-',
+  'x-forwarded-',
+  'proxy-',
+  'cf-',
+  'sec-',
+  'access-control-',
+];
+
+const travelsOn = (name: string): boolean =>
+  !STAYS.has(name) && !STAYS_PREFIXES.some((prefix) => name.startsWith(prefix)) && name !== '__proto__';
+
+/** Connection names further headers that end at this hop. */
+function dropNamed(forwarded: Record<string, string>, connection: string): void {
+  for (const named of connection.split(',')) delete forwarded[named.trim().toLowerCase()];
+}
+
+/** A provider's reply headers that the caller may see. Its request ids, cookies, limits and account stay here. */
+const REPLY_HEADERS = [
+  'content-type',
+  'content-disposition',
+  'content-language',
+  'cache-control',
+  'retry-after',
+  'retry-after-ms',
+  'x-should-retry',
+  'openai-processing-ms',
+  'openai-version',
+  'openai-model',
+];
+
+/** The headers of a provider's reply that travel on to the caller. */
+export function replyHeaders(upstream: Readonly<Record<string, string>>): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const name of REPLY_HEADERS) {
+    const value = upstream[name];
+    if (value !== undefined) headers[name] = value;
+  }
+  return headers;
+}

@@ -1,0 +1,132 @@
+/**
+ * The request path, in reading order: authenticate, read, resolve, admit, forward (and settle, when the reply has gone
+ * past). Each step refuses by throwing a `Refusal`; it is answered here, in the caller's dialect.
+ */
+import type { Endpoint, ProviderCall } from '../../providers/provider.ts';
+import { type Dialect, Refusal, refusalReply } from '../errors.ts';
+import type { Keys } from '../keys/keys.ts';
+import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
+import type { Runtime } from '../runtime.ts';
+import { admit, type CustomerDirectory } from './admit.ts';
+import { authenticate, customerOf } from './authenticate.ts';
+import type { Call } from './call.ts';
+import { forward } from './forward.ts';
+import { readRequestHeaders } from './headers.ts';
+import type { Caller, Relay } from './ports.ts';
+import { readRequest } from './read-request.ts';
+import type { Resolver, Target } from './resolve.ts';
+import type { Settler } from './settle.ts';
+
+export interface GatewayOptions {
+  readonly keys: Keys;
+  readonly ledger: Ledger;
+  readonly customers: CustomerDirectory;
+  readonly resolver: Resolver;
+  readonly relay: Relay;
+  readonly settler: Settler;
+  readonly runtime: Runtime;
+  readonly onDisconnect: 'drain' | 'cancel';
+}
+
+export type Inference = (endpoint: Endpoint, caller: Caller) => Promise<void>;
+
+export const ENDPOINT_DIALECT: Readonly<Record<Endpoint, Dialect>> = { 'chat.completions': 'openai' };
+
+/** Upstreams that refused the option asking for usage, by name and model; forgotten when there are too many. */
+const REFUSALS_REMEMBERED_MAX = 1_000;
+
+export function createInference(options: GatewayOptions): Inference {
+  const { keys, ledger, customers, resolver, runtime } = options;
+  const refusesUsageOption = new Set<string>();
+
+  const usageOptionRefused = (call: Call): void => {
+    if (refusesUsageOption.size >= REFUSALS_REMEMBERED_MAX) refusesUsageOption.clear();
+    refusesUsageOption.add(targetKey(call.target));
+    runtime.log('warn', 'usage_option_refused', { model: call.target.billedModel, request_id: call.id });
+  };
+
+  const open = async (endpoint: Endpoint, caller: Caller, id: string): Promise<Call | undefined> => {
+    const startedAtMs = runtime.now();
+    const headers = readRequestHeaders(caller.headers);
+    const key = await authenticate(keys, headers);
+    const customer = customerOf(key, headers);
+    const body = await readRequest(caller, headers);
+    if (body === undefined) return undefined;
+    const target = resolver.resolve(body.model, endpoint)[0];
+    if (target === undefined) throw new Refusal('model_not_found', `No upstream serves "${body.model}".`);
+    const request: ProviderCall = {
+      endpoint,
+      model: target.upstreamModel,
+      stream: body.stream,
+      body: body.bytes,
+      scan: body.scan,
+      headers: headers.forwarded,
+    };
+    const dialect = ENDPOINT_DIALECT[endpoint];
+    const asked = refusesUsageOption.has(targetKey(target)) ? withoutUsageOption(target) : target;
+    const call: Call = {
+      id,
+      customer,
+      keyId: key.id,
+      endpoint,
+      dialect,
+      target: asked,
+      request,
+      startedAtMs,
+    };
+    await admit(ledger, customers, call);
+    return call;
+  };
+
+  return async (endpoint, caller) => {
+    const id = `req_${runtime.id()}`;
+    try {
+      const call = await open(endpoint, caller, id);
+      if (call !== undefined) forward(call, caller.reply, { ...options, usageOptionRefused });
+    } catch (error) {
+      refuse(caller, asRefusal(error, runtime, id), { dialect: ENDPOINT_DIALECT[endpoint], id, runtime });
+    }
+  };
+}
+
+const targetKey = (target: Target): string => `${target.route.upstream.name}/${target.upstreamModel}`;
+
+const withoutUsageOption = (target: Target): Target => ({
+  ...target,
+  route: { ...target.route, upstream: { ...target.route.upstream, asksUsage: false } },
+});
+
+function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof LedgerUnavailable) {
+    runtime.log('error', 'ledger_unavailable', { request_id: id, error: String(error.cause ?? error) });
+    return new Refusal(
+      'ledger_unavailable',
+      'The call could not be recorded, so it was not made. Try again shortly.',
+    );
+  }
+  runtime.log('error', 'internal_error', {
+    request_id: id,
+    error: error instanceof Error ? error.stack : String(error),
+  });
+  return new Refusal('internal_error', `The gateway failed on this request. The request id is ${id}.`);
+}
+
+/** Answers a caller with a refusal. */
+export function refuse(
+  caller: Caller,
+  refusal: Refusal,
+  context: { readonly dialect: Dialect; readonly id: string; readonly runtime: Runtime },
+): void {
+  const { status, headers, body } = refusalReply(refusal, context.dialect, context.id);
+  context.runtime.log('info', 'refused', {
+    request_id: context.id,
+    status,
+    code: refusal.code,
+    path: caller.path,
+  });
+  const bytes = new TextEncoder().encode(body);
+  caller.reply.head(status, { ...headers, 'content-length': String(bytes.length) });
+  caller.reply.write(bytes);
+  caller.reply.end();
+}

@@ -1,0 +1,113 @@
+/** `GET /v1/models`: what a caller may name. Bills nothing. */
+import { Refusal } from '../errors.ts';
+import type { Keys } from '../keys/keys.ts';
+import type { Runtime } from '../runtime.ts';
+import { authenticate } from './authenticate.ts';
+import { readRequestHeaders } from './headers.ts';
+import type { Caller, Relay } from './ports.ts';
+import type { Resolver, Route } from './resolve.ts';
+
+export interface ModelsOptions {
+  readonly keys: Keys;
+  readonly resolver: Resolver;
+  readonly relay: Relay;
+  readonly runtime: Runtime;
+  /** Models the price catalogue knows of a provider: listed when the upstream gives no list of its own. */
+  readonly catalogue: (providerType: string) => readonly string[];
+}
+
+interface Model {
+  readonly id: string;
+  readonly object: 'model';
+  readonly created: number;
+  readonly owned_by: string;
+}
+
+/** An upstream's list is asked for again after this long, in milliseconds; a failure is remembered for a tenth of it. */
+const LIST_KEPT_MS = 300_000;
+/** A list larger than this is not read: 4 MiB holds some ten thousand models. */
+const LIST_BYTES_MAX = 4 * 1024 * 1024;
+
+export type Models = (caller: Caller, wanted?: string) => Promise<void>;
+
+/**
+ * Answers the list of aliases and of every provider's models as `provider/model`, or one of them.
+ *
+ * @throws {Refusal} 401 without a valid key, 404 for a model that is not in the list.
+ */
+export function createModels(options: ModelsOptions): Models {
+  const kept = new Map<
+    string,
+    { readonly untilMs: number; readonly ids: Promise<readonly string[] | undefined> }
+  >();
+
+  const idsOf = async (route: Route): Promise<readonly string[]> => {
+    const { name, type } = route.upstream;
+    const now = options.runtime.now();
+    let list = kept.get(name);
+    if (list === undefined || list.untilMs <= now) {
+      list = { untilMs: now + LIST_KEPT_MS, ids: upstreamIds(options.relay, route) };
+      kept.set(name, list);
+    }
+    const ids = await list.ids;
+    if (ids !== undefined) return ids;
+    kept.set(name, { untilMs: Math.min(list.untilMs, now + LIST_KEPT_MS / 10), ids: list.ids });
+    return options.catalogue(type);
+  };
+
+  return async (caller, wanted) => {
+    await authenticate(options.keys, readRequestHeaders(caller.headers));
+    const models: Model[] = [...options.resolver.aliases.keys()].map((alias) => model(alias, 'faregate'));
+    const routes = [...options.resolver.routes.values()];
+    const lists = await Promise.all(routes.map(async (route) => ({ route, ids: await idsOf(route) })));
+    for (const { route, ids } of lists) {
+      for (const id of ids) models.push(model(`${route.upstream.name}/${id}`, route.upstream.name));
+    }
+    if (wanted === undefined) return answer(caller, { object: 'list', data: models }, options.runtime);
+    const one = models.find(({ id }) => id === wanted);
+    if (one !== undefined) return answer(caller, one, options.runtime);
+    throw new Refusal('model_not_found', `No model "${wanted}" is served here. GET /v1/models lists them.`, {
+      param: 'model',
+    });
+  };
+}
+
+const model = (id: string, owner: string): Model => ({ id, object: 'model', created: 0, owned_by: owner });
+
+function answer(caller: Caller, body: unknown, runtime: Runtime): void {
+  const bytes = new TextEncoder().encode(JSON.stringify(body));
+  caller.reply.head(200, {
+    'content-type': 'application/json',
+    'content-length': String(bytes.length),
+    'x-request-id': `req_${runtime.id()}`,
+  });
+  caller.reply.write(bytes);
+  caller.reply.end();
+}
+
+/** The upstream's own list; undefined when it gives none. */
+async function upstreamIds(relay: Relay, route: Route): Promise<readonly string[] | undefined> {
+  const request = route.provider.listModels(route.upstream);
+  const text = await new Promise<string | undefined>((resolve) => {
+    const decoder = new TextDecoder();
+    let body = '';
+    const flow = relay.send(request, {
+      head: (status) => {
+        if (status === 200) return;
+        resolve(undefined);
+        flow.abort();
+      },
+      chunk: (bytes) => {
+        body += decoder.decode(bytes, { stream: true });
+        if (body.length > LIST_BYTES_MAX) {
+          resolve(undefined);
+          flow.abort();
+        }
+        return true;
+      },
+      end: () => resolve(body),
+      fail: () => resolve(undefined),
+    });
+  });
+  return text === undefined ? undefined : route.provider.modelIds(text);
+}

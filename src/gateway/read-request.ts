@@ -1,0 +1,64 @@
+/** Step 1b: the caller's body, read whole and looked at no further than the gateway must. */
+import type { JsonObjectScan } from '../usage/json-scanner.ts';
+import { memberValue, scanJsonObject } from '../usage/json-scanner.ts';
+import { Refusal } from '../errors.ts';
+import type { RequestHeaders } from './headers.ts';
+import type { Caller } from './ports.ts';
+
+/** The largest body read, in bytes: 32 MiB, enough for a long prompt with images. */
+export const BODY_BYTES_MAX = 32 * 1024 * 1024;
+
+export interface RequestBody {
+  readonly bytes: Uint8Array;
+  readonly scan: JsonObjectScan;
+  readonly model: string;
+  readonly stream: boolean;
+}
+
+/**
+ * Reads and checks the body of an inference request; undefined when the caller left before its end.
+ *
+ * @throws {Refusal} 413, 415, or 400 `invalid_request` saying what is wrong and where.
+ */
+export async function readRequest(caller: Caller, headers: RequestHeaders): Promise<RequestBody | undefined> {
+  const encoding = headers.contentEncoding?.trim().toLowerCase() ?? 'identity';
+  if (encoding !== 'identity' && encoding !== '') {
+    throw new Refusal(
+      'unsupported_encoding',
+      `The body is encoded as "${encoding}". Send it plain: no Content-Encoding.`,
+    );
+  }
+  const bytes = await caller.body(BODY_BYTES_MAX);
+  if (bytes === 'gone') return undefined;
+  if (bytes === 'too_large') {
+    throw new Refusal(
+      'request_too_large',
+      `The body is larger than ${BODY_BYTES_MAX} bytes (32 MiB). Send less in one request.`,
+    );
+  }
+  const scanned = scanJsonObject(bytes);
+  if (scanned.kind === 'problem')
+    throw new Refusal('invalid_request', `The body is not usable JSON: ${scanned.message}.`);
+  const { scan } = scanned;
+  return { bytes, scan, model: modelOf(bytes, scan), stream: streamOf(bytes, scan) };
+}
+
+/** Names are short; the bound keeps a model from becoming a database key of any size. */
+const MODEL_LENGTH_MAX = 256;
+
+function modelOf(bytes: Uint8Array, scan: JsonObjectScan): string {
+  const model = memberValue(bytes, scan, 'model');
+  if (typeof model === 'string' && model !== '' && model.length <= MODEL_LENGTH_MAX) return model;
+  throw new Refusal(
+    'invalid_request',
+    `"model" must be a string of 1 to ${MODEL_LENGTH_MAX} characters, such as "openai/gpt-4o-mini".`,
+    { param: 'model' },
+  );
+}
+
+function streamOf(bytes: Uint8Array, scan: JsonObjectScan): boolean {
+  const stream = memberValue(bytes, scan, 'stream');
+  if (typeof stream === 'boolean') return stream;
+  if (stream === undefined || stream === null) return false;
+  throw new Refusal('invalid_request', '"stream" must be true or false.', { param: 'stream' });
+}

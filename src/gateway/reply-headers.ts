@@ -1,0 +1,24 @@
+/** The headers the gateway itself sets on a reply. */
+import { formatUsd } from '../usage/money.ts';
+import type { Call } from './call.ts';
+import type { Bill } from './settle.ts';
+
+/** On every reply to a metered call. */
+export function callHeaders(call: Call): Record<string, string> {
+  const headers: Record<string, string> = {
+    'x-request-id': call.id,
+    'x-faregate-model': call.target.billedModel,
+  };
+  if (call.dialect === 'anthropic') headers['request-id'] = call.id;
+  return headers;
+}
+
+/** On a reply whose bill is known before its first byte: neither streamed nor binary. */
+export function billHeaders(bill: Bill): Record<string, string> {
+  const headers: Record<string, string> = {
+    'x-faregate-input-tokens': String(bill.inputTokens),
+    'x-faregate-output-tokens': String(bill.outputTokens),
+  };
+  if (bill.costPico !== null) headers['x-faregate-cost'] = formatUsd(bill.costPico);
+  return headers;
+}

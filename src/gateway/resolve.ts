@@ -1,0 +1,91 @@
+/** Step 2: which upstream serves the model that was asked for, and under which name it is billed. */
+import type { Endpoint, Provider, Upstream } from '../../providers/provider.ts';
+import { Refusal } from '../errors.ts';
+
+/** An upstream that can be asked: the configuration and the adapter that speaks its dialect. */
+export interface Route {
+  readonly upstream: Upstream;
+  readonly provider: Provider;
+  /** The endpoints the operator left open; undefined for all the adapter has. */
+  readonly endpoints: readonly string[] | undefined;
+}
+
+export interface Target {
+  readonly route: Route;
+  /** The model as the upstream knows it. */
+  readonly upstreamModel: string;
+  /** The model as it is billed: the configured provider's name, a slash, and Stripe's name for it. */
+  readonly billedModel: string;
+}
+
+export interface Resolver {
+  /**
+   * The upstreams to ask for `model`, in order: one at least.
+   *
+   * @throws {Refusal} 404 `model_not_found`.
+   */
+  resolve(model: string, endpoint: Endpoint): readonly Target[];
+  readonly aliases: ReadonlyMap<string, readonly string[]>;
+  readonly routes: ReadonlyMap<string, Route>;
+}
+
+export interface ResolverOptions {
+  readonly routes: readonly Route[];
+  /** Aliases and what they stand for, in order of preference. */
+  readonly aliases: ReadonlyMap<string, readonly string[]>;
+  /** The provider a bare model name belongs to, by the price catalogue. */
+  readonly vendorOf: (model: string) => string | undefined;
+  /** The name a model is billed under, after the provider's slash. */
+  readonly billedName: (providerType: string, model: string) => string;
+}
+
+/** The vendor that a bare name falls to when the catalogue does not know it: the one whose dialect was spoken. */
+const DIALECT_VENDOR: Readonly<Record<Endpoint, string>> = { 'chat.completions': 'openai' };
+
+export function createResolver(options: ResolverOptions): Resolver {
+  const routes = new Map(options.routes.map((route) => [route.upstream.name, route]));
+
+  const target = (route: Route, model: string, asked: string, endpoint: Endpoint): Target => {
+    if (!serves(route, endpoint)) {
+      throw new Refusal(
+        'model_not_found',
+        `The provider "${route.upstream.name}" does not serve ${endpoint}, asked for model "${asked}".`,
+        { param: 'model' },
+      );
+    }
+    const billedModel = `${route.upstream.name}/${options.billedName(route.upstream.type, model)}`;
+    return { route, upstreamModel: model, billedModel };
+  };
+
+  const one = (model: string, endpoint: Endpoint): Target => {
+    const slash = model.indexOf('/');
+    const prefixed = slash > 0 ? routes.get(model.slice(0, slash)) : undefined;
+    if (prefixed !== undefined && slash + 1 < model.length) {
+      return target(prefixed, model.slice(slash + 1), model, endpoint);
+    }
+    const bare = slash < 0 ? (vendorRoute(model) ?? routes.get(DIALECT_VENDOR[endpoint])) : undefined;
+    if (bare !== undefined) return target(bare, model, model, endpoint);
+    throw new Refusal('model_not_found', notFound(model, slash, routes), { param: 'model' });
+  };
+
+  const vendorRoute = (model: string): Route | undefined => {
+    const vendor = options.vendorOf(model);
+    return vendor === undefined ? undefined : routes.get(vendor);
+  };
+
+  return {
+    resolve: (model, endpoint) => (options.aliases.get(model) ?? [model]).map((name) => one(name, endpoint)),
+    aliases: options.aliases,
+    routes,
+  };
+}
+
+const serves = (route: Route, endpoint: Endpoint): boolean =>
+  route.provider.endpoints.includes(endpoint) && (route.endpoints?.includes(endpoint) ?? true);
+
+function notFound(model: string, slash: number, routes: ReadonlyMap<string, Route>): string {
+  const known = [...routes.keys()].join(', ') || 'none';
+  return slash < 0
+    ? `No configured provider serves the model "${model}". Configured: ${known}. Name one: provider/model.`
+    : `"${model.slice(0, slash)}" in the model "${model}" is neither a configured provider nor an alias. Configured: ${known}.`;
+}

@@ -1,0 +1,202 @@
+/**
+ * Step 5: what the call used, as durable lines, before the caller is told that the reply is complete.
+ *
+ * The provider's own final count wins. Where it said nothing, or broke off, our own count stands in, marked estimated.
+ */
+import type { ResponseReader } from '../../providers/provider.ts';
+import type { CallToSettle, Ledger, Line, Outcome, UsageSource } from '../ledger/ledger.ts';
+import type { Runtime } from '../runtime.ts';
+import { countByType, type TokenType } from '../usage/token-types.ts';
+import { inputTokens, outputTokens, ZERO_TOKENS, type UsageLine } from '../usage/usage.ts';
+import type { Call } from './call.ts';
+
+/** What a line of usage costs the customer, in picodollars; null for a model without a price. */
+export interface Rater {
+  costPico(line: UsageLine, billedModel: string): bigint | null;
+}
+
+export interface Ending {
+  readonly outcome: Outcome;
+  /** The provider's HTTP status; null when it never answered. */
+  readonly status: number | null;
+  /** The reader of the reply; undefined when there was none. */
+  readonly reader: ResponseReader | undefined;
+  readonly firstByteAtMs: number | undefined;
+  readonly attempt: number;
+}
+
+/** What the customer is charged for. */
+export interface Bill {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly costPico: bigint | null;
+  readonly usageSource: UsageSource;
+}
+
+export interface Settler {
+  /** The count as it stands, before it is written. */
+  measure(call: Call, ending: Ending): Measured;
+  /**
+   * Writes the measured usage and closes the call.
+   *
+   * @throws {LedgerUnavailable} when it could not be made durable; it is kept, and written by `retry`.
+   */
+  settle(call: Call, ending: Ending, measured: Measured): Promise<Bill>;
+  /** Evidence for a crash: what the reply has surely cost so far. */
+  checkpoint(call: Call, reader: ResponseReader): Promise<void>;
+  /** Writes the settlements that failed before; answers how many are still waiting. */
+  retry(): Promise<number>;
+}
+
+export interface Measured {
+  readonly usage: readonly UsageLine[];
+  readonly usageSource: UsageSource;
+  readonly responseId: string | null;
+  readonly reason: string | undefined;
+  /** The provider reported nothing and the operator's policy is to serve nothing uncounted. */
+  readonly refused: boolean;
+}
+
+export interface SettlerOptions {
+  readonly ledger: Ledger;
+  readonly rater: Rater;
+  readonly runtime: Runtime;
+  readonly tokenTypes: readonly TokenType[];
+  readonly onMissingUsage: 'estimate' | 'refuse' | 'zero';
+}
+
+/** Settlements kept in memory while the ledger cannot take them. New calls are refused meanwhile, so few arise. */
+const UNWRITTEN_MAX = 10_000;
+
+export function createSettler(options: SettlerOptions): Settler {
+  const { ledger, runtime } = options;
+  const unwritten = new Map<string, CallToSettle>();
+
+  return {
+    measure: (call, ending) => measure(call, ending, options.onMissingUsage),
+
+    async settle(call, ending, measured) {
+      const record = recordOf(call, ending, measured, options);
+      logCall(runtime, call, ending, record);
+      try {
+        await ledger.settle(record.toSettle);
+      } catch (error) {
+        if (unwritten.size < UNWRITTEN_MAX) unwritten.set(call.id, record.toSettle);
+        runtime.log('error', 'settlement_failed', { request_id: call.id, error: String(error) });
+        throw error;
+      }
+      return record.bill;
+    },
+
+    async checkpoint(call, reader) {
+      const { outputTokens: output, deltas } = reader.estimate();
+      // A delta is a token at the least and the estimate is a guess: the smaller of the two is evidence.
+      const usage = [estimatedLine(call, Math.min(output, deltas))];
+      await ledger.checkpoint({ id: call.id, lines: linesOf(call, usage, 1, options.tokenTypes) });
+    },
+
+    async retry() {
+      for (const [id, toSettle] of unwritten) {
+        await ledger.settle(toSettle);
+        unwritten.delete(id);
+        runtime.log('warn', 'settlement_written_late', { request_id: id });
+      }
+      return unwritten.size;
+    },
+  };
+}
+
+function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissingUsage']): Measured {
+  const { reader, status } = ending;
+  const none: Measured = {
+    usage: [],
+    usageSource: 'none',
+    responseId: null,
+    reason: undefined,
+    refused: false,
+  };
+  if (reader === undefined || status === null || status >= 400) return none;
+  const metered = reader.metered();
+  const responseId = metered.responseId ?? null;
+  const told = { ...none, responseId, reason: metered.reason };
+  if (metered.kind === 'final') return { ...told, usage: metered.lines, usageSource: 'reported' };
+  if (onMissing === 'zero') return told;
+  if (onMissing === 'refuse' && ending.outcome === 'finished') return { ...told, refused: true };
+  if (metered.lines.length > 0) return { ...told, usage: metered.lines, usageSource: 'estimated' };
+  const usage = [estimatedLine(call, reader.estimate().outputTokens)];
+  return { ...told, usage, usageSource: 'estimated' };
+}
+
+const estimatedLine = (call: Call, output: number): UsageLine => ({
+  ...ZERO_TOKENS,
+  servedModel: null,
+  uncachedInput: call.target.route.provider.estimateInput(call.request),
+  textOutput: output,
+});
+
+function linesOf(
+  call: Call,
+  usage: readonly UsageLine[],
+  attempt: number,
+  types: readonly TokenType[],
+): readonly Line[] {
+  return usage.flatMap((line) =>
+    countByType(line, types).map(({ tokenType, tokens }) => ({
+      attempt,
+      model: call.target.billedModel,
+      tokenType,
+      tokens,
+    })),
+  );
+}
+
+function recordOf(
+  call: Call,
+  ending: Ending,
+  measured: Measured,
+  options: SettlerOptions,
+): { readonly toSettle: CallToSettle; readonly bill: Bill } {
+  const { usage, usageSource } = measured;
+  let costPico: bigint | null = 0n;
+  let input = 0;
+  let output = 0;
+  for (const line of usage) {
+    const cost = options.rater.costPico(line, call.target.billedModel);
+    costPico = cost === null || costPico === null ? null : costPico + cost;
+    input += inputTokens(line);
+    output += outputTokens(line);
+  }
+  return {
+    bill: { inputTokens: input, outputTokens: output, costPico, usageSource },
+    toSettle: {
+      id: call.id,
+      endedAtMs: options.runtime.now(),
+      outcome: ending.outcome,
+      status: ending.status,
+      usageSource,
+      lines: linesOf(call, usage, ending.attempt, options.tokenTypes),
+      usageJson: JSON.stringify(usage),
+      costPico: costPico === null ? null : costPico.toString(),
+      responseId: measured.responseId,
+    },
+  };
+}
+
+function logCall(runtime: Runtime, call: Call, ending: Ending, record: ReturnType<typeof recordOf>): void {
+  const { bill, toSettle } = record;
+  runtime.log('info', 'call', {
+    request_id: call.id,
+    customer: call.customer,
+    key_id: call.keyId,
+    model: call.target.billedModel,
+    stream: call.request.stream,
+    status: ending.status,
+    outcome: ending.outcome,
+    usage_source: bill.usageSource,
+    input_tokens: bill.inputTokens,
+    output_tokens: bill.outputTokens,
+    cost_pico: toSettle.costPico,
+    first_byte_ms: ending.firstByteAtMs === undefined ? null : ending.firstByteAtMs - call.startedAtMs,
+    duration_ms: toSettle.endedAtMs - call.startedAtMs,
+  });
+}

@@ -1,0 +1,110 @@
+/** A caller behind a `Request`, answered with a `Response`: Workers, and tests without a socket. */
+import type { Caller, CallerReply } from '../gateway/ports.ts';
+
+/** The caller, and the response that settles as soon as its head is known. */
+export function createFetchCaller(request: Request): {
+  readonly caller: Caller;
+  readonly response: Promise<Response>;
+} {
+  const { reply, response } = createReply(request.signal);
+  const caller: Caller = {
+    method: request.method,
+    path: new URL(request.url).pathname,
+    headers: [...request.headers].flat(),
+    body: (bytesMax) => readBody(request, bytesMax),
+    reply,
+  };
+  return { caller, response };
+}
+
+async function readBody(request: Request, bytesMax: number): Promise<Uint8Array | 'too_large' | 'gone'> {
+  if (Number(request.headers.get('content-length') ?? 0) > bytesMax) return 'too_large';
+  if (request.body === null) return new Uint8Array();
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  const reader = request.body.getReader();
+  try {
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      length += read.value.length;
+      if (length > bytesMax) {
+        await reader.cancel();
+        return 'too_large';
+      }
+      pieces.push(read.value);
+    }
+  } catch {
+    return 'gone';
+  }
+  return joined(pieces, length);
+}
+
+function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
+  const only = pieces.length === 1 ? pieces[0] : undefined;
+  if (only !== undefined) return only;
+  const all = new Uint8Array(length);
+  let offset = 0;
+  for (const piece of pieces) {
+    all.set(piece, offset);
+    offset += piece.length;
+  }
+  return all;
+}
+
+/** Bytes that may wait in the response's stream before the upstream is asked to pause. */
+const QUEUE_BYTES_MAX = 64 * 1024;
+
+function createReply(signal: AbortSignal): { reply: CallerReply; response: Promise<Response> } {
+  const { promise, resolve } = Promise.withResolvers<Response>();
+  let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  let onDrain: (() => void) | undefined;
+  let onGone: (() => void) | undefined;
+  let over = false;
+  let gone = false;
+
+  const left = (): void => {
+    if (over) return;
+    over = true;
+    gone = true;
+    onGone?.();
+  };
+  signal.addEventListener('abort', left, { once: true });
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start: (started) => void (controller = started),
+      pull: () => onDrain?.(),
+      cancel: left,
+    },
+    new ByteLengthQueuingStrategy({ highWaterMark: QUEUE_BYTES_MAX }),
+  );
+  const reply: CallerReply = {
+    head(status, headers) {
+      resolve(new Response(status === 204 || status === 304 ? null : body, { status, headers }));
+    },
+    write(bytes) {
+      if (over || bytes.length === 0) return true;
+      controller?.enqueue(bytes);
+      return (controller?.desiredSize ?? 1) > 0;
+    },
+    end() {
+      if (over) return;
+      over = true;
+      controller?.close();
+    },
+    break() {
+      if (over) return;
+      over = true;
+      breakAfterDrain(() => controller?.error(new Error('The reply broke off.')));
+    },
+    onDrain: (resume) => void (onDrain = resume),
+    onGone(told) {
+      onGone = told;
+      if (gone) told();
+    },
+  };
+  // An error discards what is still queued, so it must wait until the queue was read.
+  const breakAfterDrain = (fail: () => void): void => {
+    if ((controller?.desiredSize ?? 0) >= QUEUE_BYTES_MAX) fail();
+    else onDrain = () => ((controller?.desiredSize ?? 0) >= QUEUE_BYTES_MAX ? fail() : undefined);
+  };
+  return { reply, response: promise };
+}

@@ -1,0 +1,104 @@
+/** The relay on Workers: fetch, read piece by piece into the sink. */
+import type { UpstreamRequest } from '../../providers/provider.ts';
+import { type Flow, type Relay, type ReplySink, UpstreamFailure } from '../gateway/ports.ts';
+
+export interface FetchRelayOptions {
+  readonly headTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  /** Keeps the runtime alive while a reply is read, also after the caller has left. */
+  readonly defer: (work: Promise<unknown>) => void;
+}
+
+export const FETCH_RELAY_DEFAULTS = { headTimeoutMs: 600_000, idleTimeoutMs: 300_000 } as const;
+
+export function createFetchRelay(options: FetchRelayOptions): Relay {
+  return {
+    send(request, sink) {
+      const exchange = new FetchExchange(request, sink, options);
+      options.defer(exchange.run());
+      return exchange;
+    },
+  };
+}
+
+class FetchExchange implements Flow {
+  readonly #request: UpstreamRequest;
+  readonly #sink: ReplySink;
+  readonly #options: FetchRelayOptions;
+  readonly #controller = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timedOut = false;
+  #aborted = false;
+  #paused: PromiseWithResolvers<void> | undefined;
+
+  constructor(request: UpstreamRequest, sink: ReplySink, options: FetchRelayOptions) {
+    this.#request = request;
+    this.#sink = sink;
+    this.#options = options;
+  }
+
+  resume(): void {
+    this.#paused?.resolve();
+    this.#paused = undefined;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#controller.abort();
+    this.resume();
+  }
+
+  async run(): Promise<void> {
+    let answered = false;
+    try {
+      const { url, method, headers, body } = this.#request;
+      this.#watch(this.#options.headTimeoutMs);
+      const response = await fetch(url, {
+        method,
+        headers,
+        body: body === null ? null : new Blob(body as Uint8Array<ArrayBuffer>[]),
+        redirect: 'manual',
+        signal: this.#controller.signal,
+      });
+      answered = true;
+      if (this.#aborted) return;
+      this.#sink.head(response.status, Object.fromEntries(response.headers));
+      await this.#pump(response.body);
+    } catch (error) {
+      if (!this.#aborted) this.#sink.fail(this.#failureOf(error, answered));
+    } finally {
+      clearTimeout(this.#timer);
+    }
+  }
+
+  async #pump(body: ReadableStream<Uint8Array> | null): Promise<void> {
+    const reader = body?.getReader();
+    while (reader !== undefined && !this.#aborted) {
+      this.#watch(this.#options.idleTimeoutMs);
+      const read = await reader.read();
+      clearTimeout(this.#timer);
+      if (this.#aborted) return;
+      if (read.done) break;
+      if (this.#sink.chunk(read.value)) continue;
+      this.#paused = Promise.withResolvers<void>();
+      await this.#paused.promise;
+    }
+    if (!this.#aborted) this.#sink.end();
+  }
+
+  #watch(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timedOut = true;
+      this.#controller.abort();
+    }, ms);
+  }
+
+  #failureOf(error: unknown, answered: boolean): UpstreamFailure {
+    if (this.#timedOut) return new UpstreamFailure('timeout', 'was silent for too long', { cause: error });
+    const what = error instanceof Error ? error.message : String(error);
+    return answered
+      ? new UpstreamFailure('broken', `broke off its reply (${what})`, { cause: error })
+      : new UpstreamFailure('unreachable', `could not be reached (${what})`, { cause: error });
+  }
+}
