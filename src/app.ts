@@ -32,7 +32,7 @@ export function createApp(options: AppOptions): Hono {
   const { inference, models, serve } = options;
   const app = new Hono();
 
-  app.post('/v1/chat/completions', (c) => serve(c, (caller) => inference('chat.completions', caller)));
+  app.post('/v1/chat/completions', (c) => serve(c, (caller) => inference.serve('chat.completions', caller)));
   app.get('/v1/models', (c) => serve(c, (caller) => refusing(caller, options, () => models(caller))));
   app.get('/v1/models/:id{.+}', (c) =>
     serve(c, (caller) => refusing(caller, options, () => models(caller, c.req.param('id')))),

@@ -22,6 +22,8 @@ export interface ForwardOptions {
   readonly onDisconnect: 'drain' | 'cancel';
   /** Told when an upstream refused the option that asks for usage: it is not asked again. */
   readonly usageOptionRefused: (call: Call) => void;
+  /** Told once, when the call's books are closed or could not be. */
+  readonly done: () => void;
 }
 
 /** Evidence for a crash is written this often, in milliseconds, while a reply streams. */
@@ -112,12 +114,9 @@ class Forwarding implements ReplySink {
 
   end(): void {
     this.#upstreamEnded = true;
-    if (this.#settled) {
-      this.#hold();
-      this.#finish();
-    } else if (!this.#settling) {
-      this.#endedUnsettled();
-    }
+    this.#hold();
+    if (this.#settled) this.#finish();
+    else if (!this.#settling) this.#endedUnsettled();
   }
 
   fail(error: UpstreamFailure): void {
@@ -130,7 +129,6 @@ class Forwarding implements ReplySink {
   }
 
   #endedUnsettled(): void {
-    this.#hold();
     if (this.#status === 400 && this.#exchange?.addedUsageOption === true && this.#refusesUsageOption()) {
       this.#options.usageOptionRefused(this.#call);
       this.#reader = undefined;
@@ -167,6 +165,7 @@ class Forwarding implements ReplySink {
       (bill) => {
         this.#settled = true;
         this.#complete(bill);
+        this.#options.done();
       },
       (error: unknown) => this.#answer(unwritten(error)),
     );
@@ -174,6 +173,8 @@ class Forwarding implements ReplySink {
 
   /** The caller may have the rest: the books are closed. */
   #complete(bill: Bill): void {
+    if ((this.#status ?? 0) >= 400)
+      this.#held = withoutSecret(this.#held, this.#call.target.route.upstream.apiKey);
     if (this.#callerLeft) {
       this.#flow?.abort();
     } else if (this.#reader?.streams === true) {
@@ -219,6 +220,7 @@ class Forwarding implements ReplySink {
   }
 
   #answer(refusal: Refusal): void {
+    this.#options.done();
     if (this.#callerLeft) return;
     const { dialect, id } = this.#call;
     if (this.#reader?.streams === true) {
@@ -267,6 +269,13 @@ class Forwarding implements ReplySink {
 }
 
 const encoder = new TextEncoder();
+
+/** A vendor's error may repeat the credential it was given; it is the operator's, and stays here. */
+function withoutSecret(held: Uint8Array[], secret: string | null): Uint8Array[] {
+  if (secret === null || secret === '') return held;
+  const text = held.map((piece) => new TextDecoder().decode(piece)).join('');
+  return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : held;
+}
 
 /** A break inside an event is closed first, so that the error stands as an event of its own. */
 const errorEvent = (refusal: Refusal, dialect: Call['dialect'], id: string): Uint8Array => {

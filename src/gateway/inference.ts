@@ -10,7 +10,7 @@ import type { Runtime } from '../runtime.ts';
 import { admit, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { Call } from './call.ts';
-import { forward } from './forward.ts';
+import { forward, type ForwardOptions } from './forward.ts';
 import { readRequestHeaders } from './headers.ts';
 import type { Caller, Relay } from './ports.ts';
 import { readRequest } from './read-request.ts';
@@ -28,7 +28,12 @@ export interface GatewayOptions {
   readonly onDisconnect: 'drain' | 'cancel';
 }
 
-export type Inference = (endpoint: Endpoint, caller: Caller) => Promise<void>;
+export interface Inference {
+  /** Serves one request to its end. */
+  serve(endpoint: Endpoint, caller: Caller): Promise<void>;
+  /** Calls that are open and not yet settled. */
+  running(): number;
+}
 
 export const ENDPOINT_DIALECT: Readonly<Record<Endpoint, Dialect>> = { 'chat.completions': 'openai' };
 
@@ -38,6 +43,8 @@ const REFUSALS_REMEMBERED_MAX = 1_000;
 export function createInference(options: GatewayOptions): Inference {
   const { keys, ledger, customers, resolver, runtime } = options;
   const refusesUsageOption = new Set<string>();
+  let running = 0;
+  const done = (): void => void (running -= 1);
 
   const usageOptionRefused = (call: Call): void => {
     if (refusesUsageOption.size >= REFUSALS_REMEMBERED_MAX) refusesUsageOption.clear();
@@ -78,15 +85,19 @@ export function createInference(options: GatewayOptions): Inference {
     return call;
   };
 
-  return async (endpoint, caller) => {
+  const serve: Inference['serve'] = async (endpoint, caller) => {
     const id = `req_${runtime.id()}`;
     try {
       const call = await open(endpoint, caller, id);
-      if (call !== undefined) forward(call, caller.reply, { ...options, usageOptionRefused });
+      if (call === undefined) return;
+      running += 1;
+      forward(call, caller.reply, forwarding);
     } catch (error) {
       refuse(caller, asRefusal(error, runtime, id), { dialect: ENDPOINT_DIALECT[endpoint], id, runtime });
     }
   };
+  const forwarding: ForwardOptions = { ...options, usageOptionRefused, done };
+  return { serve, running: () => running };
 }
 
 const targetKey = (target: Target): string => `${target.route.upstream.name}/${target.upstreamModel}`;

@@ -72,8 +72,8 @@ class FetchExchange implements Flow {
   }
 
   async #pump(body: ReadableStream<Uint8Array> | null): Promise<void> {
-    const reader = body?.getReader();
-    while (reader !== undefined && !this.#aborted) {
+    const reader = (body ?? new Blob().stream()).getReader();
+    for (;;) {
       this.#watch(this.#options.idleTimeoutMs);
       const read = await reader.read();
       clearTimeout(this.#timer);
@@ -83,7 +83,7 @@ class FetchExchange implements Flow {
       this.#paused = Promise.withResolvers<void>();
       await this.#paused.promise;
     }
-    if (!this.#aborted) this.#sink.end();
+    this.#sink.end();
   }
 
   #watch(ms: number): void {
