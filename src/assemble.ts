@@ -1,0 +1,134 @@
+/** Puts the parts together, the same on every runtime: an entry brings what only it can choose. */
+import type { Context, Hono } from 'hono';
+import type Stripe from 'stripe';
+import { PROVIDERS } from '../providers/index.ts';
+import { createApp } from './app.ts';
+import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { createCustomers } from './billing/customers.ts';
+import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
+import { createPrices } from './billing/prices.ts';
+import { createStripeAccount } from './billing/stripe-account.ts';
+import { createStripeSink } from './billing/stripe-sink.ts';
+import { billedName } from './billing/billed-model.ts';
+import { createWebhooks } from './billing/webhooks.ts';
+import type { Settings } from './config.ts';
+import { createInference, type Inference } from './gateway/inference.ts';
+import { createModels } from './gateway/models.ts';
+import type { Caller, Relay } from './gateway/ports.ts';
+import { createResolver, type Route } from './gateway/resolve.ts';
+import { createSettler, type Settler } from './gateway/settle.ts';
+import type { Keys } from './keys/keys.ts';
+import type { Ledger } from './ledger/ledger.ts';
+import type { Crypto, Runtime } from './runtime.ts';
+
+export interface Parts {
+  readonly settings: Settings;
+  readonly runtime: Runtime;
+  readonly crypto: Crypto;
+  readonly ledger: Ledger;
+  readonly keys: Keys;
+  readonly relay: Relay;
+  readonly stripe: Stripe;
+  /** Hands a request's caller to the gateway. */
+  readonly serve: (context: Context, work: (caller: Caller) => Promise<void>) => Response | Promise<Response>;
+  /** Secrets that open the admin routes. */
+  readonly adminSecrets: readonly string[];
+  /** Told after each settlement: there may be something to deliver. */
+  readonly settled: () => void;
+  /** Told when the process is on its way out: readiness says so. */
+  readonly draining?: () => boolean;
+}
+
+export interface Gateway {
+  readonly app: Hono;
+  readonly inference: Inference;
+  readonly settler: Settler;
+  readonly delivery: MeterDelivery;
+}
+
+export function assemble(parts: Parts): Gateway {
+  const { settings, runtime, crypto, keys, relay, stripe } = parts;
+  const ledger = notifying(parts.ledger, parts.settled);
+  const account = createStripeAccount({ stripe });
+  const customers = createCustomers({ ledger, account, runtime, whenUnknown: settings.budget.whenUnknown });
+  const resolver = createResolver({
+    routes: routesOf(settings),
+    aliases: settings.aliases,
+    vendorOf,
+    billedName,
+  });
+  const prices = createPrices({
+    overrides: settings.prices,
+    markupMillionths: settings.billing.markupMillionths,
+    runtime,
+  });
+  const settler = createSettler({
+    ledger,
+    rater: prices,
+    runtime,
+    tokenTypes: settings.billing.tokenTypes,
+    onMissingUsage: settings.metering.onMissingUsage,
+  });
+  const inference = createInference({
+    keys,
+    ledger,
+    customers,
+    resolver,
+    relay,
+    settler,
+    runtime,
+    onDisconnect: settings.metering.onDisconnect,
+  });
+  const delivery = createDelivery({
+    ledger,
+    sink: createStripeSink({ stripe, runtime }),
+    runtime,
+    crypto,
+    eventName: settings.billing.eventName,
+  });
+  const webhooks = createWebhooks({
+    secret: settings.stripe.webhookSecret ?? '',
+    ledger,
+    account,
+    customers,
+    runtime,
+    alerts: settings.budget.alerts,
+  });
+  const app = createApp({
+    runtime,
+    inference,
+    models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
+    webhooks,
+    admin: { ledger, keys, crypto, secrets: parts.adminSecrets, flush: () => delivery.flush() },
+    ready: () => readiness(ledger, parts.draining?.() ?? false),
+    serve: parts.serve,
+  });
+  return { app, inference, settler, delivery };
+}
+
+function routesOf(settings: Settings): readonly Route[] {
+  return settings.upstreams.flatMap((upstream) => {
+    const provider = PROVIDERS.get(upstream.type);
+    return provider === undefined ? [] : [{ upstream, provider, endpoints: upstream.endpoints }];
+  });
+}
+
+/** The ledger, with a word to the one who delivers after each settlement. */
+const notifying = (ledger: Ledger, settled: () => void): Ledger => ({
+  ...ledger,
+  async settle(call) {
+    const result = await ledger.settle(call);
+    if (call.lines.length > 0) settled();
+    return result;
+  },
+});
+
+async function readiness(ledger: Ledger, draining: boolean): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
+  if (draining) return { ready: false, detail: { reason: 'draining' } };
+  try {
+    await ledger.probe();
+    return { ready: true, detail: {} };
+  } catch (error) {
+    return { ready: false, detail: { reason: `the ledger takes no writes: ${String(error)}` } };
+  }
+}

@@ -1,0 +1,127 @@
+/** The gateway as one Node process: SQLite, undici, a socket. */
+import { randomBytes } from 'node:crypto';
+import { rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { assemble, type Gateway } from './assemble.ts';
+import { createStripeClient } from './billing/stripe-client.ts';
+import type { Settings } from './config.ts';
+import { createKeys } from './keys/create-keys.ts';
+import { createLedger } from './ledger/create-ledger.ts';
+import type { Ledger } from './ledger/ledger.ts';
+import { migrate } from './ledger/migrations.ts';
+import { createNodeCrypto } from './platform/crypto.ts';
+import { createFlushLoop } from './platform/flush-loop.ts';
+import { createNodeCaller } from './platform/node-caller.ts';
+import { createSqliteDatabase } from './platform/sqlite.ts';
+import { createUndiciRelay } from './platform/undici-relay.ts';
+import type { Runtime } from './runtime.ts';
+
+export interface RunningGateway {
+  readonly url: string;
+  readonly ledger: Ledger;
+  readonly gateway: Gateway;
+  /** Stops accepting, lets running calls end, delivers what is due, closes the ledger. */
+  close(): Promise<void>;
+}
+
+/** Running calls get this long to end when the process is asked to stop, in milliseconds. */
+const DRAIN_MS = 25_000;
+/** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
+const HEADERS_MS = 15_000;
+const REQUEST_MS = 120_000;
+/** Longer than the idle time of usual load balancers, so that they close first. */
+const KEEP_ALIVE_MS = 75_000;
+
+/** Opens the ledger, recovers what a crash left open, and serves. */
+export async function startGateway(settings: Settings, runtime: Runtime): Promise<RunningGateway> {
+  if (settings.database.kind !== 'sqlite') throw new Error('Only sqlite: ledgers are served by this version.');
+  const crypto = createNodeCrypto();
+  const bootId = runtime.id();
+  const database = await createSqliteDatabase(settings.database.path);
+  await migrate(database);
+  const ledger = createLedger({ database, bootId });
+  const recovered = await ledger.recover(runtime.now());
+  if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
+
+  let draining = false;
+  const controlToken = randomBytes(32).toString('base64url');
+  const relay = createUndiciRelay();
+  const gateway = assemble({
+    settings,
+    runtime,
+    crypto,
+    ledger,
+    keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
+    relay,
+    stripe: createStripeClient({
+      secretKey: settings.stripe.secretKey ?? '',
+      apiBase: settings.stripe.apiBase ?? undefined,
+    }),
+    serve(context, work) {
+      const { incoming, outgoing } = context.env as { incoming: IncomingMessage; outgoing: ServerResponse };
+      runtime.defer(work(createNodeCaller(incoming, outgoing)));
+      return RESPONSE_ALREADY_SENT;
+    },
+    adminSecrets: [controlToken, ...(settings.adminKey === null ? [] : [settings.adminKey])],
+    settled: () => loop.wake(),
+    draining: () => draining,
+  });
+  const loop = createFlushLoop(
+    async () => {
+      await gateway.settler.retry();
+      return (await gateway.delivery.flush()).next;
+    },
+    (error) => runtime.log('error', 'flush_failed', { error: String(error) }),
+  );
+
+  const server = createAdaptorServer({
+    fetch: gateway.app.fetch,
+    overrideGlobalObjects: false,
+    serverOptions: { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, keepAliveTimeout: KEEP_ALIVE_MS },
+  }) as Server;
+  const url = await listen(server, settings.host, settings.port);
+  const control = `${settings.database.path}.control.json`;
+  writeFileSync(control, JSON.stringify({ url, token: controlToken, pid: process.pid }), { mode: 0o600 });
+
+  return {
+    url,
+    ledger,
+    gateway,
+    async close() {
+      draining = true;
+      rmSync(control, { force: true });
+      await drained(server, gateway);
+      await loop.stop();
+      await gateway.delivery.flush().catch((error: unknown) => runtime.log('warn', 'flush_failed', { error: String(error) }));
+      await relay.close();
+      await database.close();
+    },
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      const address = server.address() as AddressInfo;
+      resolve(`http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`);
+    });
+  });
+}
+
+/** Resolves when no call is running and no connection open, or when the time for it is over. */
+async function drained(server: Server, gateway: Gateway): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const deadline = performance.now() + DRAIN_MS;
+  while (gateway.inference.running() > 0 && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    server.closeIdleConnections();
+  }
+  const late = setTimeout(() => server.closeAllConnections(), 1_000);
+  await closed;
+  clearTimeout(late);
+}
