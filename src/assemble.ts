@@ -123,7 +123,10 @@ const notifying = (ledger: Ledger, settled: () => void): Ledger => ({
   },
 });
 
-async function readiness(ledger: Ledger, draining: boolean): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
+async function readiness(
+  ledger: Ledger,
+  draining: boolean,
+): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
   if (draining) return { ready: false, detail: { reason: 'draining' } };
   try {
     await ledger.probe();

@@ -15,7 +15,7 @@ import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller } from './platform/node-caller.ts';
-import { createSqliteDatabase } from './platform/sqlite.ts';
+import { openSqlite } from './platform/sqlite.ts';
 import { createUndiciRelay } from './platform/undici-relay.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -37,13 +37,14 @@ const KEEP_ALIVE_MS = 75_000;
 
 /** Opens the ledger, recovers what a crash left open, and serves. */
 export async function startGateway(settings: Settings, runtime: Runtime): Promise<RunningGateway> {
-  if (settings.database.kind !== 'sqlite') throw new Error('Only sqlite: ledgers are served by this version.');
+  if (settings.database.kind !== 'sqlite')
+    throw new Error('Only sqlite: ledgers are served by this version.');
   const crypto = createNodeCrypto();
   const bootId = runtime.id();
-  const database = await createSqliteDatabase(settings.database.path);
+  const database = await openSqlite({ file: settings.database.path });
   await migrate(database);
   const ledger = createLedger({ database, bootId });
-  const recovered = await ledger.recover(runtime.now());
+  const recovered = await ledger.recover({ nowMs: runtime.now() });
   if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
 
   let draining = false;
@@ -80,7 +81,11 @@ export async function startGateway(settings: Settings, runtime: Runtime): Promis
   const server = createAdaptorServer({
     fetch: gateway.app.fetch,
     overrideGlobalObjects: false,
-    serverOptions: { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, keepAliveTimeout: KEEP_ALIVE_MS },
+    serverOptions: {
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    },
   }) as Server;
   const url = await listen(server, settings.host, settings.port);
   const control = `${settings.database.path}.control.json`;
@@ -95,7 +100,9 @@ export async function startGateway(settings: Settings, runtime: Runtime): Promis
       rmSync(control, { force: true });
       await drained(server, gateway);
       await loop.stop();
-      await gateway.delivery.flush().catch((error: unknown) => runtime.log('warn', 'flush_failed', { error: String(error) }));
+      await gateway.delivery
+        .flush()
+        .catch((error: unknown) => runtime.log('warn', 'flush_failed', { error: String(error) }));
       await relay.close();
       await database.close();
     },
@@ -107,7 +114,9 @@ function listen(server: Server, host: string, port: number): Promise<string> {
     server.once('error', reject);
     server.listen(port, host, () => {
       const address = server.address() as AddressInfo;
-      resolve(`http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`);
+      resolve(
+        `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
+      );
     });
   });
 }

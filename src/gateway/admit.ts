@@ -35,7 +35,7 @@ export async function admit(ledger: Ledger, customers: CustomerDirectory, call: 
     openedAtMs: call.startedAtMs,
   });
   if (admission.kind === 'blocked') throw blocked(call.customer, admission.block);
-  if (admission.kind === 'deleted') throw notFound(call.customer);
+  if (admission.kind === 'missing') throw notFound(call.customer);
 }
 
 const notFound = (customer: string): Refusal =>

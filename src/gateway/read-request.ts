@@ -37,10 +37,9 @@ export async function readRequest(caller: Caller, headers: RequestHeaders): Prom
     );
   }
   const scanned = scanJsonObject(bytes);
-  if (scanned.kind === 'problem')
-    throw new Refusal('invalid_request', `The body is not usable JSON: ${scanned.message}.`);
-  const { scan } = scanned;
-  return { bytes, scan, model: modelOf(bytes, scan), stream: streamOf(bytes, scan) };
+  if (scanned.kind !== 'object')
+    throw new Refusal('invalid_request', `${scanned.message} (at byte ${scanned.offset})`);
+  return { bytes, scan: scanned, model: modelOf(bytes, scanned), stream: streamOf(bytes, scanned) };
 }
 
 /** Names are short; the bound keeps a model from becoming a database key of any size. */

@@ -46,7 +46,8 @@ export interface Block {
 export type Admission =
   | { readonly kind: 'admitted' }
   | { readonly kind: 'blocked'; readonly block: Block }
-  | { readonly kind: 'deleted' };
+  /** The customer is deleted, or was looked up and is not there. */
+  | { readonly kind: 'missing' };
 
 /** How a call ended. */
 export type Outcome =

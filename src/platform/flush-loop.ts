@@ -15,7 +15,10 @@ const FAILED_MS = 1_000;
 const IDLE_MS = 10_000;
 
 /** `pass` answers after how many milliseconds another one is worth its while, if it knows. */
-export function createFlushLoop(pass: () => Promise<number | undefined>, failed: (error: unknown) => void): FlushLoop {
+export function createFlushLoop(
+  pass: () => Promise<number | undefined>,
+  failed: (error: unknown) => void,
+): FlushLoop {
   let timer: NodeJS.Timeout | undefined;
   let dueAtMs = Infinity;
   let running: Promise<void> | undefined;

@@ -1,0 +1,17 @@
+/** The runtime in workerd: an isolate's clock, console and `waitUntil`. */
+import type { Runtime } from '../runtime.ts';
+import { createIds } from './ids.ts';
+
+export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): Runtime {
+  const log: Runtime['log'] = (level, event, fields) => {
+    const line = JSON.stringify({ ts: new Date().toISOString(), level, event, ...fields });
+    if (level === 'error') console.error(line);
+    else console.log(line);
+  };
+  return {
+    now: Date.now,
+    id: createIds(Date.now),
+    defer: (work) => defer(work.catch((error: unknown) => log('error', 'deferred_failed', { error: String(error) }))),
+    log,
+  };
+}
