@@ -1,0 +1,8 @@
+/** The one table of providers, by the `type` of the configuration. */
+import { openai } from './openai.ts';
+import { openaiCompatible } from './openai-compatible.ts';
+import type { Provider } from './provider.ts';
+
+export const PROVIDERS: ReadonlyMap<string, Provider> = new Map(
+  [openai, openaiCompatible].map((provider) => [provider.type, provider]),
+);

@@ -1,0 +1,77 @@
+/**
+ * What a reply has told of itself so far, whether it came whole or in events: its id, the model that served, its usage
+ * and its errors. One vocabulary for both readers.
+ */
+import { isRecord, textOf } from '../../src/usage/json-value.ts';
+import type { Metered, TokenCounts } from '../../src/usage/usage.ts';
+import { readChatUsage } from './usage.ts';
+
+export class ChatReport {
+  #counts: TokenCounts | undefined;
+  #responseId: string | undefined;
+  #servedModel: string | undefined;
+  /** Of the usage that stands, or of the last one that was refused. */
+  #usageReason: string | undefined;
+  #refusedLast = false;
+  #failure: string | undefined;
+
+  get hasUsage(): boolean {
+    return this.#counts !== undefined;
+  }
+
+  get hasIdentity(): boolean {
+    return this.#responseId !== undefined && this.#servedModel !== undefined;
+  }
+
+  /** The reply said itself that it failed: by its status or by an error in its body. */
+  fail(reason: string): void {
+    this.#failure ??= reason;
+  }
+
+  /** Takes in a reply or one event of it. The last usage stands: vendors that report often report running sums. */
+  take(body: Readonly<Record<string, unknown>>): void {
+    this.identify(body);
+    const groq = isRecord(body['x_groq']) ? body['x_groq'] : {};
+    const usage = body['usage'] ?? groq['usage'];
+    if (usage !== undefined && usage !== null) this.#takeUsage(usage);
+    const error = body['error'] ?? groq['error'];
+    if (error !== undefined && error !== null) this.fail(`the reply carries an error${shown(error)}`);
+  }
+
+  identify(body: Readonly<Record<string, unknown>>): void {
+    this.#responseId = textOf(body['id']) ?? this.#responseId;
+    this.#servedModel = textOf(body['model']) ?? this.#servedModel;
+  }
+
+  /** `complete`: whether no later usage can come. `missing` says why there may be none. */
+  metered(complete: boolean, missing: string): Metered {
+    const failed = this.#failure !== undefined;
+    if (this.#counts === undefined) {
+      const reason = this.#failure ?? this.#usageReason ?? missing;
+      return { kind: 'none', lines: [], responseId: this.#responseId, reason, failed };
+    }
+    const reasons = [complete ? undefined : 'the reply broke off', this.#failure, this.#usageReason];
+    const told = reasons.filter((reason) => reason !== undefined).join('; ');
+    return {
+      kind: complete && !this.#refusedLast ? 'final' : 'cut',
+      lines: [{ ...this.#counts, servedModel: this.#servedModel ?? null }],
+      responseId: this.#responseId,
+      reason: told === '' ? undefined : told,
+      failed,
+    };
+  }
+
+  #takeUsage(usage: unknown): void {
+    const read = readChatUsage(usage);
+    this.#refusedLast = read.kind === 'refused';
+    this.#usageReason = read.reason;
+    if (read.kind === 'counts') this.#counts = read.counts;
+  }
+}
+
+/** An error's own code or type, for the record; its message may quote the caller's text, so it is left out. */
+function shown(error: unknown): string {
+  if (!isRecord(error)) return '';
+  const name = error['code'] ?? error['type'];
+  return typeof name === 'string' || typeof name === 'number' ? `: ${String(name).slice(0, 100)}` : '';
+}

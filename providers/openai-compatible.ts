@@ -1,0 +1,4 @@
+/** Any vendor or server that speaks OpenAI's dialect at a base URL of its own. */
+import { createChatProvider } from './openai-chat/provider.ts';
+
+export const openaiCompatible = createChatProvider('openai-compatible');

@@ -1,0 +1,4 @@
+/** OpenAI. */
+import { createChatProvider } from './openai-chat/provider.ts';
+
+export const openai = createChatProvider('openai');

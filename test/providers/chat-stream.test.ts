@@ -1,0 +1,378 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { inputTokens, outputTokens } from '../../src/usage/usage.ts';
+import { DONE, delta, event, prepare, readAll, streamReader, usageChunk } from '../support/chat.ts';
+import { bytesOf, cutAt, oneByOne, textOf } from '../support/chunks.ts';
+
+const hello =
+  delta({ role: 'assistant', content: '' }) + delta({ content: 'Hello' }) + delta({ content: '!' });
+
+/** Reads a whole stream in one chunk. */
+function read(text: string, asked = false) {
+  const reader = streamReader(asked);
+  const forwarded = textOf(readAll(reader, [bytesOf(text)]));
+  const metered = reader.metered();
+  const line = metered.lines[0];
+  const tokens = line === undefined ? null : [inputTokens(line), outputTokens(line)];
+  return { reader, forwarded, metered, line, tokens, estimate: reader.estimate() };
+}
+
+const estimateOf = (...deltas: object[]) => read(deltas.map((more) => delta(more)).join('')).estimate;
+
+const streamsOf = (status: number, contentType: string | undefined, stream: boolean): boolean =>
+  prepare({ model: 'm', stream }).read({
+    status,
+    headers: contentType === undefined ? {} : { 'content-type': contentType },
+  }).streams;
+
+describe('a chat stream goes out', () => {
+  it('unchanged when the caller asked for usage', () => {
+    const text = hello + usageChunk(3, 4) + DONE;
+    expect(read(text, true).forwarded).toBe(text);
+  });
+
+  it('without the usage chunk that the caller did not ask for', () => {
+    const seen = read(hello + usageChunk(3, 4) + DONE);
+    expect(seen.forwarded).toBe(hello + DONE);
+    expect(seen.tokens).toEqual([3, 4]);
+  });
+
+  it('with usage that came along with content', () => {
+    const usage = { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 };
+    const text =
+      hello + event({ choices: [{ delta: { content: '?' }, finish_reason: 'stop' }], usage }) + DONE;
+    const seen = read(text);
+    expect(seen.forwarded).toBe(text);
+    expect(seen.tokens).toEqual([3, 4]);
+  });
+
+  it('with a usage chunk that also carries citations', () => {
+    const usage = { prompt_tokens: 3, completion_tokens: 4 };
+    const text = hello + event({ choices: [], usage, citations: ['https://a.example'] });
+    expect(read(text).forwarded).toBe(text);
+  });
+
+  it('with a chunk that has neither choices nor usage', () => {
+    const text =
+      event({ choices: [], prompt_filter_results: [] }) + event({ choices: [], usage: null }) + hello;
+    expect(read(text).forwarded).toBe(text);
+  });
+
+  it('event by event, at once', () => {
+    const reader = streamReader(false);
+    expect(textOf(reader.write(bytesOf(delta({ content: 'a' }))))).toBe(delta({ content: 'a' }));
+    expect(textOf(reader.write(bytesOf(': keep-alive\n')))).toBe(': keep-alive\n');
+    expect(reader.write(bytesOf('data: {"half'))).toEqual([]);
+  });
+
+  it('in one slice for a burst of events in one chunk', () => {
+    const chunk = bytesOf(hello.repeat(100));
+    expect(streamReader(false).write(chunk)).toEqual([chunk]);
+  });
+
+  it('in two slices around what is withheld', () => {
+    const slices = streamReader(false).write(bytesOf(hello + usageChunk(1, 1) + hello + hello));
+    expect(slices.map((slice) => textOf([slice]))).toEqual([hello, hello + hello]);
+  });
+
+  it('up to its end marker, which waits with all that follows', () => {
+    const reader = streamReader(false);
+    expect(textOf(reader.write(bytesOf(hello + DONE + ': bye\n\n')))).toBe(hello);
+    expect(reader.terminal).toBe(true);
+    expect(textOf(reader.end())).toBe(`${DONE}: bye\n\n`);
+    expect(textOf(reader.write(bytesOf('\n')))).toBe('');
+    expect(textOf(reader.end())).toBe('\n');
+  });
+
+  it('with an end marker that has no blank line', () => {
+    expect(read(`${hello}data: [DONE]`).forwarded).toBe(`${hello}data: [DONE]`);
+  });
+
+  it('until the bound on what follows the end marker', () => {
+    const reader = streamReader(false);
+    reader.write(bytesOf(DONE));
+    const flood = (): void => {
+      for (let sent = 0; sent < 40; sent += 1) reader.write(bytesOf(`: ${'x'.repeat(50_000)}\n`));
+    };
+    expect(flood).toThrow("What follows the stream's end marker");
+  });
+});
+
+describe('the usage of a chat stream', () => {
+  it('is final with the reply complete', () => {
+    expect(read(hello + usageChunk(3, 4) + DONE).metered).toEqual({
+      kind: 'final',
+      lines: [expect.objectContaining({ uncachedInput: 3, textOutput: 4, servedModel: 'm-served' })],
+      responseId: 'c1',
+      reason: undefined,
+      failed: false,
+    });
+  });
+
+  it('is final at the end marker, before the connection closes', () => {
+    const reader = streamReader(false);
+    reader.write(bytesOf(hello + usageChunk(3, 4) + DONE));
+    expect(reader.metered().kind).toBe('final');
+  });
+
+  it('is final at the chunk of usage alone, whatever breaks after it', () => {
+    const reader = streamReader(false);
+    reader.write(bytesOf(hello + usageChunk(3, 4)));
+    expect(reader.metered().kind).toBe('final');
+    reader.write(bytesOf(delta({ content: 'more' })));
+    expect(reader.metered()).toMatchObject({ kind: 'cut', reason: 'the reply broke off' });
+  });
+
+  it('is cut when running sums were told and the stream broke', () => {
+    const usage = { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 };
+    const reader = streamReader(false);
+    reader.write(bytesOf(event({ choices: [{ delta: { content: 'a' } }], usage })));
+    expect(reader.metered().kind).toBe('cut');
+    reader.end();
+    expect(reader.metered().kind).toBe('final');
+  });
+
+  it('is the last one told, never a sum', () => {
+    const running = [1, 2, 3].map((tokens) =>
+      event({
+        choices: [{ delta: { content: 'a' } }],
+        usage: { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens },
+      }),
+    );
+    expect(read(running.join('')).tokens).toEqual([5, 3]);
+  });
+
+  it('is not added up where Groq tells it twice', () => {
+    const usage = { prompt_tokens: 5, completion_tokens: 3, total_tokens: 8 };
+    const text =
+      hello + event({ choices: [{ delta: {}, finish_reason: 'stop' }], x_groq: { id: 'req', usage } }) + DONE;
+    expect(read(text).tokens).toEqual([5, 3]);
+    const twice = text.replace(DONE, event({ choices: [], usage, x_groq: { usage } }) + DONE);
+    expect(read(twice).tokens).toEqual([5, 3]);
+    expect(read(twice).forwarded).toBe(text);
+  });
+
+  it('is none where nothing is told, with the id for look-ups', () => {
+    expect(read(hello + DONE).metered).toMatchObject({
+      kind: 'none',
+      lines: [],
+      responseId: 'c1',
+      reason: 'the stream told no usage',
+      failed: false,
+    });
+  });
+
+  it('is none where what is told cannot be believed, and says why', () => {
+    const text = hello + event({ choices: [], usage: { prompt_tokens: -1, completion_tokens: 2 } }) + DONE;
+    const seen = read(text);
+    expect(seen.metered).toMatchObject({ kind: 'none', reason: 'prompt_tokens is not a token count' });
+    expect(seen.estimate.outputTokens).toBe(2);
+    expect(seen.forwarded).toBe(hello + DONE);
+  });
+});
+
+describe('the usage of a chat stream, oddly told,', () => {
+  it('survives a later null', () => {
+    expect(read(usageChunk(3, 4) + delta({ content: 'x' }) + DONE).tokens).toEqual([3, 4]);
+  });
+
+  it('is read from an event without its blank line', () => {
+    expect(read(hello + usageChunk(3, 4).trimEnd()).tokens).toEqual([3, 4]);
+  });
+
+  it('is read from an event of several data lines', () => {
+    const text =
+      'data: {"choices":[],\r\ndata: "usage":\r\ndata: {"prompt_tokens":3,"completion_tokens":4}}\r\n\r\n';
+    expect(read(hello + text).tokens).toEqual([3, 4]);
+    expect(read(hello + text).forwarded).toBe(hello);
+  });
+});
+
+describe('an error inside a stream', () => {
+  it.each([
+    ['an error event', 'event: error\ndata: {"error":{"message":"secret","code":"bad"}}\n\n', ': bad'],
+    ['an error chunk', event({ choices: [], error: { code: 502, message: 'x' } }), ': 502'],
+  ])('as %s makes the reply a failed one', (_, text, shown) => {
+    const seen = read(hello + text);
+    expect(seen.metered).toMatchObject({
+      kind: 'none',
+      failed: true,
+      reason: `the reply carries an error${shown}`,
+    });
+    expect(seen.forwarded).toBe(hello + text);
+  });
+
+  it('as a field named error makes the reply a failed one', () => {
+    expect(read(`${hello}error: {"detail":"x"}\n\n`).metered).toMatchObject({ kind: 'none', failed: true });
+  });
+
+  it('beside usage leaves the usage', () => {
+    const usage = { prompt_tokens: 3, completion_tokens: 4 };
+    const seen = read(hello + event({ choices: [], usage, error: { code: 1 } }) + DONE);
+    expect(seen.metered).toMatchObject({ kind: 'final', failed: true });
+    expect(seen.tokens).toEqual([3, 4]);
+  });
+
+  it('that is null is none', () => {
+    expect(read(hello + event({ choices: [], error: null }) + DONE).metered.failed).toBe(false);
+  });
+});
+
+describe('the estimate of a stream', () => {
+  it('counts deltas that bear content', () => {
+    expect(
+      estimateOf({ role: 'assistant' }, { content: '' }, { content: 'abcd' }, { content: 'abcd' }),
+    ).toEqual({
+      outputTokens: 2,
+      deltas: 2,
+    });
+  });
+
+  it.each([
+    ['a refusal', { refusal: 'abcdabcd' }],
+    ['reasoning', { reasoning: 'abcdabcd' }],
+    ['reasoning content', { reasoning_content: 'abcdabcd' }],
+    ['reasoning told twice', { reasoning: 'abcdabcd', reasoning_details: [{ text: 'abcdabcd' }] }],
+    ['a reasoning summary', { reasoning_details: [{ type: 'reasoning.summary', summary: 'abcdabcd' }] }],
+    ['a tool call', { tool_calls: [{ index: 0, function: { name: 'abcd', arguments: '{"a"' } }] }],
+    ['a custom tool call', { tool_calls: [{ custom: { name: 'abcd', input: 'abcd' } }] }],
+    ['a function call', { function_call: { name: 'abcd', arguments: 'abcd' } }],
+    ['content parts', { content: [{ type: 'text', text: 'abcdabcd' }] }],
+    [
+      'thoughts in parts',
+      { content: [{ type: 'thinking', thinking: [{ type: 'text', text: 'abcdabcd' }] }] },
+    ],
+    ['the transcript of audio', { audio: { data: 'AAAA', transcript: 'abcdabcd' } }],
+  ])('covers %s', (_, more) => {
+    expect(estimateOf(more)).toEqual({ outputTokens: 2, deltas: 1 });
+  });
+
+  it('covers every choice', () => {
+    const choices = [0, 1, 2].map((index) => ({ index, delta: { content: 'abcd' } }));
+    expect(read(event({ choices })).estimate).toEqual({ outputTokens: 3, deltas: 3 });
+  });
+
+  it('does not count the whole message that comes beside each delta', () => {
+    const choices = [{ delta: { content: 'abcd' }, message: { content: 'abcd'.repeat(50) } }];
+    expect(read(event({ choices })).estimate.outputTokens).toBe(1);
+  });
+
+  it('is never nothing when there was any text', () => {
+    expect(estimateOf({ content: '.' })).toEqual({ outputTokens: 1, deltas: 1 });
+  });
+
+  it('is the same whenever it is asked for', () => {
+    const reader = streamReader(false);
+    for (let sent = 0; sent < 100; sent += 1) {
+      reader.write(bytesOf(delta({ content: 'abcd' })));
+      expect(reader.estimate()).toEqual({ outputTokens: sent + 1, deltas: sent + 1 });
+    }
+  });
+
+  it('goes through folding, and through an event larger than what is kept', () => {
+    const text =
+      delta({ content: 'abcd'.repeat(100) }).repeat(5000) + delta({ content: 'abcd'.repeat(100_000) });
+    expect(read(text).estimate).toEqual({ outputTokens: 600_000, deltas: 5001 });
+  });
+});
+
+describe('an adversary in a stream', () => {
+  it('does not fool the meter with text that looks like usage', () => {
+    const fake = '"usage":{"prompt_tokens":999,"completion_tokens":999}';
+    const texts = [
+      fake,
+      `data: {"choices":[],${fake}}\n\n`,
+      'data: [DONE]\n\n',
+      '"usage"',
+      `{${fake}}`,
+      '\r\rdata: x',
+    ];
+    const text = texts.map((content) => delta({ content })).join('') + usageChunk(3, 4) + DONE;
+    const seen = read(text);
+    expect(seen.tokens).toEqual([3, 4]);
+    expect(seen.forwarded).toBe(text.replace(usageChunk(3, 4), ''));
+    expect(read(texts.map((content) => delta({ content })).join('')).metered.kind).toBe('none');
+  });
+
+  it('does not fool the meter with usage that is not at the top', () => {
+    const usage = { prompt_tokens: 999, completion_tokens: 999 };
+    const text = event({ choices: [{ delta: { content: 'x', usage } }], extra: { usage } });
+    expect(read(text).metered.kind).toBe('none');
+  });
+
+  it('gets events that are no JSON through', () => {
+    const text =
+      'data: {"usage": {\n\ndata: "usage"\n\ndata: null\n\ndata:\n\ndata: 1e999\n\ndata: [1,{"usage":1}]\n\n';
+    const seen = read(text + usageChunk(3, 4));
+    expect(seen.forwarded).toBe(text);
+    expect(seen.tokens).toEqual([3, 4]);
+  });
+
+  it('gets nowhere with events of the wrong shapes', () => {
+    const odd = [
+      { choices: {} },
+      { choices: [null, 1, []] },
+      { choices: [{ delta: [] }] },
+      { choices: [{ delta: 3 }] },
+    ];
+    const text = [...odd, { usage: 'x', x_groq: 4, error: 0 }].map((data) => event(data)).join('');
+    expect(read(text).forwarded).toBe(text);
+  });
+});
+
+describe('any chunking of a stream', () => {
+  const piece = fc.constantFrom(
+    delta({ content: 'é漢😀' }),
+    usageChunk(3, 4),
+    ': note\n\n',
+    ': note\r\n',
+    DONE,
+    '\r',
+    '\n',
+    delta({ content: 'a' }).replaceAll('\n', '\r\n'),
+    usageChunk(5, 6).replaceAll('\n', '\r\n'),
+    usageChunk(7, 8).replaceAll('\n', '\r'),
+    event({ choices: [], error: { code: 3 } }),
+  );
+
+  it('gives the same bytes, usage and estimate', () => {
+    fc.assert(
+      fc.property(
+        fc.array(piece, { maxLength: 12 }),
+        fc.array(fc.nat(), { maxLength: 12 }),
+        fc.boolean(),
+        (pieces, offsets, asked) => {
+          const bytes = bytesOf(pieces.join(''));
+          const outcome = (chunks: readonly Uint8Array[]): unknown => {
+            const reader = streamReader(asked);
+            const forwarded = textOf(readAll(reader, chunks));
+            if (asked) expect(forwarded).toBe(textOf([bytes]));
+            return [forwarded, reader.metered(), reader.estimate(), reader.terminal];
+          };
+          const whole = outcome([bytes]);
+          expect(outcome(cutAt(bytes, offsets))).toEqual(whole);
+          expect(outcome(oneByOne(bytes))).toEqual(whole);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('the kind of reader', () => {
+  it("follows the reply's own content type", () => {
+    expect(streamsOf(200, 'text/event-stream; charset=utf-8', true)).toBe(true);
+    expect(streamsOf(200, 'text/event-stream', false)).toBe(true);
+    expect(streamsOf(200, 'application/json', true)).toBe(false);
+  });
+
+  it('follows what was asked where the reply does not say', () => {
+    expect(streamsOf(200, undefined, true)).toBe(true);
+    expect(streamsOf(200, undefined, false)).toBe(false);
+  });
+
+  it('holds every error', () => {
+    expect(streamsOf(500, 'text/event-stream', true)).toBe(false);
+    expect(streamsOf(302, undefined, true)).toBe(false);
+  });
+});
