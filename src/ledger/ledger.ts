@@ -107,10 +107,11 @@ export interface MeterEvent {
   /** When the call ended. */
   readonly timestampMs: number;
 }
-/** How many times an event was tried before, with the lease it is tried under now. */
 export interface LeasedEvent extends MeterEvent {
+  /** Times the event was tried, this lease included. */
   readonly attempts: number;
-  readonly firstAttemptAtMs: number | null;
+  /** The earliest attempt that Stripe may have acted on: an attempt that surely failed (`retry`) does not count. */
+  readonly firstAttemptAtMs: number;
 }
 export type EventState =
   | 'pending'
@@ -128,9 +129,14 @@ export type Delivery =
   | { readonly identifier: string; readonly kind: 'accepted' | 'duplicate' }
   | {
       readonly identifier: string;
+      /** Stripe surely did not take it. */
       readonly kind: 'retry';
       readonly notBeforeMs: number;
       readonly error: string;
+      /** `busy`: Stripe asked to wait. `unreachable`: nobody answered. `unauthorised`: Stripe refuses the key, not the event. */
+      readonly cause?: 'busy' | 'unreachable' | 'unauthorised' | undefined;
+      /** True when it was not sent at all, or not for a fault of its own: this lease does not count as an attempt. */
+      readonly untried?: boolean | undefined;
     }
   | {
       readonly identifier: string;
@@ -138,7 +144,8 @@ export type Delivery =
       readonly notBeforeMs: number;
       readonly error: string;
     }
-  | { readonly identifier: string; readonly kind: 'refused'; readonly error: string };
+  /** `quarantined`: too old to be told apart from a second event; never sent again, left to reconciliation. */
+  | { readonly identifier: string; readonly kind: 'refused' | 'quarantined'; readonly error: string };
 
 /** A line that is settled and not yet in an event. */
 export interface UnsealedLine extends Line {
@@ -166,8 +173,16 @@ export type CustomerFact =
       readonly title: string;
     }
   | { readonly kind: 'alert_recovered'; readonly customer: string; readonly alert: string }
-  /** Credit is available again, or a new billing period began: every alert's block is lifted. */
-  | { readonly kind: 'alerts_lifted'; readonly customer: string; readonly why: string }
+  /**
+   * Credit is available again, or a new billing period began: every alert's block is lifted. With `beforeS` (Stripe's
+   * seconds) only blocks up to then: an invoice paid late must not lift what fired in the period after it.
+   */
+  | {
+      readonly kind: 'alerts_lifted';
+      readonly customer: string;
+      readonly why: string;
+      readonly beforeS?: number | undefined;
+    }
   | { readonly kind: 'deleted'; readonly customer: string };
 export interface WebhookReceipt {
   readonly eventId: string;
@@ -178,6 +193,14 @@ export interface WebhookReceipt {
 }
 
 export type CustomerState = 'known' | 'missing';
+
+export interface LeaseRequest {
+  readonly nowMs: number;
+  readonly leaseMs: number;
+  readonly limit: number;
+  /** Only this event, if it is due. */
+  readonly identifier?: string | undefined;
+}
 
 export interface Ledger {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
@@ -193,8 +216,11 @@ export interface Ledger {
   unsealed(limit: number): Promise<readonly UnsealedLine[]>;
   /** Writes events and binds their lines to them, in one step. A line that is already bound keeps its event. */
   seal(seals: readonly Seal[]): Promise<void>;
-  /** Takes events that are due (`pending`, `ambiguous`, or `sending` with a lease that ran out) for `leaseMs`. */
-  lease(lease: { nowMs: number; leaseMs: number; limit: number }): Promise<readonly LeasedEvent[]>;
+  /**
+   * Takes events that are due (`pending`, `ambiguous`, or `sending` with a lease that ran out) for `leaseMs`, those
+   * that have waited longest first: what was tried and put off comes after what was never tried.
+   */
+  lease(lease: LeaseRequest): Promise<readonly LeasedEvent[]>;
   /** Records Stripe's answers. */
   mark(deliveries: readonly Delivery[], nowMs: number): Promise<void>;
 

@@ -10,3 +10,16 @@ export function formatUsd(pico: bigint): string {
   const fraction = digits.slice(-12).replace(/0+$/, '').padEnd(2, '0');
   return `${sign}${digits.slice(0, -12)}.${fraction}`;
 }
+
+/** The inverse of `formatUsd`; also takes whole dollars and fewer places. Throws `RangeError` for any other text. */
+export function parseUsd(text: string): bigint {
+  const parts = /^(-?)(\d{1,18})(?:\.(\d{1,12}))?$/.exec(text);
+  if (parts === null) {
+    throw new RangeError(
+      `"${text.slice(0, 40)}" is not an amount in USD: write digits, with 12 places at most, like 5.00`,
+    );
+  }
+  const [, sign, whole = '', fraction = ''] = parts;
+  const size = BigInt(whole) * PICO + BigInt(fraction.padEnd(12, '0'));
+  return sign === '-' ? -size : size;
+}

@@ -1,0 +1,56 @@
+/** The official Stripe client, set up so that nothing is decided twice: delivery owns retries, and waits are short. */
+import { Stripe } from 'stripe';
+
+type HttpClient = ReturnType<typeof Stripe.createFetchHttpClient>;
+
+export interface StripeClientOptions {
+  /** A secret or restricted key. */
+  readonly secretKey: string;
+  /** Sends every call there instead of to Stripe: scheme, host and port only, since the SDK knows no path prefix. */
+  readonly apiBase?: string | undefined;
+  /** Needed on Workers: `Stripe.createFetchHttpClient()`. */
+  readonly httpClient?: HttpClient | undefined;
+}
+
+/** Stripe acknowledges a meter event in about 0.1 s; after this long the outcome is unknown and the lease runs on. */
+export const STRIPE_TIMEOUT_MS = 10_000;
+
+/** Throws `TypeError` for a blank key or a base URL that is not plain http(s). The API version is the package's own. */
+export function createStripeClient({ secretKey, apiBase, httpClient }: StripeClientOptions): Stripe {
+  if (secretKey.trim() === '') throw new TypeError('The Stripe key is blank: set STRIPE_SECRET_KEY.');
+  return new Stripe(secretKey.trim(), {
+    maxNetworkRetries: 0,
+    timeout: STRIPE_TIMEOUT_MS,
+    telemetry: false,
+    appInfo: { name: 'faregate' },
+    ...(httpClient === undefined ? {} : { httpClient }),
+    ...(apiBase === undefined ? {} : endpointOf(apiBase, httpClient === undefined)),
+  });
+}
+
+interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+  readonly protocol: 'http' | 'https';
+}
+
+/** Node's http takes an IPv6 address bare, a URL wants it in brackets. */
+function endpointOf(apiBase: string, bareAddress: boolean): Endpoint {
+  const url = URL.parse(apiBase);
+  const isPlain =
+    url !== null &&
+    (url.protocol === 'http:' || url.protocol === 'https:') &&
+    url.pathname === '/' &&
+    `${url.search}${url.hash}${url.username}${url.password}` === '';
+  if (!isPlain) {
+    throw new TypeError(
+      'STRIPE_API_BASE must be scheme, host and port only, such as http://127.0.0.1:12111: no path, query or credentials.',
+    );
+  }
+  const protocol = url.protocol === 'http:' ? 'http' : 'https';
+  return {
+    protocol,
+    host: bareAddress ? url.hostname.replace(/^\[|\]$/g, '') : url.hostname,
+    port: url.port === '' ? { http: 80, https: 443 }[protocol] : Number(url.port),
+  };
+}

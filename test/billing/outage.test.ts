@@ -1,0 +1,127 @@
+import { describe, expect, it } from 'vitest';
+import { createDelivery } from '../../src/billing/delivery.ts';
+import type { Delivery, MeterEvent } from '../../src/ledger/ledger.ts';
+import { createTestRuntime, lineOf, MemoryLedger, testCrypto } from './support.ts';
+
+const HOUR = 3_600_000;
+
+function setUp(backlog: number, customers = backlog) {
+  const runtime = createTestRuntime();
+  const ledger = new MemoryLedger();
+  const sent: MeterEvent[] = [];
+  const stripe = { answer: (_event: MeterEvent): 'accepted' | 'ambiguous' | 'unauthorised' => 'accepted' };
+  const send = (event: MeterEvent): Delivery => {
+    sent.push(event);
+    const { identifier } = event;
+    const kind = stripe.answer(event);
+    const failure = { identifier, notBeforeMs: runtime.now(), error: kind };
+    if (kind === 'accepted') return { identifier, kind };
+    return kind === 'ambiguous' ? { ...failure, kind } : { ...failure, kind: 'retry', cause: kind };
+  };
+  const sink = { send: (events: readonly MeterEvent[]) => Promise.resolve(events.map(send)) };
+  const delivery = createDelivery({
+    ledger,
+    sink,
+    runtime,
+    crypto: testCrypto,
+    eventName: 'meter',
+    parallelMax: 8,
+  });
+  for (let n = 0; n < backlog; n += 1) {
+    ledger.lines.push(
+      lineOf(`call-${String(n)}`, { customer: `cus_${String(n % customers)}`, tokens: n + 1 }),
+    );
+  }
+  /** Flushes as the loop's owner does, until so much time has passed. */
+  const run = async (ms: number): Promise<void> => {
+    const endMs = runtime.nowMs + ms;
+    while (runtime.nowMs < endMs) {
+      const { next } = await delivery.flush();
+      runtime.nowMs = Math.min(endMs, runtime.nowMs + Math.max(next ?? 1_000, 1));
+    }
+  };
+  return { runtime, ledger, delivery, sent, stripe, run };
+}
+
+describe('an outage', () => {
+  it('leaves the backlog never-attempted, however long it lasts', async () => {
+    const { ledger, stripe, run } = setUp(1_000);
+    stripe.answer = () => 'ambiguous';
+    await run(22 * HOUR);
+    const attempted = [...ledger.events.values()].filter((row) => row.firstAttemptAtMs !== null);
+    expect(attempted.length).toBeGreaterThan(0);
+    expect(attempted.length).toBeLessThan(40);
+    stripe.answer = () => 'accepted';
+    await run(60_000);
+    expect(ledger.states()).toEqual({ accepted: 1_000 });
+  });
+
+  it('is found over within 15 s, and everything delivered within 30 s', async () => {
+    const { ledger, stripe, run } = setUp(200);
+    stripe.answer = () => 'ambiguous';
+    await run(2 * HOUR);
+    stripe.answer = () => 'accepted';
+    await run(15_000);
+    expect(ledger.states()['accepted']).toBeGreaterThan(150);
+    await run(15_000);
+    expect(ledger.states()).toEqual({ accepted: 200 });
+  });
+
+  it('is probed with one event at a time', async () => {
+    const { delivery, runtime, sent, stripe } = setUp(100);
+    stripe.answer = () => 'ambiguous';
+    const { next = 0 } = await delivery.flush();
+    const before = sent.length;
+    expect(await delivery.flush()).toMatchObject({ sent: 0 });
+    runtime.nowMs += next;
+    expect(await delivery.flush()).toMatchObject({ sent: 1 });
+    expect(sent.length).toBe(before + 1);
+  });
+
+  it('of some events only does not hold up the others for long', async () => {
+    const { ledger, stripe, run } = setUp(100, 100);
+    stripe.answer = (event) => (Number(event.value) <= 10 ? 'ambiguous' : 'accepted');
+    await run(60_000);
+    expect(ledger.states()).toMatchObject({ accepted: 90 });
+  });
+
+  it('quarantines what it made ambiguous once that is 23 hours old, and delivers all the rest', async () => {
+    const { ledger, stripe, run, sent } = setUp(300);
+    stripe.answer = () => 'ambiguous';
+    await run(30 * HOUR);
+    const attempted = new Set(sent.map((event) => event.identifier));
+    stripe.answer = () => 'accepted';
+    await run(60_000);
+    const { accepted = 0, quarantined = 0, ...others } = ledger.states();
+    expect(others).toEqual({});
+    expect(accepted + quarantined).toBe(300);
+    expect(quarantined).toBeLessThanOrEqual(attempted.size);
+    expect(quarantined).toBeLessThan(60);
+  });
+});
+
+describe('a refused key', () => {
+  it('pauses sending at the first answer, burns no attempt and is told loudly', async () => {
+    const { ledger, runtime, stripe, delivery, sent } = setUp(100);
+    stripe.answer = () => 'unauthorised';
+    const report = await delivery.flush();
+    expect(report).toMatchObject({ accepted: 0, refused: 0, next: 10_000 });
+    expect(sent.length).toBeLessThanOrEqual(8);
+    for (const row of ledger.events.values()) {
+      expect(row).toMatchObject({ attempts: 0, firstAttemptAtMs: null, state: 'pending' });
+    }
+    expect(runtime.lines.some((line) => line.level === 'error' && line.event === 'stripe_refuses_key')).toBe(
+      true,
+    );
+  });
+
+  it('is tried with one event every 10 s, and everything goes out once it is mended', async () => {
+    const { ledger, stripe, run, sent } = setUp(50);
+    stripe.answer = () => 'unauthorised';
+    await run(HOUR);
+    expect(sent.length).toBeLessThanOrEqual(8 + 361);
+    stripe.answer = () => 'accepted';
+    await run(11_000);
+    expect(ledger.states()).toEqual({ accepted: 50 });
+  });
+});
