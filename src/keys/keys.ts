@@ -7,13 +7,15 @@ export interface ApiKey {
   readonly customer: string | null;
   readonly label: string;
   readonly createdAtMs: number;
+  /** When a rotated key stops working; null or absent when it does not. */
+  readonly expiresAtMs?: number | null;
   readonly revokedAtMs: number | null;
   /** The secret's last four characters, to recognise it by. */
   readonly last4: string;
 }
 
 export interface Keys {
-  /** The key a secret belongs to; undefined when it is unknown, malformed or revoked. */
+  /** The key a secret belongs to; undefined when it is unknown, malformed, expired or revoked. */
   find(secret: string): Promise<ApiKey | undefined>;
   create(wanted: { customer: string | null; label: string }): Promise<{ key: ApiKey; secret: string }>;
   list(customer?: string): Promise<readonly ApiKey[]>;

@@ -1,0 +1,291 @@
+/** The configuration file from text to values: every problem of the text is found in one reading. */
+import type { z } from 'zod';
+import { type Env, type Plain, type SourceDocument, readDocument } from './document.ts';
+import { type Path, type Problem, didYouMean, pathText } from './problem.ts';
+import { type ConfigFile, PROVIDER_TYPES, configJsonSchema, fileSchema } from './schema.ts';
+import { parseBaseUrl } from './base-url.ts';
+
+export type ProviderType = (typeof PROVIDER_TYPES)[number];
+
+/** A credential as the file gives it: its value, the variable that is unset, or nothing. */
+export type Credential =
+  | { readonly kind: 'given'; readonly value: string }
+  | { readonly kind: 'unset'; readonly variable: string }
+  | { readonly kind: 'absent' };
+
+export interface ProviderConfig {
+  readonly name: string;
+  readonly type: ProviderType;
+  /** No trailing slash; null for the vendor's own. */
+  readonly baseUrl: string | null;
+  readonly apiKey: Credential;
+  /** Undefined: every endpoint of the type. */
+  readonly endpoints: readonly string[] | undefined;
+  readonly asksUsage: boolean;
+}
+
+/** Picodollars per token; undefined where the catalogue decides. */
+export interface PriceOverride {
+  readonly input: bigint | undefined;
+  readonly output: bigint | undefined;
+  readonly cacheRead: bigint | undefined;
+  readonly cacheWrite: bigint | undefined;
+  readonly cacheWrite1h: bigint | undefined;
+}
+
+export interface Config {
+  readonly providers: readonly ProviderConfig[];
+  /** Alias to `provider/model`, in the order to try. */
+  readonly aliases: ReadonlyMap<string, readonly string[]>;
+  readonly billing: {
+    readonly eventName: string;
+    readonly layouts: ConfigFile['billing']['layouts'];
+    readonly tokenTypes: ConfigFile['billing']['token_types'];
+    readonly transport: ConfigFile['billing']['transport'];
+    readonly windowMs: number;
+    /** The factor times 1,000,000. */
+    readonly markupMillionths: bigint;
+  };
+  readonly budget: {
+    readonly mode: ConfigFile['budget']['mode'];
+    readonly noCredit: ConfigFile['budget']['no_credit'];
+    readonly onEmpty: ConfigFile['budget']['on_empty'];
+    readonly whenUnknown: ConfigFile['budget']['when_unknown'];
+    readonly alerts: { readonly default: 'block' | 'notify'; readonly notifyOnly: readonly string[] };
+  };
+  readonly limits: {
+    readonly rpm: number | null;
+    readonly tpm: number | null;
+    readonly concurrency: number | null;
+  };
+  readonly metering: {
+    readonly onDisconnect: ConfigFile['metering']['on_disconnect'];
+    readonly onMissingUsage: ConfigFile['metering']['on_missing_usage'];
+  };
+  /** By `provider/model`. */
+  readonly prices: ReadonlyMap<string, PriceOverride>;
+}
+
+export type ParsedConfig =
+  | { readonly kind: 'ok'; readonly config: Config; readonly warnings: readonly Problem[] }
+  | { readonly kind: 'invalid'; readonly problems: readonly Problem[] };
+
+/** Reads the file's text. `env` is what `${NAME}` is looked up in. */
+export function parseConfig(text: string, { env }: { readonly env: Env }): ParsedConfig {
+  const source = readDocument(text, env);
+  if (source.problems.some((problem) => problem.message.startsWith('not valid YAML'))) {
+    return { kind: 'invalid', problems: inOrder(source.problems) };
+  }
+  const parsed = fileSchema.safeParse(sections(source.tree));
+  const problems = [
+    ...source.problems,
+    ...(parsed.error?.issues ?? []).flatMap((issue) => issueProblems(issue, source)),
+    ...crossProblems(source),
+  ];
+  if (!parsed.success || problems.length > 0) return { kind: 'invalid', problems: inOrder(problems) };
+  return { kind: 'ok', config: toConfig(parsed.data, source), warnings: warnings(source) };
+}
+
+/** A section whose lines are all commented out is null in YAML: the same as not there. */
+const sections = (tree: Plain): Plain =>
+  isRecord(tree) ? Object.fromEntries(Object.entries(tree).filter(([, value]) => value !== null)) : tree;
+
+/** By place in the file; of several about one key, the first said is enough. */
+function inOrder(problems: readonly Problem[]): readonly Problem[] {
+  const said = new Set<string>();
+  return [...problems]
+    .sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0))
+    .filter(({ path, line, column }) => {
+      const place = JSON.stringify([path, line, column]);
+      return !said.has(place) && said.add(place);
+    });
+}
+
+function issueProblems(issue: z.core.$ZodIssue, source: SourceDocument): readonly Problem[] {
+  const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
+  // A value that could not be put in was already reported as that.
+  if (source.problems.some((problem) => problem.path !== '' && problem.path === pathText(path))) return [];
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return issue.keys.map((key) =>
+        source.at([...path, key], `unknown key "${key}"${didYouMean(key, keysAt(path))}`),
+      );
+    case 'invalid_value': {
+      const values = issue.values.map(String);
+      return [source.at(path, `must be one of ${values.join(', ')}${shown(path, source, values)}`)];
+    }
+    case 'invalid_key':
+      return [source.at(path, issue.issues[0]?.message ?? issue.message)];
+    case 'invalid_type':
+      return [
+        source.at(
+          path,
+          issue.message.startsWith('Invalid input') ? expectation(issue.expected) : issue.message,
+        ),
+      ];
+    default:
+      return [source.at(path, issue.message)];
+  }
+}
+
+const EXPECTATIONS: Readonly<Record<string, string>> = {
+  object: 'must be a mapping of keys and values',
+  record: 'must be a mapping of names and values',
+  array: 'must be a list',
+  string: 'must be text',
+  boolean: 'must be true or false',
+};
+const expectation = (expected: string): string => EXPECTATIONS[expected] ?? `must be ${expected}`;
+
+/** The wrong word and the right one; a word from the environment is not shown, it might be a secret put in the wrong place. */
+function shown(path: Path, source: SourceDocument, candidates: readonly string[]): string {
+  const value = valueAt(source.tree, path);
+  if (typeof value !== 'string' || source.substituted.has(pathText(path))) return '';
+  return `, not "${value.slice(0, 40)}"${didYouMean(value, candidates)}`;
+}
+
+const valueAt = (tree: Plain, path: Path): unknown =>
+  path.reduce<unknown>(
+    (node, part) => (typeof node === 'object' && node !== null ? Reflect.get(node, part) : undefined),
+    tree,
+  );
+
+/** The keys the schema knows at a path, read from its JSON Schema: plain data, whatever zod wraps around it. */
+function keysAt(path: Path): readonly string[] {
+  let nodes: readonly unknown[] = [configJsonSchema()];
+  for (const part of path) nodes = nodes.flatMap(alternatives).flatMap((node) => below(node, part));
+  return nodes.flatMap(alternatives).flatMap((node) => Object.keys(recordAt(node, 'properties') ?? {}));
+}
+
+const alternatives = (node: unknown): readonly unknown[] => {
+  const options: unknown = isRecord(node) ? node['anyOf'] : undefined;
+  return Array.isArray(options) ? options : [node];
+};
+function below(node: unknown, part: string | number): readonly unknown[] {
+  const own = recordAt(node, 'properties')?.[String(part)];
+  return own === undefined ? [recordAt(node, 'additionalProperties') ?? {}] : [own];
+}
+function recordAt(node: unknown, key: string): Readonly<Record<string, unknown>> | undefined {
+  const found: unknown = isRecord(node) ? node[key] : undefined;
+  return isRecord(found) ? found : undefined;
+}
+const isRecord = (value: unknown): value is Readonly<Record<string, Plain>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Providers that need no entry in the file: the environment turns them on; `demo` belongs to the sandbox. */
+const BUILT_IN = ['openai', 'anthropic', 'google', 'demo'];
+
+/** What one key says about another. It reads the tree, so that it is said beside every other problem. */
+function crossProblems(source: SourceDocument): readonly Problem[] {
+  const providers = recordAt(source.tree, 'providers') ?? {};
+  const names = [...new Set([...BUILT_IN, ...Object.keys(providers)])];
+  return [
+    ...Object.entries(providers).flatMap(([name, entry]) =>
+      isRecord(entry) ? providerProblems(name, entry, source) : [],
+    ),
+    ...Object.entries(recordAt(source.tree, 'models') ?? {}).flatMap(([alias, targets]) =>
+      [targets].flat().flatMap((target, index) => {
+        const prefix = typeof target === 'string' ? /^([^/]+)\/./.exec(target)?.[1] : undefined;
+        if (prefix === undefined || names.includes(prefix)) return [];
+        const path = Array.isArray(targets) ? ['models', alias, index] : ['models', alias];
+        return [source.at(path, `no provider is called "${prefix}"${didYouMean(prefix, names)}`)];
+      }),
+    ),
+  ];
+}
+
+function providerProblems(
+  name: string,
+  entry: Readonly<Record<string, Plain>>,
+  source: SourceDocument,
+): readonly Problem[] {
+  const problems: Problem[] = [];
+  const path = ['providers', name];
+  const type = entry['type'] ?? vendorType(name);
+  const baseUrl = entry['base_url'];
+  if (type === undefined) {
+    const hint = didYouMean(name, BUILT_IN.slice(0, 3));
+    problems.push(source.at(path, `needs a type: ${PROVIDER_TYPES.join(', ')}${hint}`));
+  }
+  if (typeof baseUrl === 'string') {
+    const parsed = parseBaseUrl(baseUrl);
+    if (parsed.kind === 'invalid') problems.push(source.at([...path, 'base_url'], parsed.message));
+  } else if (type === 'openai-compatible') {
+    problems.push(source.at(path, 'needs a base_url, such as https://api.groq.com/openai/v1'));
+  }
+  return problems;
+}
+
+const vendorType = (name: string): ProviderType | undefined =>
+  name === 'openai' || name === 'anthropic' || name === 'google' ? name : undefined;
+
+const warnings = (source: SourceDocument): readonly Problem[] =>
+  Object.entries(recordAt(source.tree, 'providers') ?? {}).flatMap(([name, entry]) => {
+    const path = ['providers', name, 'api_key'];
+    const value: unknown = isRecord(entry) ? entry['api_key'] : undefined;
+    const literal =
+      typeof value === 'string' && value.length >= 16 && !source.substituted.has(pathText(path));
+    return literal
+      ? [source.at(path, 'this key is written in the file; put it in the environment and write ${ITS_NAME}')]
+      : [];
+  });
+
+function toConfig(file: ConfigFile, source: SourceDocument): Config {
+  return {
+    providers: Object.entries(file.providers).map(([name, entry]) => toProvider(name, entry, source)),
+    aliases: new Map(Object.entries(file.models)),
+    billing: {
+      eventName: file.billing.event_name,
+      layouts: file.billing.layouts,
+      tokenTypes: file.billing.token_types,
+      transport: file.billing.transport,
+      windowMs: file.billing.window,
+      markupMillionths: file.billing.markup,
+    },
+    budget: {
+      mode: file.budget.mode,
+      noCredit: file.budget.no_credit,
+      onEmpty: file.budget.on_empty,
+      whenUnknown: file.budget.when_unknown,
+      alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
+    },
+    limits: file.limits,
+    metering: {
+      onDisconnect: file.metering.on_disconnect,
+      onMissingUsage: file.metering.on_missing_usage,
+    },
+    prices: new Map(Object.entries(file.prices).map(([model, price]) => [model, toPrice(price)])),
+  };
+}
+
+function toProvider(
+  name: string,
+  entry: ConfigFile['providers'][string],
+  source: SourceDocument,
+): ProviderConfig {
+  const parsed = typeof entry.base_url === 'string' ? parseBaseUrl(entry.base_url) : undefined;
+  const unset = source.unset.get(pathText(['providers', name, 'api_key']));
+  return {
+    name,
+    type: entry.type ?? vendorType(name) ?? 'openai-compatible',
+    baseUrl: parsed?.kind === 'ok' ? parsed.baseUrl : null,
+    apiKey: credential(entry.api_key, unset),
+    endpoints: entry.endpoints,
+    asksUsage: entry.include_usage,
+  };
+}
+
+function credential(value: string | null | undefined, unset: string | undefined): Credential {
+  if (unset !== undefined) return { kind: 'unset', variable: unset };
+  return value === null || value === undefined || value === ''
+    ? { kind: 'absent' }
+    : { kind: 'given', value };
+}
+
+const toPrice = (price: ConfigFile['prices'][string]): PriceOverride => ({
+  input: price.input,
+  output: price.output,
+  cacheRead: price.cache_read,
+  cacheWrite: price.cache_write,
+  cacheWrite1h: price.cache_write_1h,
+});

@@ -1,0 +1,206 @@
+/** The one schema of the configuration file: what may be written, its defaults, and what is said when it is wrong. */
+import { z } from 'zod';
+import { FACTOR_DIGITS, PICO_DIGITS, PRICE_DIGITS, parseDecimal } from './decimal.ts';
+
+/** A provider's name is the part before the slash in every billed model, so it is plain. */
+const PROVIDER_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+/** Anything a caller may send as `model`, without spaces or control characters. */
+const MODEL_NAME = /^[\x21-\x7e]{1,200}$/;
+const PRICED_MODEL = /^[a-z0-9][a-z0-9._-]{0,63}\/[\x21-\x7e]{1,200}$/;
+/** Tried one after the other within one call: more than this is a loop, not a fallback. */
+const FALLBACKS_MAX = 8;
+/** A window holds usage back from Stripe; past an hour credit alerts come too late to mean anything. */
+const WINDOW_MS_MAX = 3_600_000;
+const DURATION = /^(\d{1,7})(ms|s|m|h)$/;
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+export const PROVIDER_TYPES = ['openai', 'openai-compatible', 'anthropic', 'google'] as const;
+export const ENDPOINTS = [
+  'chat.completions',
+  'completions',
+  'responses',
+  'embeddings',
+  'messages',
+  'moderations',
+  'images.generations',
+  'images.edits',
+  'audio.speech',
+  'audio.transcriptions',
+  'audio.translations',
+] as const;
+
+/** `digits` is how many decimals are kept exactly; more are refused, not rounded. */
+const decimal = (digits: number, meaning: string): z.ZodType<bigint, string | number> => {
+  const error = `must be ${meaning}: plain digits with at most ${String(digits)} decimals, such as 0.25`;
+  return z
+    .union([z.string().regex(/^\d+(\.\d+)?$/), z.number().nonnegative()], { error })
+    .transform((value, context) => {
+      const scaled = parseDecimal(String(value), digits);
+      if (scaled !== undefined) return scaled;
+      context.issues.push({ code: 'custom', message: error, input: value });
+      return z.NEVER;
+    });
+};
+
+/** Milliseconds of `500ms`, `30s`, `5m` or `1h`; undefined for anything else. */
+function parseDuration(text: string): number | undefined {
+  const [, amount, unit] = DURATION.exec(text) ?? [];
+  return amount === undefined || unit === undefined ? undefined : Number(amount) * (UNIT_MS[unit] ?? 0);
+}
+
+const duration = z
+  .string({ error: 'must be a duration such as 0s, 500ms, 30s or 5m' })
+  .refine((text) => (parseDuration(text) ?? Infinity) <= WINDOW_MS_MAX, {
+    error: 'must be a duration such as 0s, 500ms, 30s or 5m, an hour at most',
+  })
+  .transform((text) => parseDuration(text) ?? 0);
+
+const limit = (meaning: string) =>
+  z
+    .int({ error: 'must be a whole number, 1 or more, or null for no limit' })
+    .positive({ error: 'must be 1 or more; for no limit write null' })
+    .nullable()
+    .default(null)
+    .describe(meaning);
+
+const oneOf = <const T extends readonly [string, ...string[]]>(
+  values: T,
+  initial: T[number],
+  meaning: string,
+) => z.enum(values).default(initial).describe(meaning);
+
+const listOf = <const T extends readonly [string, ...string[]]>(values: T) =>
+  z
+    .array(z.enum(values), { error: `must be a list of ${values.join(', ')}` })
+    .min(1, { error: 'must name at least one' })
+    .refine((items) => new Set(items).size === items.length, { error: 'names something twice' });
+
+const provider = z.strictObject({
+  type: z
+    .enum(PROVIDER_TYPES)
+    .optional()
+    .describe('The wire format; understood from the name for openai, anthropic and google.'),
+  base_url: z
+    .string()
+    .nullish()
+    .describe('http(s) address without credentials or query; required for openai-compatible.'),
+  api_key: z.string().nullish().describe('Write ${NAME}: while that variable is unset the provider is off.'),
+  endpoints: listOf(ENDPOINTS).optional().describe('Only these routes; without it, every route of the type.'),
+  include_usage: z
+    .boolean()
+    .default(true)
+    .describe('Whether stream_options.include_usage may be asked for upstream.'),
+});
+
+const target = z
+  .string({ error: 'must be "provider/model"' })
+  .regex(PRICED_MODEL, { error: 'must be "provider/model", such as openai/gpt-5-mini' });
+const alias = z.union([target.transform((one) => [one]), z.array(target).min(1).max(FALLBACKS_MAX)], {
+  error: `must be "provider/model" or a list of one to ${String(FALLBACKS_MAX)} of them, in the order to try`,
+});
+
+const billing = z.strictObject({
+  event_name: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,100}$/, { error: 'must be 1 to 100 characters without spaces' })
+    .default('token-billing-tokens')
+    .describe("The Stripe meter's event name."),
+  layouts: listOf(['dimensions', 'per_type', 'cost']).default(['dimensions']),
+  token_types: listOf(['input', 'output', 'cached_input', 'cache_write', 'reasoning'])
+    .refine((types) => types.includes('input') && types.includes('output'), {
+      error: 'must contain input and output; the finer types are split out of those two',
+    })
+    .default(['input', 'output']),
+  transport: oneOf(['auto', 'v2', 'v1', 'stream'], 'auto', "Stripe's API that meter events go to."),
+  window: duration
+    .prefault('0s')
+    .describe('Above 0s: one event per customer, model and token type per window.'),
+  markup: decimal(FACTOR_DIGITS, 'a factor').prefault(1).describe('Factor on the price in the cost layout.'),
+});
+
+const budget = z.strictObject({
+  mode: oneOf(['strict', 'standard', 'observe'], 'standard', 'How hard the money is guarded.'),
+  no_credit: oneOf(['serve', 'refuse'], 'serve', 'A customer who never had a credit grant.'),
+  on_empty: z
+    .union(
+      [
+        z.enum(['block', 'overage']).transform((kind) => ({ kind })),
+        z
+          .strictObject({ grace: decimal(PICO_DIGITS, 'an amount in USD') })
+          .transform(({ grace }) => ({ kind: 'grace' as const, pico: grace })),
+      ],
+      { error: 'must be block, overage or { grace: "5.00" }' },
+    )
+    .prefault('block'),
+  when_unknown: oneOf(
+    ['refuse', 'allow'],
+    'refuse',
+    'Stripe could not say within 2 s who a new customer is.',
+  ),
+  alerts: z
+    .strictObject({
+      default: oneOf(['block', 'notify'], 'block', 'What an alert does when it fires.'),
+      notify_only: z.array(z.string().min(1)).default([]).describe('Alert ids or titles that only notify.'),
+    })
+    .prefault({}),
+});
+
+const price = z
+  .strictObject({
+    input: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
+    output: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
+    cache_read: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
+    cache_write: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
+    cache_write_1h: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
+  })
+  .describe('USD per million tokens; a part left out comes from the catalogue.');
+
+export const fileSchema = z.strictObject({
+  providers: z
+    .record(
+      z
+        .string()
+        .regex(PROVIDER_NAME, { error: 'a provider name is lower-case letters, digits, dots and dashes' }),
+      provider,
+    )
+    .default({}),
+  models: z
+    .record(
+      z.string().regex(MODEL_NAME, { error: 'an alias has no spaces and 200 characters at most' }),
+      alias,
+    )
+    .default({}),
+  billing: billing.prefault({}),
+  budget: budget.prefault({}),
+  limits: z
+    .strictObject({
+      rpm: limit('Requests per minute and key.'),
+      tpm: limit('Tokens per minute and key.'),
+      concurrency: limit('Running calls per key.'),
+    })
+    .prefault({}),
+  metering: z
+    .strictObject({
+      on_disconnect: oneOf(['drain', 'cancel'], 'drain', 'The caller left before the end.'),
+      on_missing_usage: oneOf(
+        ['estimate', 'refuse', 'zero'],
+        'estimate',
+        'The upstream said nothing about usage.',
+      ),
+    })
+    .prefault({}),
+  prices: z
+    .record(
+      z.string().regex(PRICED_MODEL, { error: 'must be "provider/model", such as openai/gpt-5-mini' }),
+      price,
+    )
+    .default({}),
+});
+
+export type ConfigFile = z.output<typeof fileSchema>;
+
+/** The schema as JSON Schema (2020-12) of what may be written in the file, for editors. */
+export const configJsonSchema = (): Record<string, unknown> => ({
+  ...z.toJSONSchema(fileSchema, { io: 'input' }),
+  title: 'Faregate configuration',
+});

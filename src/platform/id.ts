@@ -1,0 +1,56 @@
+/**
+ * Identifiers that sort by time: 10 characters of milliseconds, 16 of randomness (80 bits), Crockford base32 in lower
+ * case. Within a millisecond, and while the clock runs backwards, each is the one before plus one.
+ */
+
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+const TIME_CHARS = 10;
+/** The random part is two halves of 40 bits, each a safe integer. */
+const HALF_CHARS = 8;
+const HALF_BYTES = 5;
+const HALF_LIMIT = 2 ** 40;
+
+export function createIds({
+  now,
+  random,
+}: {
+  readonly now: () => number;
+  readonly random: (bytes: number) => Uint8Array;
+}): () => string {
+  let lastMs = -1;
+  let time = '';
+  let high = 0;
+  let low = 0;
+  const draw = (ms: number): void => {
+    lastMs = ms;
+    time = base32(ms, TIME_CHARS);
+    const bytes = random(2 * HALF_BYTES);
+    high = integer(bytes.subarray(0, HALF_BYTES));
+    low = integer(bytes.subarray(HALF_BYTES));
+  };
+  return () => {
+    const ms = now();
+    if (ms > lastMs) {
+      draw(ms);
+    } else {
+      low += 1;
+      if (low === HALF_LIMIT) [high, low] = [high + 1, 0];
+      // All 80 bits used up: the next millisecond is borrowed.
+      if (high === HALF_LIMIT) draw(lastMs + 1);
+    }
+    return time + base32(high, HALF_CHARS) + base32(low, HALF_CHARS);
+  };
+}
+
+const integer = (bytes: Uint8Array): number => bytes.reduce((value, byte) => value * 256 + byte, 0);
+
+/** Fixed width, so that text sorts as numbers do. Values are below 2^50: no bit operators, which stop at 32. */
+function base32(value: number, chars: number): string {
+  let text = '';
+  let rest = value;
+  for (let index = 0; index < chars; index++) {
+    text = ALPHABET.charAt(rest % 32) + text;
+    rest = Math.floor(rest / 32);
+  }
+  return text;
+}
