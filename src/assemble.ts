@@ -61,6 +61,7 @@ export function assemble(parts: Parts): Gateway {
     overrides: settings.prices,
     markupMillionths: settings.billing.markupMillionths,
     runtime,
+    vendorOf: (provider) => vendorByProvider(settings, provider),
   });
   const settler = createSettler({
     ledger,
@@ -111,6 +112,12 @@ function routesOf(settings: Settings): readonly Route[] {
     const provider = PROVIDERS.get(upstream.type);
     return provider === undefined ? [] : [{ upstream, provider, endpoints: upstream.endpoints }];
   });
+}
+
+/** A provider of a vendor's own type has that vendor's prices, whatever the operator calls it. */
+function vendorByProvider(settings: Settings, provider: string): string {
+  const type = settings.upstreams.find(({ name }) => name === provider)?.type;
+  return type === undefined || type === 'openai-compatible' ? provider : type;
 }
 
 /** The ledger, with a word to the one who delivers after each settlement. */

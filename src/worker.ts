@@ -5,6 +5,7 @@
  * ledger (its SQLite), the upstream fetch (which therefore outlives the caller) and delivery (its alarm). Keys live in
  * one more object, named "keys", and are cached wherever they are used.
  */
+import type { DurableObjectNamespace, DurableObjectState, ExportedHandler } from '@cloudflare/workers-types';
 import { DurableObject } from 'cloudflare:workers';
 import Stripe from 'stripe';
 import { assemble, type Gateway } from './assemble.ts';
@@ -66,8 +67,14 @@ async function objectOf(request: Request, env: Env): Promise<string> {
 /** Only chooses the object: the object verifies the signature before it believes a word. */
 function customerOfEvent(body: string): string {
   try {
-    const { type, data } = JSON.parse(body) as { type?: string; data?: { object?: { id?: string; customer?: unknown } } };
-    const customer = type?.startsWith('customer.') && !type.startsWith('customer.sub') ? data?.object?.id : data?.object?.customer;
+    const { type, data } = JSON.parse(body) as {
+      type?: string;
+      data?: { object?: { id?: string; customer?: unknown } };
+    };
+    const customer =
+      type?.startsWith('customer.') && !type.startsWith('customer.sub')
+        ? data?.object?.id
+        : data?.object?.customer;
     return typeof customer === 'string' && customer.startsWith('cus_') ? customer : ACCOUNT_OBJECT;
   } catch {
     return ACCOUNT_OBJECT;
@@ -97,7 +104,12 @@ export class FaregateObject extends DurableObject<Env> {
       crypto: createNodeCrypto(),
       ledger,
       keys: context.id.equals(env.OBJECTS.idFromName(KEYS_OBJECT))
-        ? createKeys({ database: this.#database, crypto: createNodeCrypto(), now: Date.now, serviceKey: settings.serviceKey })
+        ? createKeys({
+            database: this.#database,
+            crypto: createNodeCrypto(),
+            now: Date.now,
+            serviceKey: settings.serviceKey,
+          })
         : keysOf(env, settings),
       relay: createFetchRelay({ ...FETCH_RELAY_DEFAULTS, defer: runtime.defer }),
       stripe: createStripeClient({
@@ -149,20 +161,28 @@ let sharedKeys: Keys | undefined;
 function keysOf(env: Env, settings: Settings): Keys {
   const object = env.OBJECTS.idFromName(KEYS_OBJECT);
   const database: Database = { batch: (statements) => env.OBJECTS.get(object).batch([...statements]) };
-  sharedKeys ??= createKeys({ database, crypto: createNodeCrypto(), now: Date.now, serviceKey: settings.serviceKey });
-  return sharedKeys;
+  return (sharedKeys ??= createKeys({
+    database,
+    crypto: createNodeCrypto(),
+    now: Date.now,
+    serviceKey: settings.serviceKey,
+  }));
 }
 
 let sharedSettings: Settings | undefined;
 function settingsOf(env: Env): Settings {
   if (sharedSettings !== undefined) return sharedSettings;
-  const text = Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+  const text = Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
   const result = settingsFor('start', {
     env: text,
     readFile: (path) => (path === './faregate.yaml' ? text['FAREGATE_YAML'] : undefined),
   });
   if (result.kind === 'invalid') {
-    throw new Error(`The configuration is wrong: ${result.problems.map(({ path, message }) => `${path} ${message}`).join('; ')}`);
+    throw new Error(
+      `The configuration is wrong: ${result.problems.map(({ path, message }) => `${path} ${message}`).join('; ')}`,
+    );
   }
   sharedSettings = result.settings;
   return sharedSettings;

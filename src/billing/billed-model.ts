@@ -18,16 +18,11 @@ export function billedName(providerType: string, model: string): string {
 }
 
 /**
- * Dates (`-20250929`, Vertex's `@20250929`) and `-latest` go, version dashes become dots. A version `x.0` is written `x`:
- * `claude-opus-4-0` and `claude-opus-4-20250514` are one model and one price.
+ * Dates (`-20250929`, Vertex's `@20250929`) and `-latest` go, version dashes become dots.
  */
 function anthropicName(model: string): string {
   if (!model.startsWith('claude-')) return model;
-  return model
-    .replace(/(?:[-@]20\d{6}|-latest)$/, '')
-    .replace(/-(\d{1,2})-(\d{1,2})(?=-|$)/, (_, major: string, minor: string) =>
-      minor === '0' ? `-${major}` : `-${major}.${minor}`,
-    );
+  return model.replace(/(?:[-@]20\d{6}|-latest)$/, '').replace(/-(\d{1,2})-(\d{1,2})(?=-|$)/, '-$1.$2');
 }
 
 /** Snapshots whose price is not that of the undated name, by OpenAI's price list: their date stays. */

@@ -1,6 +1,6 @@
 /** The runtime in workerd: an isolate's clock, console and `waitUntil`. */
 import type { Runtime } from '../runtime.ts';
-import { createIds } from './ids.ts';
+import { createIds } from './id.ts';
 
 export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): Runtime {
   const log: Runtime['log'] = (level, event, fields) => {
@@ -10,8 +10,9 @@ export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): R
   };
   return {
     now: Date.now,
-    id: createIds(Date.now),
-    defer: (work) => defer(work.catch((error: unknown) => log('error', 'deferred_failed', { error: String(error) }))),
+    id: createIds({ now: Date.now, random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)) }),
+    defer: (work) =>
+      defer(work.catch((error: unknown) => log('error', 'deferred_failed', { error: String(error) }))),
     log,
   };
 }

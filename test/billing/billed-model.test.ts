@@ -17,7 +17,7 @@ describe('the billed model', () => {
     ['anthropic', 'claude-sonnet-4-5@20250929', 'claude-sonnet-4.5'],
     ['anthropic', 'claude-3-5-haiku-latest', 'claude-3.5-haiku'],
     ['anthropic', 'claude-opus-4-20250514', 'claude-opus-4'],
-    ['anthropic', 'claude-opus-4-0', 'claude-opus-4'],
+    ['anthropic', 'claude-opus-4-0', 'claude-opus-4.0'],
     ['anthropic', 'claude-3-haiku-20240307', 'claude-3-haiku'],
     ['anthropic', 'claude-sonnet-4.6', 'claude-sonnet-4.6'],
     ['google', 'models/gemini-2.5-flash', 'gemini-2.5-flash'],

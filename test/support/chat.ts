@@ -5,6 +5,7 @@ import { scanJsonObject } from '../../src/usage/json-scanner.ts';
 import { bytesOf } from './chunks.ts';
 
 export const upstream: Upstream = {
+  type: 'openai',
   name: 'acme',
   baseUrl: 'https://acme.example/v1',
   apiKey: 'sk-upstream',
