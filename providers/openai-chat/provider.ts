@@ -5,6 +5,7 @@ import type { Provider, ProviderCall, ResponseReader, UpstreamHead } from '../pr
 import { ChatJsonReader, isSuccess } from './json-reader.ts';
 import { chatRequest } from './request.ts';
 import { ChatStreamReader } from './stream-reader.ts';
+import { listModels, modelIds } from './models.ts';
 import { messagesQuarters, toolsQuarters } from './text.ts';
 
 export function createChatProvider(type: string): Provider {
@@ -19,6 +20,8 @@ export function createChatProvider(type: string): Provider {
         read: (head) => readerOf(head, call.stream, addedUsageOption),
       };
     },
+    listModels,
+    modelIds,
     estimateInput,
   };
 }

@@ -37,8 +37,7 @@ export async function readRequest(caller: Caller, headers: RequestHeaders): Prom
     );
   }
   const scanned = scanJsonObject(bytes);
-  if (scanned.kind !== 'object')
-    throw new Refusal('invalid_request', `${scanned.message} (at byte ${scanned.offset})`);
+  if (scanned.kind !== 'object') throw new Refusal('invalid_request', scanned.message);
   return { bytes, scan: scanned, model: modelOf(bytes, scanned), stream: streamOf(bytes, scanned) };
 }
 

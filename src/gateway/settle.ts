@@ -120,6 +120,8 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
   const responseId = metered.responseId ?? null;
   const told = { ...none, responseId, reason: metered.reason };
   if (metered.kind === 'final') return { ...told, usage: metered.lines, usageSource: 'reported' };
+  // An error that came before any content: the provider charges nothing for it, whatever its status said.
+  if (metered.kind === 'none' && metered.failed === true && reader.estimate().deltas === 0) return told;
   if (onMissing === 'zero') return told;
   if (onMissing === 'refuse' && ending.outcome === 'finished') return { ...told, refused: true };
   if (metered.lines.length > 0) return { ...told, usage: metered.lines, usageSource: 'estimated' };

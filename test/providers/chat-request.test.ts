@@ -138,6 +138,28 @@ describe('the table of providers', () => {
   });
 });
 
+describe('the list of models', () => {
+  it('is asked of the upstream with its key', () => {
+    expect(openai.listModels(upstream)).toMatchObject({
+      method: 'GET',
+      url: 'https://acme.example/v1/models',
+      headers: { authorization: 'Bearer sk-upstream' },
+      body: null,
+    });
+  });
+
+  it.each([
+    ['{"object":"list","data":[{"id":"a"},{"id":"b"}]}', ['a', 'b']],
+    ['[{"id":"a"}]', ['a']],
+    ['{"data":[]}', []],
+    ['{"data":[{"id":3},null,{}]}', []],
+    ['{"error":{}}', undefined],
+    ['<html>', undefined],
+  ])('is read from %s', (body, ids) => {
+    expect(openai.modelIds(body)).toEqual(ids);
+  });
+});
+
 describe('the estimate of the input', () => {
   it('covers messages, parts, tool calls and tools', () => {
     const bare = estimate({ messages: [{ role: 'user', content: '' }] });

@@ -8,7 +8,7 @@ import { recordedCases, recordingsDirectory, type RecordedCase } from '../suppor
 
 const SEED = 20261121;
 /** How many places a stream is cut at, when it has more. */
-const CUTS_MAX = 24;
+const CUTS_MAX = 12;
 
 if (recordingsDirectory === undefined) {
   console.warn('Recorded chat replies are skipped: FAREGATE_RECORDINGS names no directory.');

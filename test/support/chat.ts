@@ -7,6 +7,7 @@ import { bytesOf } from './chunks.ts';
 export const upstream: Upstream = {
   type: 'openai',
   name: 'acme',
+  type: 'openai-compatible',
   baseUrl: 'https://acme.example/v1',
   apiKey: 'sk-upstream',
   asksUsage: true,
