@@ -1,0 +1,148 @@
+/**
+ * A stand-in for Stripe over real HTTP, which the `stripe` package talks to as it talks to Stripe (`host`, `port` and
+ * `protocol` overridden). It holds what a metered account needs: customers, meters, meter events, summaries, alerts,
+ * credit grants, events and signed webhooks, with Stripe's own refusals; and what goes wrong with all that, to order.
+ * Not here: products, prices, payments, Connect, the meter event stream.
+ */
+import { createServer } from 'node:http';
+import { createVoices, type Voices } from './account.ts';
+import { adjustmentRoutes } from './adjustments.ts';
+import { alertRoutes } from './alerts.ts';
+import { control } from './control.ts';
+import { creditRoutes } from './credits.ts';
+import { customerRoutes } from './customers.ts';
+import { eventRoutes } from './events.ts';
+import { createExchange, type LoggedRequest } from './exchange.ts';
+import { createFaults, type Faults } from './faults.ts';
+import { listening, type Listening } from './http.ts';
+import { createIdempotency } from './idempotency.ts';
+import { meterEventRoutes } from './meter-events.ts';
+import { meterRoutes } from './meters.ts';
+import { createRouter } from './routes.ts';
+import { createSnapshot, readSnapshot } from './snapshot.ts';
+import { summaryRoutes, sumUsage, type UsageSum } from './summaries.ts';
+import { createWebhookSender, type WebhookSender } from './webhooks.ts';
+import { createWorld, type World } from './world.ts';
+
+export type { Triggered } from './account.ts';
+export { TRIGGER_TYPES } from './trigger.ts';
+
+export interface StripeSimulatorOptions {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Signs the webhooks to `webhookUrl`. */
+  readonly webhookSecret: string;
+  /** Gets every event. Endpoints made through the API get those they ask for, beside it. */
+  readonly webhookUrl?: string;
+  /** Waits between the attempts of a failing delivery; 1 s, 5 s and 25 s by default. */
+  readonly retryDelaysMs?: readonly number[];
+  /** Keys that are accepted; by default any that begins with `sk_test_` or `rk_test_`. */
+  readonly apiKeys?: readonly string[];
+  /** Requests a second before a 429: 25 in a sandbox of Stripe's. No limit by default. */
+  readonly requestsPerSecondMax?: number;
+  /** How long summaries lag behind the events; 0 by default. */
+  readonly summaryLagMs?: number;
+  /** Keeps the account in this file over a restart. Memory only by default. */
+  readonly snapshotFile?: string;
+}
+
+/**
+ * What may be ordered and read from outside Stripe's API. `trigger` throws `StripeFailure` for a type or customer it does
+ * not know. `addCustomer`, `addMeter` and `addCredit` (in cents of US dollars) send no webhook; the first two leave what
+ * exists as it is.
+ */
+export interface SimulatorOrders extends Omit<Voices, 'account'> {
+  /** The account, to be read. */
+  readonly world: World;
+  readonly faults: Faults;
+  readonly webhooks: Omit<WebhookSender, 'send' | 'close'>;
+  /** The last 10,000 requests to the API, oldest first. */
+  readonly requests: readonly LoggedRequest[];
+  /** What the accepted events come to, by event name, customer and all other payload keys. */
+  sums(): UsageSum[];
+  /** Sends webhooks here from now on; the secret stays where none is given. */
+  sendWebhooksTo(url: string, secret?: string): void;
+}
+
+export type StripeSimulator = SimulatorOrders & Listening;
+
+const REQUESTS_MAX = 10_000;
+const RETRY_DELAYS_MS = [1_000, 5_000, 25_000];
+
+/** Throws when `snapshotFile` exists and cannot be read. `close` writes the file before it resolves. */
+export function createStripeSimulator(options: StripeSimulatorOptions): StripeSimulator {
+  const { now, snapshotFile: file, retryDelaysMs = RETRY_DELAYS_MS } = options;
+  const world = file === undefined ? createWorld() : readSnapshot(file);
+  const snapshot = file === undefined ? undefined : createSnapshot(file, () => world);
+  let { webhookUrl: url, webhookSecret: secret } = options;
+  const fixed = () => (url === undefined ? undefined : { url, secret });
+  const sender = createWebhookSender({ world: () => world, now, fixed, retryDelaysMs });
+  const { account, ...voices } = createVoices({ world, now, changed: () => snapshot?.changed() }, sender);
+  const requests: LoggedRequest[] = [];
+  const stop = new AbortController();
+  const orders: SimulatorOrders = {
+    world,
+    faults: createFaults(),
+    webhooks: sender,
+    requests,
+    sums: () => sumUsage(world),
+    sendWebhooksTo: (newUrl, newSecret) => {
+      url = newUrl;
+      secret = newSecret ?? secret;
+    },
+    ...voices,
+  };
+  const exchange = createExchange({
+    account,
+    route: createRouter([...ROUTES, ...summaryRoutes(options.summaryLagMs ?? 0), ...eventRoutes(fixed)]),
+    faults: orders.faults,
+    idempotency: createIdempotency(now),
+    apiKeys: options.apiKeys,
+    withinRate: rateLimit(now, options.requestsPerSecondMax),
+    log: (request) => {
+      requests.push(request);
+      if (requests.length > REQUESTS_MAX) requests.shift();
+    },
+    stop: stop.signal,
+  });
+  const http = listening(
+    createServer((request, response) => {
+      const isOrder = request.url?.startsWith('/_simulator/') === true;
+      // Neither rejects: each answers its own errors, and a connection that was cut has nobody to tell.
+      void (isOrder ? control(orders, request, response) : exchange(request, response));
+    }),
+  );
+  return {
+    ...orders,
+    listen: http.listen,
+    get url() {
+      return http.url;
+    },
+    close: async () => {
+      stop.abort();
+      sender.close();
+      await http.close();
+      await snapshot?.flush();
+    },
+  };
+}
+
+const ROUTES = [
+  ...customerRoutes,
+  ...meterRoutes,
+  ...meterEventRoutes,
+  ...adjustmentRoutes,
+  ...alertRoutes,
+  ...creditRoutes,
+];
+
+function rateLimit(now: () => number, perSecondMax: number | undefined): () => boolean {
+  let second = 0;
+  let count = 0;
+  return () => {
+    const current = Math.floor(now() / 1_000);
+    count = current === second ? count + 1 : 1;
+    second = current;
+    return perSecondMax === undefined || count <= perSecondMax;
+  };
+}
