@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import { Refusal } from './errors.ts';
 import type { ApiKey, Keys } from './keys/keys.ts';
-import type { CallView, EventState, EventView, Ledger } from './ledger/ledger.ts';
+import type { CallView, EventState, EventView, Ledger, Totals } from './ledger/ledger.ts';
 import type { Crypto } from './runtime.ts';
 import { formatUsd } from './usage/money.ts';
 import { inputTokens, outputTokens, type UsageLine } from './usage/usage.ts';
@@ -36,7 +36,7 @@ export function createAdmin(options: AdminOptions): Hono {
     const page = await ledger.events({ ...filter, ...paging(c.req.query()) });
     return c.json({ data: page.data.map(eventJson), next_cursor: page.nextCursor });
   });
-  admin.get('/totals', async (c) => c.json(await ledger.totals(c.req.query('customer'))));
+  admin.get('/totals', async (c) => c.json(totalsJson(await ledger.totals(c.req.query('customer')))));
   admin.post('/flush', async (c) => c.json((await options.flush()) ?? {}));
 
   admin.get('/keys', async (c) => {
@@ -109,6 +109,7 @@ const keyJson = (key: ApiKey): unknown => ({
   label: key.label,
   last4: key.last4,
   created_at: isoTime(key.createdAtMs),
+  expires_at: isoTime(key.expiresAtMs ?? null),
   revoked_at: isoTime(key.revokedAtMs),
 });
 
@@ -167,6 +168,20 @@ const eventJson = (event: EventView): unknown => ({
   accepted_at: isoTime(event.acceptedAtMs),
   last_error: event.lastError,
   calls: event.calls,
+});
+
+const totalsJson = (totals: Totals): unknown => ({
+  open_calls: totals.openCalls,
+  settled_calls: totals.settledCalls,
+  lines: totals.lines.map(({ model, tokenType, tokens }) => ({ model, token_type: tokenType, tokens })),
+  events: totals.events.map(({ state, count, tokens, oldestMs }) => ({
+    state,
+    count,
+    tokens,
+    oldest: isoTime(oldestMs),
+  })),
+  unsealed_lines: totals.unsealedLines,
+  cost_usd: formatUsd(BigInt(totals.costPico)),
 });
 
 const isoTime = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());

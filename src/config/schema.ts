@@ -33,7 +33,7 @@ export const ENDPOINTS = [
 const decimal = (digits: number, meaning: string): z.ZodType<bigint, string | number> => {
   const error = `must be ${meaning}: plain digits with at most ${String(digits)} decimals, such as 0.25`;
   return z
-    .union([z.string().regex(/^\d+(\.\d+)?$/), z.number().nonnegative()], { error })
+    .union([z.string().regex(/^\d+(\.\d+)?$/, { error }), z.number().nonnegative({ error })], { error })
     .transform((value, context) => {
       const scaled = parseDecimal(String(value), digits);
       if (scaled !== undefined) return scaled;

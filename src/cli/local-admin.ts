@@ -1,0 +1,54 @@
+/** The admin routes over a database file that no gateway has open. */
+import { randomBytes } from 'node:crypto';
+import { Hono } from 'hono';
+import { createAdmin } from '../admin.ts';
+import type { Settings } from '../config.ts';
+import { Refusal, refusalReply } from '../errors.ts';
+import { createKeys } from '../keys/create-keys.ts';
+import { createLedger } from '../ledger/create-ledger.ts';
+import { migrate } from '../ledger/migrations.ts';
+import { createNodeCrypto } from '../platform/crypto.ts';
+import { createNodeRuntime } from '../platform/node-runtime.ts';
+import { openSqlite } from '../platform/sqlite.ts';
+import type { Admin } from './admin.ts';
+import { CommandFailure, EXIT } from './command.ts';
+
+export async function openLocalAdmin(settings: Settings, path: string): Promise<Admin> {
+  const runtime = createNodeRuntime({ json: false });
+  const crypto = createNodeCrypto();
+  const database = await openSqlite({ file: path }).catch((error: unknown) => {
+    throw new CommandFailure(EXIT.problem, `Cannot open the database ${path}: ${errorText(error)}`);
+  });
+  await migrate(database);
+  const token = randomBytes(32).toString('base64url');
+  const app = new Hono().route(
+    '/',
+    createAdmin({
+      ledger: createLedger({ database, bootId: runtime.id() }),
+      keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
+      crypto,
+      secrets: [token],
+      flush: () => {
+        throw new CommandFailure(
+          EXIT.problem,
+          'No gateway is running, so nothing delivers. Start one: faregate start',
+        );
+      },
+    }),
+  );
+  app.onError((error) => {
+    if (!(error instanceof Refusal)) throw error;
+    const { status, headers, body } = refusalReply(error, 'openai', `req_${runtime.id()}`);
+    return new Response(body, { status, headers });
+  });
+  return {
+    fetch: async (route, init) =>
+      app.request(route, {
+        ...init,
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      }),
+    close: () => database.close(),
+  };
+}
+
+const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,59 @@
+/** The two commands that stay: `start` and `dev`. */
+import type { Command } from 'commander';
+import { LedgerUnavailable } from '../ledger/ledger.ts';
+import { createNodeRuntime } from '../platform/node-runtime.ts';
+import { CommandFailure, type CommonOptions, EXIT, addConfiguredCommand, loadSettings } from './command.ts';
+
+export function registerServe(program: Command): void {
+  addConfiguredCommand(program, 'start', 'the gateway; refuses to start on anything missing or wrong').action(
+    start,
+  );
+  addConfiguredCommand(
+    program,
+    'dev',
+    'a sandbox without keys: gateway, Stripe simulator, demo provider',
+  ).action(dev);
+}
+
+async function start(options: CommonOptions): Promise<void> {
+  const settings = loadSettings('start', options);
+  const runtime = createNodeRuntime({ json: options.json === true || !process.stderr.isTTY });
+  const { startGateway } = await import('../node.ts');
+  const running = await startGateway(settings, runtime).catch((error: unknown) => {
+    throw startFailure(error, settings.host, settings.port);
+  });
+  runtime.log('info', 'listening', { url: running.url });
+  const signal = await stopSignal();
+  runtime.log('info', 'stopping', { signal });
+  await running.close();
+}
+
+async function dev(options: CommonOptions): Promise<void> {
+  const settings = loadSettings('dev', options);
+  const { runDev } = await import('./dev.ts');
+  await runDev({ settings, json: options.json === true, stopped: stopSignal() });
+}
+
+/** The first signal asks to stop; with the handler gone, a second one ends the process as it would have anyway. */
+export function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
+  });
+}
+
+function startFailure(error: unknown, host: string, port: number): unknown {
+  if (error instanceof LedgerUnavailable) {
+    return new CommandFailure(EXIT.problem, `The ledger cannot be opened: ${error.message}`);
+  }
+  if (!(error instanceof Error) || !('code' in error)) return error;
+  const at = `${host}:${String(port)}`;
+  if (error.code === 'EADDRINUSE') {
+    return new CommandFailure(
+      EXIT.network,
+      `${at} is taken by another process. Stop it, or set PORT to another one.`,
+    );
+  }
+  return error.code === 'EACCES' || error.code === 'EADDRNOTAVAIL'
+    ? new CommandFailure(EXIT.network, `Cannot listen on ${at}: ${error.message}. Set HOST and PORT.`)
+    : error;
+}

@@ -1,0 +1,195 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type IncomingMessage, createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const BIN = new URL('../bin/faregate.mjs', import.meta.url).pathname;
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'faregate-cli-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The command as a shell would run it, in a folder of its own, with nothing of this environment but PATH. */
+function run(args: readonly string[], env: Record<string, string> = {}): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [BIN, ...args], {
+      cwd: folder,
+      env: { PATH: process.env['PATH'] ?? '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 20_000,
+    });
+    const [out, err]: [string[], string[]] = [[], []];
+    child.stdout.on('data', (data) => out.push(String(data)));
+    child.stderr.on('data', (data) => err.push(String(data)));
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, out: out.join(''), err: err.join('') }));
+  });
+}
+const file = (name: string, text: string): string => {
+  writeFileSync(join(folder, name), text);
+  return name;
+};
+
+describe('faregate check', () => {
+  it('exits 0 on a valid file and says which providers are on', async () => {
+    const name = file(
+      'ok.yaml',
+      'providers:\n  groq: { type: openai-compatible, base_url: http://g/v1, api_key: "${GROQ}" }\n',
+    );
+    const ran = await run(['check', name], { GROQ: 'secret-of-groq' });
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('groq (http://g/v1)');
+    expect(ran.out).not.toContain('secret-of-groq');
+  });
+
+  it('exits 3 and says every problem of file and environment at once, with place and suggestion', async () => {
+    const name = file('bad.yaml', 'limits:\n  rpmm: 3\nbudget:\n  mode: stricter\n');
+    const ran = await run(['check', '--config', name], { PORT: '99999' });
+    expect(ran.code).toBe(3);
+    expect(ran.err).toContain('3 problems');
+    expect(ran.err).toContain('bad.yaml:2:3 limits.rpmm: unknown key "rpmm"; did you mean "rpm"?');
+    expect(ran.err).toContain('bad.yaml:4:3 budget.mode: must be one of strict, standard, observe');
+    expect(ran.err).toContain('PORT: must be a whole number');
+  });
+
+  it('gives programs the same as JSON', async () => {
+    const ran = await run(['check', file('bad2.yaml', 'limit: {}'), '--json']);
+    expect(ran.code).toBe(3);
+    expect(JSON.parse(ran.out)).toMatchObject({
+      ok: false,
+      problems: [{ path: 'limit', line: 1, column: 1 }],
+    });
+    const fine = await run(['check', file('ok2.yaml', ''), '--json']);
+    expect(JSON.parse(fine.out)).toMatchObject({ ok: true, ready_to_start: false });
+  });
+});
+
+describe('faregate', () => {
+  it('exits 2 on what it does not know, with the command that was meant', async () => {
+    const ran = await run(['chek']);
+    expect(ran).toMatchObject({ code: 2, out: '' });
+    expect(ran.err).toContain('Did you mean check?');
+    expect((await run(['keys', 'create'])).code).toBe(2);
+    expect((await run(['keys', 'create', '--customer', 'bob'])).code).toBe(2);
+  });
+
+  it('helps with every command and names the exit codes', async () => {
+    const ran = await run(['--help']);
+    expect(ran.code).toBe(0);
+    expect(ran.out).toContain('2 usage, 3 configuration');
+    for (const args of [['check'], ['keys', 'create'], ['events', 'list'], ['trigger'], ['dev'], ['start']]) {
+      expect((await run([...args, '--help'])).out, args.join(' ')).toContain('--json');
+    }
+  });
+
+  it('prints the configuration schema', async () => {
+    const ran = await run(['schema']);
+    expect(JSON.parse(ran.out)).toMatchObject({
+      title: 'Faregate configuration',
+      additionalProperties: false,
+    });
+  });
+
+  it('refuses to start on anything missing, saying all of it', async () => {
+    const ran = await run(['start']);
+    expect(ran.code).toBe(3);
+    expect(ran.err).toContain('STRIPE_SECRET_KEY: is required');
+    expect(ran.err).toContain('providers: none is on');
+  });
+
+  it('keeps live keys of Stripe out of the sandbox', async () => {
+    const ran = await run(['dev'], { STRIPE_SECRET_KEY: 'sk_live_hush' });
+    expect(ran.code).toBe(3);
+    expect(ran.err).toContain('live key');
+    expect(ran.err).not.toContain('hush');
+  });
+
+  it('exits 4 when the simulator is not there', async () => {
+    const ran = await run(['trigger', 'billing.alert.triggered', '--simulator', 'http://127.0.0.1:9']);
+    expect(ran.code).toBe(4);
+    expect(ran.err).toContain('Is "faregate dev" running?');
+  });
+});
+
+describe('commands beside a running gateway', () => {
+  const asked: {
+    method?: string | undefined;
+    url?: string | undefined;
+    authorization?: string | undefined;
+    body: string;
+  }[] = [];
+  const key = {
+    id: 'k1',
+    customer: 'cus_1',
+    label: '',
+    last4: 'abcd',
+    created_at: 'now',
+    expires_at: null,
+    revoked_at: null,
+  };
+  const gateway = createServer((request, response) => {
+    void textOf(request).then((body) => {
+      const { method, url } = request;
+      if (url !== '/healthz') asked.push({ method, url, authorization: request.headers.authorization, body });
+      const wrong = url === '/admin/v1/keys/nokey';
+      response.writeHead(wrong ? 404 : 200, { 'content-type': 'application/json' });
+      response.end(
+        JSON.stringify(
+          wrong
+            ? { error: { message: 'There is no key nokey.' } }
+            : { key, secret: 'sk-fg-shown-once', data: [key], next_cursor: null },
+        ),
+      );
+    });
+  });
+  beforeAll(async () => {
+    await new Promise<void>((resolve) => gateway.listen(0, '127.0.0.1', resolve));
+    const address = gateway.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    file(
+      'beside.db.control.json',
+      JSON.stringify({ url: `http://127.0.0.1:${String(port)}`, token: 'lent', pid: process.pid }),
+    );
+  });
+  afterAll(() => void gateway.close());
+  const env = { DATABASE_URL: 'sqlite:./beside.db' };
+
+  it('ask it with the token it left beside its database', async () => {
+    const ran = await run(['keys', 'create', '--customer', 'cus_1', '--label', 'me'], env);
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('sk-fg-shown-once');
+    expect(asked.at(-1)).toMatchObject({
+      method: 'POST',
+      url: '/admin/v1/keys',
+      authorization: 'Bearer lent',
+    });
+    expect(JSON.parse(asked.at(-1)?.body ?? '')).toEqual({ customer: 'cus_1', label: 'me' });
+  });
+
+  it('list keys as a table and as JSON', async () => {
+    expect((await run(['keys', 'list', '--customer', 'cus_1'], env)).out).toMatch(/^ID +FOR .*\nk1 +cus_1/);
+    expect(JSON.parse((await run(['keys', 'list', '--json'], env)).out)).toMatchObject({
+      data: [{ id: 'k1' }],
+    });
+  });
+
+  it("exit 1 with the gateway's own words when it refuses", async () => {
+    const ran = await run(['keys', 'revoke', 'nokey'], env);
+    expect(ran).toMatchObject({ code: 1, err: 'There is no key nokey.\n' });
+  });
+});
+
+async function textOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks).toString('utf8');
+}
