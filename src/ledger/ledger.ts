@@ -209,12 +209,22 @@ export interface Ledger {
   checkpoint(checkpoint: Checkpoint): Promise<void>;
   /** Closes the call with its lines, durably. The first settlement stands; `already` for any later one. */
   settle(call: CallToSettle): Promise<'settled' | 'already'>;
-  /** Closes every call that was open before this process began, from its checkpoint; answers what was closed. */
-  recover(bootedAtMs: number, nowMs: number): Promise<readonly CallView[]>;
+  /**
+   * Closes every call that an earlier boot left open, from its checkpoint; answers what was closed. Boots are told
+   * apart by name, not by time, since clocks step. `openedBeforeMs` spares younger calls, for a ledger whose callers
+   * may outlive it, as a Durable Object's do.
+   */
+  recover(when: {
+    readonly nowMs: number;
+    readonly openedBeforeMs?: number | undefined;
+  }): Promise<readonly CallView[]>;
 
   /** Settled lines that are in no event yet, oldest first, `limit` at most. */
   unsealed(limit: number): Promise<readonly UnsealedLine[]>;
-  /** Writes events and binds their lines to them, in one step. A line that is already bound keeps its event. */
+  /**
+   * Writes events and binds their lines to them, in one step. A line that is already bound keeps its event; an event
+   * that cannot have all of its lines is not written, and leaves them unsealed.
+   */
   seal(seals: readonly Seal[]): Promise<void>;
   /**
    * Takes events that are due (`pending`, `ambiguous`, or `sending` with a lease that ran out) for `leaseMs`, those

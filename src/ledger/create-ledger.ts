@@ -1,0 +1,38 @@
+/** The one Ledger, over any SQL engine behind the `Database` port. The statements live with their subjects beside it. */
+import { createCalls } from './calls.ts';
+import { createCustomers } from './customers.ts';
+import { createDelivery } from './delivery.ts';
+import type { Database, Ledger } from './ledger.ts';
+import { createSealing } from './sealing.ts';
+import { createTotals } from './totals.ts';
+import { createViews } from './views.ts';
+
+export interface LedgerOptions {
+  /** Migrated already: see `migrate`. */
+  readonly database: Database;
+  /** Names this start of the process; no two starts may share a name. Open calls of other boots are `recover`'s. */
+  readonly bootId: string;
+}
+
+/** What every part of the ledger is made from. */
+export interface LedgerParts {
+  readonly database: Database;
+  readonly bootId: string;
+  /** A mark no other batch of any boot has, to tell within a batch whether its first statement won. */
+  readonly stamp: () => string;
+}
+
+/** Every method rejects with `LedgerUnavailable` when its batch could not be made durable. */
+export function createLedger({ database, bootId }: LedgerOptions): Ledger {
+  let stamps = 0;
+  const parts: LedgerParts = { database, bootId, stamp: () => `${bootId}.${(stamps += 1).toString(36)}` };
+  const views = createViews(parts);
+  return {
+    ...createCalls(parts, views),
+    ...createSealing(parts),
+    ...createDelivery(parts),
+    ...createCustomers(parts),
+    ...views,
+    ...createTotals(parts),
+  };
+}

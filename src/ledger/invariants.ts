@@ -1,0 +1,58 @@
+/** What must hold of any ledger at any moment, as queries that answer what breaks it. */
+import type { Database, Row } from './ledger.ts';
+
+export interface Violation {
+  /** The invariant, as a sentence. */
+  readonly invariant: string;
+  /** Up to ten of the offending rows. */
+  readonly rows: readonly Row[];
+}
+
+/** The invariants that do not hold; empty when the ledger is sound. Reads every row. */
+export async function violations(database: Database): Promise<readonly Violation[]> {
+  const names = Object.entries(INVARIANTS);
+  const answers = await database.batch(names.map(([, sql]) => ({ sql: `${sql} LIMIT 10`, params: [] })));
+  return names.flatMap(([invariant], at) => {
+    const rows = answers[at] ?? [];
+    return rows.length === 0 ? [] : [{ invariant, rows }];
+  });
+}
+
+const INVARIANTS = {
+  'A settled call has an outcome, a usage source and lines; an open call has none of them.': `
+    SELECT id FROM calls WHERE (ended_at_ms IS NULL) <> (outcome IS NULL)
+      OR (ended_at_ms IS NULL) <> (usage_source IS NULL) OR (ended_at_ms IS NULL) <> (lines_json IS NULL)
+      OR (ended_at_ms IS NULL) <> (line_count IS NULL) OR (ended_at_ms IS NULL) <> (tokens IS NULL)
+      OR (ended_at_ms IS NULL) <> (sealed IS NULL)`,
+  'A settled call keeps no checkpoint.': `
+    SELECT id FROM calls WHERE ended_at_ms IS NOT NULL AND checkpoint_json IS NOT NULL`,
+  'A call has tokens exactly when it has lines, and none without usage.': `
+    SELECT id FROM calls WHERE (line_count = 0) <> (tokens = 0) OR (usage_source = 'none' AND tokens <> 0)`,
+  'Every sealed line belongs to a settled call.': `
+    SELECT l.call, l.model, l.token_type FROM lines l LEFT JOIN calls c ON c.id = l.call
+    WHERE c.ended_at_ms IS NULL`,
+  'A call is sealed when each of its lines is in an event, and not before.': `
+    SELECT c.id, c.sealed, c.line_count, c.tokens FROM calls c
+    WHERE (c.sealed = 1) <> (
+      c.line_count = (SELECT COUNT(*) FROM lines l WHERE l.call = c.id)
+      AND c.tokens = (SELECT COALESCE(SUM(l.tokens), 0) FROM lines l WHERE l.call = c.id))`,
+  'A sealed line names an event that exists.': `
+    SELECT l.call, l.event FROM lines l LEFT JOIN meter_events e ON e.identifier = l.event
+    WHERE e.identifier IS NULL`,
+  "An event's value is the sum of its lines.": `
+    SELECT e.identifier, CAST(e.value AS TEXT) AS value,
+      (SELECT CAST(SUM(l.tokens) AS TEXT) FROM lines l WHERE l.event = e.identifier) AS lines
+    FROM meter_events e
+    WHERE e.value <> COALESCE((SELECT SUM(l.tokens) FROM lines l WHERE l.event = e.identifier), 0)`,
+  "A line's model, token type and customer are its event's.": `
+    SELECT l.call, e.identifier FROM lines l JOIN meter_events e ON e.identifier = l.event
+      JOIN calls c ON c.id = l.call
+    WHERE l.model <> e.model OR l.token_type <> e.token_type OR c.customer <> e.customer`,
+  'An event has an acceptance time exactly when Stripe has accepted it.': `
+    SELECT identifier, state FROM meter_events
+    WHERE (state IN ('accepted', 'confirmed')) <> (accepted_at_ms IS NOT NULL) AND state <> 'cancelled'`,
+  'An event that is not pending has been tried, and one in doubt knows since when.': `
+    SELECT identifier, state FROM meter_events
+    WHERE (attempts = 0 AND state NOT IN ('pending', 'cancelled'))
+      OR (state IN ('sending', 'ambiguous') AND first_attempt_at_ms IS NULL)`,
+} as const;

@@ -1,0 +1,82 @@
+/** Sums over the whole ledger, or one customer's part of it. All of it is read: for people, not for the request path. */
+import type { LedgerParts } from './create-ledger.ts';
+import type { EventState, Ledger, Row, Totals, UnsealedLine } from './ledger.ts';
+import { numberOf, textOf, wordOf } from './rows.ts';
+import { readUnsealed, unsealedLines } from './sealing.ts';
+
+/**
+ * Costs are summed as two halves, since a sum of picodollars in 64 bits overflows at nine million dollars and SQLite then
+ * fails the query.
+ */
+const HALF = 1_000_000;
+
+const COUNT_CALLS = (calls: string): string => `
+  SELECT COUNT(*) - COUNT(ended_at_ms) AS open_calls, COUNT(ended_at_ms) AS settled_calls,
+    CAST(COALESCE(SUM(cost_pico / ${HALF}), 0) AS TEXT) AS cost_high,
+    CAST(COALESCE(SUM(cost_pico % ${HALF}), 0) AS TEXT) AS cost_low
+  FROM ${calls}`;
+
+/** Sealed tokens: every sealed line is in an event, whose value is the sum of its lines. */
+const SUM_SEALED = (where: string): string => `
+  SELECT model, token_type, SUM(value) AS tokens FROM meter_events ${where} GROUP BY model, token_type`;
+
+const SUM_EVENTS = (where: string): string => `
+  SELECT state, COUNT(*) AS count, SUM(value) AS tokens, MIN(timestamp_ms) AS oldest_ms
+  FROM meter_events ${where} GROUP BY state ORDER BY state`;
+
+/** One customer's calls, each state by the index that serves it. */
+const CUSTOMER_CALLS = `(
+  SELECT ended_at_ms, cost_pico FROM calls WHERE sealed = 1 AND customer = ?
+  UNION ALL SELECT ended_at_ms, cost_pico FROM calls WHERE sealed = 0 AND customer = ?
+  UNION ALL SELECT ended_at_ms, cost_pico FROM calls WHERE ended_at_ms IS NULL AND customer = ?) AS own`;
+
+export function createTotals({ database }: LedgerParts): Pick<Ledger, 'totals'> {
+  return {
+    async totals(customer) {
+      const own = customer === undefined ? [] : [customer];
+      const where = customer === undefined ? '' : 'WHERE customer = ?';
+      const [counts = [], sealed = [], events = [], waiting = [], partly = []] = await database.batch([
+        customer === undefined
+          ? { sql: COUNT_CALLS('calls'), params: [] }
+          : { sql: COUNT_CALLS(CUSTOMER_CALLS), params: [customer, customer, customer] },
+        { sql: SUM_SEALED(where), params: own },
+        { sql: SUM_EVENTS(where), params: own },
+        ...readUnsealed(Number.MAX_SAFE_INTEGER),
+      ]);
+      const counted = counts[0];
+      if (counted === undefined) throw new Error('A count answered no row.');
+      const unsealed = unsealedLines(waiting, partly).filter(
+        (line) => customer === undefined || line.customer === customer,
+      );
+      return totalsOf(counted, { sealed, events, unsealed });
+    },
+  };
+}
+
+const totalsOf = (
+  counted: Row,
+  parts: { sealed: readonly Row[]; events: readonly Row[]; unsealed: readonly UnsealedLine[] },
+): Totals => ({
+  openCalls: numberOf(counted, 'open_calls'),
+  settledCalls: numberOf(counted, 'settled_calls'),
+  lines: lineTotals(parts.sealed, parts.unsealed),
+  events: parts.events.map((row) => ({
+    state: wordOf<EventState>(row, 'state'),
+    count: numberOf(row, 'count'),
+    tokens: numberOf(row, 'tokens'),
+    oldestMs: numberOf(row, 'oldest_ms'),
+  })),
+  unsealedLines: parts.unsealed.length,
+  costPico: String(BigInt(textOf(counted, 'cost_high')) * BigInt(HALF) + BigInt(textOf(counted, 'cost_low'))),
+});
+
+function lineTotals(sealed: readonly Row[], unsealed: readonly UnsealedLine[]): Totals['lines'] {
+  const sums = new Map<string, { model: string; tokenType: string; tokens: number }>();
+  const add = (model: string, tokenType: string, tokens: number): void => {
+    const name = `${model} ${tokenType}`;
+    sums.set(name, { model, tokenType, tokens: (sums.get(name)?.tokens ?? 0) + tokens });
+  };
+  for (const row of sealed) add(textOf(row, 'model'), textOf(row, 'token_type'), numberOf(row, 'tokens'));
+  for (const { model, tokenType, tokens } of unsealed) add(model, tokenType, tokens);
+  return [...sums].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, sum]) => sum);
+}
