@@ -13,6 +13,7 @@ export interface AdminOptions {
   readonly crypto: Crypto;
   /** Secrets that open these routes: the admin key, and the one a running gateway lends its own command line. */
   readonly secrets: readonly string[];
+  readonly now: () => number;
   /** Delivers what is due now; answers when the pass is over. */
   readonly flush: () => Promise<unknown>;
 }
@@ -35,6 +36,16 @@ export function createAdmin(options: AdminOptions): Hono {
     const filter = { customer, call, identifier, state: state as EventState | undefined };
     const page = await ledger.events({ ...filter, ...paging(c.req.query()) });
     return c.json({ data: page.data.map(eventJson), next_cursor: page.nextCursor });
+  });
+  admin.post('/events/:identifier/retry', async (c) => {
+    const identifier = c.req.param('identifier');
+    if (!(await ledger.retryEvent(identifier, options.now()))) throw notRefused(identifier);
+    return c.json({ identifier, state: 'pending' });
+  });
+  admin.post('/events/:identifier/cancel', async (c) => {
+    const identifier = c.req.param('identifier');
+    if (!(await ledger.cancelEvent(identifier))) throw notCancellable(identifier);
+    return c.json({ identifier, state: 'cancelled' });
   });
   admin.get('/totals', async (c) => c.json(totalsJson(await ledger.totals(c.req.query('customer')))));
   admin.post('/flush', async (c) => c.json((await options.flush()) ?? {}));
@@ -75,6 +86,14 @@ function authorise(
     'This needs the admin key (FAREGATE_ADMIN_KEY) as "Authorization: Bearer ...".',
   );
 }
+
+const notRefused = (identifier: string): Refusal =>
+  new Refusal('not_found', `No refused or quarantined event has the identifier ${identifier}.`);
+const notCancellable = (identifier: string): Refusal =>
+  new Refusal(
+    'not_found',
+    `No event with the identifier ${identifier} is still surely unsent, so none can be cancelled.`,
+  );
 
 /** Rows on a page: 100 unless asked, 1,000 at most. */
 const paging = (query: Readonly<Record<string, string>>): { cursor: string | undefined; limit: number } => {

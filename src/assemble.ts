@@ -100,7 +100,14 @@ export function assemble(parts: Parts): Gateway {
     inference,
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     webhooks,
-    admin: { ledger, keys, crypto, secrets: parts.adminSecrets, flush: () => delivery.flush() },
+    admin: {
+      ledger,
+      keys,
+      crypto,
+      now: runtime.now,
+      secrets: parts.adminSecrets,
+      flush: () => delivery.flush(),
+    },
     ready: () => readiness(ledger, parts.draining?.() ?? false),
     serve: parts.serve,
   });

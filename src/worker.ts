@@ -5,8 +5,7 @@
  * ledger (its SQLite), the upstream fetch (which therefore outlives the caller) and delivery (its alarm). Keys live in
  * one more object, named "keys", and are cached wherever they are used.
  */
-import type { DurableObjectNamespace, DurableObjectState, ExportedHandler } from '@cloudflare/workers-types';
-import { DurableObject } from 'cloudflare:workers';
+import { DurableObject, type DurableObjectNamespace, type DurableObjectState } from 'cloudflare:workers';
 import Stripe from 'stripe';
 import { assemble, type Gateway } from './assemble.ts';
 import { createStripeClient } from './billing/stripe-client.ts';
@@ -25,8 +24,12 @@ import { createFetchCaller } from './platform/fetch-caller.ts';
 import { createFetchRelay, FETCH_RELAY_DEFAULTS } from './platform/fetch-relay.ts';
 import { createWorkersRuntime } from './platform/workers-runtime.ts';
 
+interface CustomerObject extends Database {
+  fetch(request: Request): Promise<Response>;
+}
+
 interface Env {
-  readonly OBJECTS: DurableObjectNamespace<FaregateObject>;
+  readonly OBJECTS: DurableObjectNamespace<CustomerObject>;
   readonly [variable: string]: unknown;
 }
 
@@ -50,7 +53,7 @@ export default {
       return new Response(body, { status, headers });
     }
   },
-} satisfies ExportedHandler<Env>;
+};
 
 /** Which object a request belongs to. */
 async function objectOf(request: Request, env: Env): Promise<string> {
@@ -81,7 +84,7 @@ function customerOfEvent(body: string): string {
   }
 }
 
-export class FaregateObject extends DurableObject<Env> {
+export class FaregateObject extends DurableObject<Env> implements CustomerObject {
   readonly #gateway: Gateway;
   readonly #database: Database;
   #alarmAtMs = Infinity;
@@ -127,7 +130,7 @@ export class FaregateObject extends DurableObject<Env> {
     });
   }
 
-  override async fetch(request: Request): Promise<Response> {
+  async fetch(request: Request): Promise<Response> {
     return this.#gateway.app.fetch(request);
   }
 
@@ -136,7 +139,7 @@ export class FaregateObject extends DurableObject<Env> {
     return this.#database.batch(statements);
   }
 
-  override async alarm(): Promise<void> {
+  async alarm(): Promise<void> {
     this.#alarmAtMs = Infinity;
     try {
       await this.#gateway.settler.retry();

@@ -27,6 +27,7 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
       ledger: createLedger({ database, bootId: runtime.id() }),
       keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
       crypto,
+      now: runtime.now,
       secrets: [token],
       flush: () => {
         throw new CommandFailure(

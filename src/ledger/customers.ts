@@ -39,10 +39,10 @@ const FACT_RECOVERED = `
     WHERE (excluded.recovered_s, excluded.recovered_seq)
       > (customer_alerts.recovered_s, customer_alerts.recovered_seq)`;
 
-/** The latest moment that lifted every alert of the customer. */
+/** The latest moment that lifted every alert of the customer: the event's own, or an earlier one that it names. */
 const FACT_LIFTED = `
   INSERT INTO customers (id, lifted_why, lifted_s, lifted_seq)
-  SELECT ?, ?, created_s, seq FROM webhook_events WHERE id = ? AND applied_by = ?
+  SELECT ?, ?, COALESCE(CAST(? AS BIGINT), created_s), seq FROM webhook_events WHERE id = ? AND applied_by = ?
   ON CONFLICT (id) DO UPDATE
     SET lifted_why = excluded.lifted_why, lifted_s = excluded.lifted_s, lifted_seq = excluded.lifted_seq
     WHERE (excluded.lifted_s, excluded.lifted_seq) > (customers.lifted_s, customers.lifted_seq)`;
@@ -86,7 +86,7 @@ function factStatement(fact: CustomerFact, eventId: string, mark: string): State
     case 'alert_recovered':
       return { sql: FACT_RECOVERED, params: [customer, fact.alert, eventId, mark] };
     case 'alerts_lifted':
-      return { sql: FACT_LIFTED, params: [customer, fact.why, eventId, mark] };
+      return { sql: FACT_LIFTED, params: [customer, fact.why, fact.beforeS ?? null, eventId, mark] };
     case 'deleted':
       return { sql: FACT_DELETED, params: [customer, eventId, mark] };
   }

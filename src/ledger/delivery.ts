@@ -7,19 +7,22 @@ import { numberOf, textOf } from './rows.ts';
 const ERROR_CHARS_MAX = 500;
 
 /**
- * Takes due events, oldest first. One that was not `pending` has an attempt behind it whose end nobody knows.
+ * Takes due events, the longest due first: by the time they were due, not by their age, or old events that fail again
+ * and again would keep the others waiting. One that was not `pending` has an attempt behind it whose end nobody knows.
  * The inner condition repeats the index's own, or the index would not be used.
  */
-const LEASE_EVENTS = `
+const leaseEvents = (chosen: '' | 'AND identifier = ?'): string => `
   UPDATE meter_events SET state = 'sending', attempts = attempts + 1,
     unsure = CASE WHEN state = 'pending' THEN unsure ELSE 1 END,
     first_attempt_at_ms = COALESCE(first_attempt_at_ms, CAST(? AS BIGINT)), not_before_ms = ?
   WHERE identifier IN (
     SELECT identifier FROM meter_events
-    WHERE (state = 'pending' OR state = 'sending' OR state = 'ambiguous') AND not_before_ms <= ?
-    ORDER BY timestamp_ms, identifier LIMIT ?)
+    WHERE (state = 'pending' OR state = 'sending' OR state = 'ambiguous') AND not_before_ms <= ? ${chosen}
+    ORDER BY not_before_ms, timestamp_ms, identifier LIMIT ?)
   RETURNING identifier, event_name, customer, model, token_type, CAST(value AS TEXT) AS value, timestamp_ms,
     attempts, first_attempt_at_ms`;
+const LEASE_EVENTS = leaseEvents('');
+const LEASE_ONE_EVENT = leaseEvents('AND identifier = ?');
 
 /** Stripe has it: true whichever attempt is answered, so it overrides every state but the final ones. */
 const MARK_ACCEPTED = `
@@ -28,7 +31,7 @@ const MARK_ACCEPTED = `
 
 /** Stripe surely has it not: if no earlier attempt is in doubt, none is left that it may have acted on. */
 const MARK_RETRY = `
-  UPDATE meter_events SET state = 'pending', not_before_ms = ?, last_error = ?,
+  UPDATE meter_events SET state = 'pending', not_before_ms = ?, last_error = ?, attempts = attempts - CAST(? AS INTEGER),
     first_attempt_at_ms = CASE WHEN unsure = 0 THEN NULL ELSE first_attempt_at_ms END
   WHERE identifier = ? AND state = 'sending'`;
 
@@ -41,11 +44,44 @@ const MARK_AMBIGUOUS = `
 const MARK_REFUSED = `
   UPDATE meter_events SET state = 'refused', last_error = ? WHERE identifier = ? AND state = 'sending'`;
 
-export function createDelivery({ database }: LedgerParts): Pick<Ledger, 'lease' | 'mark'> {
+/** In doubt for too long to be sent again: Stripe forgets identifiers after a day. Reconciliation decides. */
+const MARK_QUARANTINED = `
+  UPDATE meter_events SET state = 'quarantined', last_error = ?
+  WHERE identifier = ? AND state IN ('sending', 'ambiguous')`;
+
+/** The operator had what was wrong put right: a refused or quarantined event is due again, as if never tried. */
+const RETRY_EVENT = `
+  UPDATE meter_events SET state = 'pending', not_before_ms = ?, attempts = 0, unsure = 0, first_attempt_at_ms = NULL
+  WHERE identifier = ? AND state IN ('refused', 'quarantined') RETURNING identifier`;
+
+/** The operator waives an event that Stripe surely has not: it is never sent. */
+const CANCEL_EVENT = `
+  UPDATE meter_events SET state = 'cancelled'
+  WHERE identifier = ? AND state IN ('pending', 'refused', 'quarantined') AND unsure = 0 RETURNING identifier`;
+
+/** Changes nothing, durably: fails where any write would. */
+const PROBE = `UPDATE schema_version SET version = version`;
+
+export function createDelivery({
+  database,
+}: LedgerParts): Pick<Ledger, 'lease' | 'mark' | 'retryEvent' | 'cancelEvent' | 'probe'> {
+  const changed = async (statement: Statement): Promise<boolean> => {
+    const [rows] = await database.batch([statement]);
+    return rows?.length === 1;
+  };
   return {
-    async lease({ nowMs, leaseMs, limit }) {
-      const params = [nowMs, nowMs + leaseMs, nowMs, limit];
-      const [rows] = await database.batch([{ sql: LEASE_EVENTS, params }]);
+    retryEvent: (identifier, nowMs) => changed({ sql: RETRY_EVENT, params: [nowMs, identifier] }),
+    cancelEvent: (identifier) => changed({ sql: CANCEL_EVENT, params: [identifier] }),
+    async probe() {
+      await database.batch([{ sql: PROBE, params: [] }]);
+    },
+    async lease({ nowMs, leaseMs, limit, identifier }) {
+      const due = [nowMs, nowMs + leaseMs, nowMs];
+      const [rows] = await database.batch([
+        identifier === undefined
+          ? { sql: LEASE_EVENTS, params: [...due, limit] }
+          : { sql: LEASE_ONE_EVENT, params: [...due, identifier, limit] },
+      ]);
       return (rows ?? []).map(leasedEvent).sort(byAge);
     },
     async mark(deliveries, nowMs) {
@@ -61,9 +97,19 @@ function marking(delivery: Delivery, nowMs: number): Statement {
     case 'duplicate':
       return { sql: MARK_ACCEPTED, params: [nowMs, identifier] };
     case 'retry':
-      return { sql: MARK_RETRY, params: [delivery.notBeforeMs, shortened(delivery.error), identifier] };
+      return {
+        sql: MARK_RETRY,
+        params: [
+          delivery.notBeforeMs,
+          shortened(delivery.error),
+          delivery.untried === true ? 1 : 0,
+          identifier,
+        ],
+      };
     case 'ambiguous':
       return { sql: MARK_AMBIGUOUS, params: [delivery.notBeforeMs, shortened(delivery.error), identifier] };
+    case 'quarantined':
+      return { sql: MARK_QUARANTINED, params: [shortened(delivery.error), identifier] };
     case 'refused':
       return { sql: MARK_REFUSED, params: [shortened(delivery.error), identifier] };
   }

@@ -234,6 +234,13 @@ export interface Ledger {
   /** Records Stripe's answers. */
   mark(deliveries: readonly Delivery[], nowMs: number): Promise<void>;
 
+  /** Makes a refused or quarantined event due again; false where it is in no such state. */
+  retryEvent(identifier: string, nowMs: number): Promise<boolean>;
+  /** Waives an event that Stripe surely has not; false where it may have it. */
+  cancelEvent(identifier: string): Promise<boolean>;
+  /** A write that changes nothing. Rejects with `LedgerUnavailable` where calls could not be recorded either. */
+  probe(): Promise<void>;
+
   /** Records a customer as looked up in Stripe. A deletion that a webhook told stands. */
   rememberCustomer(customer: string, state: CustomerState, nowMs: number): Promise<void>;
   customer(customer: string): Promise<CustomerState | undefined>;

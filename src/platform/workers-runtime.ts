@@ -3,11 +3,6 @@ import type { Runtime } from '../runtime.ts';
 import { createIds } from './id.ts';
 
 export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): Runtime {
-  const log: Runtime['log'] = (level, event, fields) => {
-    const line = JSON.stringify({ ts: new Date().toISOString(), level, event, ...fields });
-    if (level === 'error') console.error(line);
-    else console.log(line);
-  };
   return {
     now: Date.now,
     id: createIds({ now: Date.now, random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)) }),
@@ -16,3 +11,9 @@ export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): R
     log,
   };
 }
+
+const log: Runtime['log'] = (level, event, fields) => {
+  const line = JSON.stringify({ ...fields, time: new Date().toISOString(), level, event });
+  if (level === 'error') console.error(line);
+  else console.log(line);
+};

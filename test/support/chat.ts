@@ -5,7 +5,6 @@ import { scanJsonObject } from '../../src/usage/json-scanner.ts';
 import { bytesOf } from './chunks.ts';
 
 export const upstream: Upstream = {
-  type: 'openai',
   name: 'acme',
   type: 'openai-compatible',
   baseUrl: 'https://acme.example/v1',

@@ -200,10 +200,11 @@ async function streamed(asked: Asked): Promise<void> {
   response.end();
 }
 
+const call = (part: object): unknown => ({ tool_calls: [{ index: 0, ...part }] });
+
 function deltasOf(model: string): readonly unknown[] {
   if (model !== 'tools')
     return WORDS.map((content, index) => (index === 0 ? { role: 'assistant', content } : { content }));
-  const call = (part: object): unknown => ({ tool_calls: [{ index: 0, ...part }] });
   return [
     call({ id: 'call_1', type: 'function', function: { name: 'get_fare', arguments: '' } }),
     call({ function: { arguments: '{"zone"' } }),
