@@ -1,7 +1,6 @@
 /** The machine as Node gives it: its clock, identifiers, and a log on stderr. */
-import { randomBytes } from 'node:crypto';
 import type { LogFields, LogLevel, Runtime } from '../runtime.ts';
-import { createIds } from './id.ts';
+import { createIds } from './ids.ts';
 
 export interface NodeRuntimeOptions {
   /** One JSON object a line; otherwise text for a person. */
@@ -20,7 +19,7 @@ export function createNodeRuntime(options: NodeRuntimeOptions): Runtime {
     write(format({ ms: now(), level, event }, fields));
   return {
     now,
-    id: createIds({ now, random: randomBytes }),
+    id: createIds(now),
     // Node stays alive for as long as work has something open; what is left to do is to see its failure.
     defer(work) {
       work.catch((error: unknown) => log('error', 'deferred_work_failed', { error: errorText(error) }));
