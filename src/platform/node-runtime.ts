@@ -34,8 +34,11 @@ interface Head {
   readonly event: string;
 }
 
-const jsonLine = ({ ms, level, event }: Head, fields: LogFields): string =>
-  `${JSON.stringify({ ...fields, time: new Date(ms).toISOString(), level, event })}\n`;
+/** The head comes first for people's eyes, and last so that no field can take its place. */
+function jsonLine({ ms, level, event }: Head, fields: LogFields): string {
+  const head = { time: new Date(ms).toISOString(), level, event };
+  return `${JSON.stringify({ ...head, ...fields, ...head })}\n`;
+}
 
 function prettyLine({ ms, level, event }: Head, fields: LogFields): string {
   const pairs = Object.entries(fields)
