@@ -1,7 +1,6 @@
 /** The machine as Node gives it: its clock, identifiers, and a log on stderr. */
-import { randomBytes } from 'node:crypto';
 import type { LogFields, LogLevel, Runtime } from '../runtime.ts';
-import { createIds } from './id.ts';
+import { createIds } from './ids.ts';
 
 export interface NodeRuntimeOptions {
   /** One JSON object a line; otherwise text for a person. */
@@ -20,7 +19,7 @@ export function createNodeRuntime(options: NodeRuntimeOptions): Runtime {
     write(format({ ms: now(), level, event }, fields));
   return {
     now,
-    id: createIds({ now, random: randomBytes }),
+    id: createIds(now),
     // Node stays alive for as long as work has something open; what is left to do is to see its failure.
     defer(work) {
       work.catch((error: unknown) => log('error', 'deferred_work_failed', { error: errorText(error) }));
@@ -35,8 +34,11 @@ interface Head {
   readonly event: string;
 }
 
-const jsonLine = ({ ms, level, event }: Head, fields: LogFields): string =>
-  `${JSON.stringify({ ...fields, time: new Date(ms).toISOString(), level, event })}\n`;
+/** The head comes first for people's eyes, and last so that no field can take its place. */
+function jsonLine({ ms, level, event }: Head, fields: LogFields): string {
+  const head = { time: new Date(ms).toISOString(), level, event };
+  return `${JSON.stringify({ ...head, ...fields, ...head })}\n`;
+}
 
 function prettyLine({ ms, level, event }: Head, fields: LogFields): string {
   const pairs = Object.entries(fields)

@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { createNodeCrypto } from '../../src/platform/crypto.ts';
-import { createIds } from '../../src/platform/id.ts';
+import { createIds } from '../../src/platform/ids.ts';
 import { createNodeRuntime } from '../../src/platform/node-runtime.ts';
 
 describe('an identifier', () => {
   it('is 26 characters that sort by the time it was made', () => {
     let nowMs = 1_800_000_000_000;
-    const id = createIds({ now: () => nowMs, random: (bytes) => new Uint8Array(bytes).fill(7) });
+    const id = createIds(
+      () => nowMs,
+      (bytes) => new Uint8Array(bytes).fill(7),
+    );
     const early = id();
     nowMs += 1;
     expect(early).toMatch(/^[0-9a-hjkmnp-tv-z]{26}$/);
@@ -15,7 +18,10 @@ describe('an identifier', () => {
 
   it('rises within a millisecond, while the clock runs backwards, and past the end of its random part', () => {
     let nowMs = 1_800_000_000_000;
-    const id = createIds({ now: () => nowMs, random: (bytes) => new Uint8Array(bytes).fill(255) });
+    const id = createIds(
+      () => nowMs,
+      (bytes) => new Uint8Array(bytes).fill(255),
+    );
     const made = Array.from({ length: 1000 }, () => {
       nowMs -= 1;
       return id();

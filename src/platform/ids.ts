@@ -2,6 +2,7 @@
  * Identifiers that sort by time: 10 characters of milliseconds, 16 of randomness (80 bits), Crockford base32 in lower
  * case. Within a millisecond, and while the clock runs backwards, each is the one before plus one.
  */
+import { randomBytes } from 'node:crypto';
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const TIME_CHARS = 10;
@@ -10,13 +11,11 @@ const HALF_CHARS = 8;
 const HALF_BYTES = 5;
 const HALF_LIMIT = 2 ** 40;
 
-export function createIds({
-  now,
-  random,
-}: {
-  readonly now: () => number;
-  readonly random: (bytes: number) => Uint8Array;
-}): () => string {
+/** `now` in milliseconds since the epoch; `random` is the machine's own source unless a test gives another. */
+export function createIds(
+  now: () => number,
+  random: (bytes: number) => Uint8Array = randomBytes,
+): () => string {
   let lastMs = -1;
   let time = '';
   let high = 0;
