@@ -10,6 +10,7 @@ import { createStripeClient } from './billing/stripe-client.ts';
 import type { Settings } from './config.ts';
 import { createKeys } from './keys/create-keys.ts';
 import { createLedger } from './ledger/create-ledger.ts';
+import type { Keys } from './keys/keys.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
@@ -22,6 +23,7 @@ import type { Runtime } from './runtime.ts';
 export interface RunningGateway {
   readonly url: string;
   readonly ledger: Ledger;
+  readonly keys: Keys;
   readonly gateway: Gateway;
   /** Stops accepting, lets running calls end, delivers what is due, closes the ledger. */
   close(): Promise<void>;
@@ -47,6 +49,7 @@ export async function startGateway(settings: Settings, runtime: Runtime): Promis
   const recovered = await ledger.recover({ nowMs: runtime.now() });
   if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
 
+  const keys = createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey });
   let draining = false;
   const controlToken = randomBytes(32).toString('base64url');
   const relay = createUndiciRelay();
@@ -55,7 +58,7 @@ export async function startGateway(settings: Settings, runtime: Runtime): Promis
     runtime,
     crypto,
     ledger,
-    keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
+    keys,
     relay,
     stripe: createStripeClient({
       secretKey: settings.stripe.secretKey ?? '',
@@ -94,6 +97,7 @@ export async function startGateway(settings: Settings, runtime: Runtime): Promis
   return {
     url,
     ledger,
+    keys,
     gateway,
     async close() {
       draining = true;

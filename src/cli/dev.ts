@@ -1,5 +1,16 @@
-/** The sandbox: gateway, Stripe simulator and demo provider in one process. */
+/** The sandbox: gateway, Stripe simulator and demo provider in one process, each on a port of its own. */
+import { randomBytes } from 'node:crypto';
+import { join, dirname } from 'node:path';
+import { mkdirSync } from 'node:fs';
 import type { Settings } from '../config.ts';
+import { startGateway, type RunningGateway } from '../node.ts';
+import { createNodeRuntime } from '../platform/node-runtime.ts';
+import type { Runtime } from '../runtime.ts';
+import { createDemoProvider, type DemoProvider } from '../simulator/demo-provider.ts';
+import { DEMO_MODELS } from '../simulator/demo-replies.ts';
+import { createStripeSimulator, type StripeSimulator } from '../simulator/stripe.ts';
+import { formatUsd, PICO } from '../usage/money.ts';
+import { createDevReporter } from './dev-reporter.ts';
 
 export interface DevOptions {
   readonly settings: Settings;
@@ -8,6 +19,134 @@ export interface DevOptions {
   readonly stopped: Promise<string>;
 }
 
-export async function runDev(_options: DevOptions): Promise<void> {
-  throw new Error('not wired');
+const SIMULATOR_PORT = 12_111;
+const CUSTOMER = 'cus_demo';
+const CREDIT_CENTS = 500;
+/** What the demo models cost: a dollar per million tokens read, four per million generated. */
+const DEMO_PRICE = {
+  input: 1_000_000n,
+  output: 4_000_000n,
+  cacheRead: undefined,
+  cacheWrite: undefined,
+  cacheWrite1h: undefined,
+};
+
+/** Runs until it is stopped. */
+export async function runDev({ settings, json, stopped }: DevOptions): Promise<void> {
+  const directory = settings.database.kind === 'sqlite' ? dirname(settings.database.path) : '.faregate';
+  mkdirSync(directory, { recursive: true });
+  const webhookSecret = `whsec_${randomBytes(24).toString('base64url')}`;
+  const stripe = createStripeSimulator({
+    now: Date.now,
+    webhookSecret,
+    snapshotFile: join(directory, 'simulator.json'),
+  });
+  const demo = createDemoProvider({ now: Date.now });
+  try {
+    await stripe.listen(SIMULATOR_PORT);
+    await demo.listen();
+    await serve({ settings, json, stopped }, { stripe, demo, webhookSecret });
+  } finally {
+    await Promise.all([stripe.close(), demo.close()]);
+  }
+}
+
+interface Neighbours {
+  readonly stripe: StripeSimulator;
+  readonly demo: DemoProvider;
+  readonly webhookSecret: string;
+}
+
+async function serve({ settings, json, stopped }: DevOptions, neighbours: Neighbours): Promise<void> {
+  const { stripe, demo, webhookSecret } = neighbours;
+  seed(stripe, settings.billing.eventName);
+  const runtime = createNodeRuntime({ json });
+  const reporter = createDevReporter({ runtime, json, balance: () => balance() });
+  const sandbox = sandboxSettings(settings, { stripeUrl: stripe.url, webhookSecret, demoUrl: demo.url });
+  const running = await startGateway(sandbox, reporter.runtime);
+  stripe.sendWebhooksTo(`${running.url}/webhooks/stripe`);
+  const balance = async (): Promise<bigint> => balanceOf(stripe, running);
+  reporter.watch(running.ledger);
+  await greet({ settings: sandbox, json, runtime, stripe, running });
+
+  await stopped;
+  reporter.stop();
+  await running.close();
+}
+
+function seed(stripe: StripeSimulator, eventName: string): void {
+  const fresh = !stripe.world.customers.has(CUSTOMER);
+  stripe.addMeter(eventName);
+  stripe.addCustomer(CUSTOMER, 'Demo customer');
+  if (fresh) stripe.addCredit(CUSTOMER, CREDIT_CENTS);
+}
+
+function sandboxSettings(
+  settings: Settings,
+  urls: { readonly stripeUrl: string; readonly webhookSecret: string; readonly demoUrl: string },
+): Settings {
+  const prices = new Map(settings.prices);
+  for (const model of DEMO_MODELS) prices.set(`demo/${model}`, DEMO_PRICE);
+  const demo = {
+    name: 'demo',
+    type: 'openai-compatible',
+    baseUrl: `${urls.demoUrl}/v1`,
+    apiKey: null,
+    asksUsage: true,
+    endpoints: undefined,
+  } as const;
+  return {
+    ...settings,
+    upstreams: [demo, ...settings.upstreams],
+    prices,
+    stripe: { secretKey: 'sk_test_sandbox', webhookSecret: urls.webhookSecret, apiBase: urls.stripeUrl },
+  };
+}
+
+/** Granted credit less what settled calls cost: Stripe's own balance does not fall before an invoice is final. */
+async function balanceOf(stripe: StripeSimulator, running: RunningGateway): Promise<bigint> {
+  const cents = [...stripe.world.grants.values()]
+    .filter((grant) => grant.customer === CUSTOMER && grant.voided_at === null)
+    .reduce((sum, grant) => sum + (grant.amount.monetary?.value ?? 0), 0);
+  const { costPico } = await running.ledger.totals(CUSTOMER);
+  return (BigInt(cents) * PICO) / 100n - BigInt(costPico);
+}
+
+interface Greeting {
+  readonly settings: Settings;
+  readonly json: boolean;
+  readonly runtime: Runtime;
+  readonly stripe: StripeSimulator;
+  readonly running: RunningGateway;
+}
+
+async function greet({ settings, json, runtime, stripe, running }: Greeting): Promise<void> {
+  const { secret } = await running.keys.create({ customer: CUSTOMER, label: 'sandbox' });
+  const balance = formatUsd(await balanceOf(stripe, running));
+  if (json) {
+    runtime.log('info', 'listening', {
+      url: running.url,
+      stripe: stripe.url,
+      key: secret,
+      customer: CUSTOMER,
+    });
+    return;
+  }
+  const live = settings.upstreams.filter(({ name }) => name !== 'demo').map(({ name }) => name);
+  process.stdout.write(`
+  faregate dev: a sandbox. Nothing here can charge anyone.
+
+  Gateway    ${running.url}/v1
+  Stripe     ${stripe.url} (simulator)
+  Providers  demo${live.length === 0 ? '' : `, live: ${live.join(', ')}`}
+  Key        ${secret}
+             shown once, for customer ${CUSTOMER}, balance $${balance}
+
+  Try it:
+  curl ${running.url}/v1/chat/completions -H "Authorization: Bearer ${secret}" -H "Content-Type: application/json" -d '{"model":"demo/echo","messages":[{"role":"user","content":"Hello, gate"}]}'
+
+  Refuse the next call:  npx faregate trigger billing.alert.triggered
+  Let it pass again:     npx faregate trigger billing.credit_grant.created
+
+`);
 }

@@ -31,7 +31,9 @@ async function start(options: CommonOptions): Promise<void> {
 async function dev(options: CommonOptions): Promise<void> {
   const settings = loadSettings('dev', options);
   const { runDev } = await import('./dev.ts');
-  await runDev({ settings, json: options.json === true, stopped: stopSignal() });
+  await runDev({ settings, json: options.json === true, stopped: stopSignal() }).catch((error: unknown) => {
+    throw startFailure(error, settings.host, settings.port);
+  });
 }
 
 /** The first signal asks to stop; with the handler gone, a second one ends the process as it would have anyway. */
@@ -48,10 +50,10 @@ function startFailure(error: unknown, host: string, port: number): unknown {
   if (!(error instanceof Error) || !('code' in error)) return error;
   const at = `${host}:${String(port)}`;
   if (error.code === 'EADDRINUSE') {
-    return new CommandFailure(
-      EXIT.network,
-      `${at} is taken by another process. Stop it, or set PORT to another one.`,
-    );
+    const taken = 'port' in error && error.port !== port ? `127.0.0.1:${String(error.port)}` : at;
+    const remedy =
+      taken === at ? 'Stop it, or set PORT to another one.' : 'Stop it: is another sandbox running?';
+    return new CommandFailure(EXIT.network, `${taken} is taken by another process. ${remedy}`);
   }
   return error.code === 'EACCES' || error.code === 'EADDRNOTAVAIL'
     ? new CommandFailure(EXIT.network, `Cannot listen on ${at}: ${error.message}. Set HOST and PORT.`)

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { isRefused } from './admin.ts';
 import { CommandFailure, type CommonOptions, EXIT, addCommand, say } from './command.ts';
 import { customerId } from './keys.ts';
@@ -36,8 +37,22 @@ async function trigger(type: string, options: TriggerOptions): Promise<void> {
     );
   }
   const answer: unknown = text === '' ? {} : JSON.parse(text);
+  const failed = deliveriesOf(answer).filter(({ status }) => status !== 200);
+  if (failed.length > 0) {
+    const said = failed.map(({ status }) => (status === null ? 'nobody answered' : `HTTP ${String(status)}`));
+    throw new CommandFailure(
+      EXIT.problem,
+      `${type} was made, but the gateway's webhook did not take it: ${said.join(', ')}.`,
+    );
+  }
   say(options, answer, () => [`${type} for ${options.customer} was sent to the gateway's webhook.`]);
 }
+
+const answerSchema = z.looseObject({
+  deliveries: z.array(z.looseObject({ status: z.int().nullable() })).default([]),
+});
+const deliveriesOf = (answer: unknown): readonly { readonly status: number | null }[] =>
+  answerSchema.safeParse(answer).data?.deliveries ?? [];
 
 async function post(url: string, body: unknown): Promise<Response> {
   try {

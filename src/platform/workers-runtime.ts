@@ -1,11 +1,11 @@
 /** The runtime in workerd: an isolate's clock, console and `waitUntil`. */
 import type { Runtime } from '../runtime.ts';
-import { createIds } from './id.ts';
+import { createIds } from './ids.ts';
 
 export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): Runtime {
   return {
     now: Date.now,
-    id: createIds({ now: Date.now, random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)) }),
+    id: createIds(Date.now, (bytes) => crypto.getRandomValues(new Uint8Array(bytes))),
     defer: (work) =>
       defer(work.catch((error: unknown) => log('error', 'deferred_failed', { error: String(error) }))),
     log,
