@@ -80,7 +80,7 @@ const EVENTS = [
     not_before_ms BIGINT NOT NULL, accepted_at_ms BIGINT, last_error TEXT)`,
   `CREATE INDEX meter_events_by_time ON meter_events (timestamp_ms, identifier)`,
   `CREATE INDEX meter_events_by_customer ON meter_events (customer, timestamp_ms, identifier)`,
-  `CREATE INDEX meter_events_due ON meter_events (timestamp_ms, identifier)
+  `CREATE INDEX meter_events_due ON meter_events (not_before_ms, timestamp_ms, identifier)
     WHERE state = 'pending' OR state = 'sending' OR state = 'ambiguous'`,
   `CREATE INDEX meter_events_parked ON meter_events (timestamp_ms, identifier)
     WHERE state = 'refused' OR state = 'quarantined' OR state = 'expired' OR state = 'cancelled'`,

@@ -32,10 +32,23 @@ export interface SqliteDatabase extends Database {
  * Rejects with `LedgerUnavailable` when it cannot be opened or is taken.
  */
 export async function openSqlite({ file, pagesMax }: SqliteOptions): Promise<SqliteDatabase> {
-  if (file !== ':memory:') mkdirSync(dirname(file), { recursive: true });
+  if (file !== ':memory:') makeDirectory(file);
   const connection = new Connection({ file, pagesMax: pagesMax ?? null });
   await connection.opened;
   return connection;
+}
+
+function makeDirectory(file: string): void {
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+  } catch (cause) {
+    throw new LedgerUnavailable(
+      `The ledger's database ${file}: its directory cannot be made: ${String(cause)}`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 interface Waiting {
@@ -63,9 +76,10 @@ class Connection implements SqliteDatabase {
   constructor(options: ThreadOptions) {
     this.#file = options.file;
     this.opened = this.#ready.promise;
-    this.#thread = new Worker(threadFile(), { workerData: options });
+    // The program's own options may be none that a thread takes: `--input-type`, which any `node -e` of a module has.
+    this.#thread = new Worker(threadFile(), { workerData: options, execArgv: [] });
     this.#thread.on('message', (reply: Reply) => this.#read(reply));
-    this.#thread.on('error', (cause) => this.#die('its thread failed', cause));
+    this.#thread.on('error', (cause) => this.#die(`its thread failed (${String(cause)})`, cause));
     this.#thread.on('exit', (code) => {
       this.#die(`its thread ended with code ${code}`);
       this.#ended.resolve();

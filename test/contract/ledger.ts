@@ -367,6 +367,37 @@ function describeDelivery(given: Given): void {
     expect(await leased(event, 99_000)).toBeUndefined();
   });
 
+  it('leases what was never tried before what was put off, though that is older', async () => {
+    const { ledger } = given();
+    await leased(await oneSealed(given), 90_000);
+    const [old, young] = [await oneSealed(given), await oneSealed(given)];
+    const [first] = await ledger.lease({ nowMs: 90_001, leaseMs: 100, limit: 1 });
+    expect(first?.identifier).toBe(old.identifier);
+    const putOff = { identifier: old.identifier, kind: 'retry', notBeforeMs: 90_002, error: '429' } as const;
+    await ledger.mark([putOff], 90_001);
+    const [next] = await ledger.lease({ nowMs: 90_050, leaseMs: 100, limit: 1 });
+    expect(next?.identifier).toBe(young.identifier);
+    await leased(old, 90_051);
+  });
+
+  it('leases one event by its identifier, if it is due', async () => {
+    const { ledger } = given();
+    const [event, other] = [await oneSealed(given), await oneSealed(given)];
+    const one = { nowMs: 95_000, leaseMs: 100, limit: 9, identifier: event.identifier };
+    expect((await ledger.lease(one)).map(({ identifier }) => identifier)).toEqual([event.identifier]);
+    expect(await ledger.lease(one)).toEqual([]);
+    expect(await leased(other, 95_000)).toMatchObject({ attempts: 1 });
+  });
+
+  it('counts no attempt that never was one', async () => {
+    const event = await oneSealed(given);
+    await leased(event, 97_000);
+    const untried = { kind: 'retry', notBeforeMs: 97_010, error: 'down', untried: true } as const;
+    await given().ledger.mark([{ identifier: event.identifier, ...untried }], 97_001);
+    expect(await viewOf(event)).toMatchObject({ state: 'pending', attempts: 0 });
+    expect(await leased(event, 97_010)).toMatchObject({ attempts: 1, firstAttemptAtMs: 97_010 });
+  });
+
   it('tries again, not before the time given, and forgets an attempt that surely failed', async () => {
     const event = await oneSealed(given);
     const { identifier } = event;
@@ -400,15 +431,52 @@ function describeDelivery(given: Given): void {
     expect(await leased(event, 120_300)).toMatchObject({ attempts: 3, firstAttemptAtMs: 120_000 });
   });
 
-  it('keeps a refused event with the reason and sends it no more', async () => {
+  it.each(['refused', 'quarantined'] as const)('keeps a %s event with the reason, unsent', async (kind) => {
     const event = await oneSealed(given);
     await leased(event, 130_000);
     const error = 'No such customer '.repeat(100);
-    await given().ledger.mark([{ identifier: event.identifier, kind: 'refused', error }], 130_001);
-    expect(await viewOf(event)).toMatchObject({ state: 'refused', lastError: error.slice(0, 500) });
+    await given().ledger.mark([{ identifier: event.identifier, kind, error }], 130_001);
+    expect(await viewOf(event)).toMatchObject({ state: kind, lastError: error.slice(0, 500) });
     expect(await leased(event, 199_000)).toBeUndefined();
   });
+
+  it.each(['refused', 'quarantined'] as const)(
+    'sends a %s event again when the operator asks',
+    async (kind) => {
+      const { ledger } = given();
+      const { identifier, ...rest } = await oneSealed(given);
+      expect(await ledger.retryEvent(identifier, 140_000)).toBe(false);
+      await leased({ identifier, ...rest }, 140_000);
+      await ledger.mark([{ identifier, kind, error: 'no' }], 140_001);
+      expect(await ledger.retryEvent(identifier, 140_002)).toBe(true);
+      expect(await leased({ identifier, ...rest }, 140_002)).toMatchObject({
+        attempts: 1,
+        firstAttemptAtMs: 140_002,
+      });
+    },
+  );
+
+  it('waives an event that Stripe surely has not, and none that it may have', async () => {
+    const { ledger } = given();
+    const [never, doubtful] = [await oneSealed(given), await oneSealed(given)];
+    expect(await ledger.cancelEvent(never.identifier)).toBe(true);
+    expect(await leased(never, 150_000)).toBeUndefined();
+    await leased(doubtful, 150_000);
+    const { identifier } = doubtful;
+    await ledger.mark([{ identifier, kind: 'ambiguous', notBeforeMs: 150_001, error: 'reset' }], 150_000);
+    expect(await ledger.cancelEvent(identifier)).toBe(false);
+    expect(await ledger.cancelEvent('nothing')).toBe(false);
+    expect(await viewOf(never)).toMatchObject({ state: 'cancelled' });
+  });
+
+  it('says that it takes writes, and changes nothing by it', async () => {
+    const before = await given().ledger.totals();
+    await given().ledger.probe();
+    expect(await given().ledger.totals()).toEqual(before);
+  });
 }
+
+const blockedBy = (source: string) => ({ kind: 'blocked', block: { code: 'alert_triggered', source } });
 
 function describeCustomers(given: Given): void {
   const tell = async (createdS: number, ...facts: CustomerFact[]): Promise<string> =>
@@ -426,7 +494,6 @@ function describeCustomers(given: Given): void {
   });
   const lifted = (): CustomerFact => ({ kind: 'alerts_lifted', customer: given().customer, why: 'credit' });
   const admission = () => given().ledger.admit(callToOpen({ customer: given().customer }));
-  const blockedBy = (source: string) => ({ kind: 'blocked', block: { code: 'alert_triggered', source } });
 
   it('knows nothing of a customer that was never looked up', async () => {
     expect(await given().ledger.customer(given().customer)).toBeUndefined();
@@ -480,6 +547,16 @@ function describeCustomers(given: Given): void {
   it('blocks nobody for an old alert that arrives after what lifted it', async () => {
     await tell(10, lifted());
     await tell(9, triggered());
+    expect(await admission()).toEqual({ kind: 'admitted' });
+  });
+
+  it('lifts no block that came after the moment a lift is good for', async () => {
+    const { customer } = given();
+    await tell(10, triggered('alrt_1'));
+    await tell(20, triggered('alrt_2'));
+    await tell(30, { kind: 'alerts_lifted', customer, why: 'invoice paid', beforeS: 15 });
+    expect(await admission()).toEqual(blockedBy('alrt_2'));
+    await tell(31, recovered('alrt_2'));
     expect(await admission()).toEqual({ kind: 'admitted' });
   });
 

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { tmpdir } from 'node:os';
 import { DatabaseSync } from 'node:sqlite';
 import type { Worker } from 'node:worker_threads';
 import { expect, it, vi } from 'vitest';
@@ -76,8 +77,10 @@ it('opens a file again once its owner has closed it', async () => {
   await close();
 });
 
-it('says so when a file cannot be opened', async () => {
-  await expect(openSqlite({ file: '/proc/nowhere/ledger.db' })).rejects.toThrow('/proc/nowhere');
+it.each(['/dev/null/ledger.db', tmpdir()])('says so when %s cannot be opened', async (file) => {
+  const opening = openSqlite({ file });
+  await expect(opening).rejects.toThrow(LedgerUnavailable);
+  await expect(opening).rejects.toThrow(file);
 });
 
 it('finishes what was given before it closes, and takes nothing after', async () => {
