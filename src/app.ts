@@ -5,6 +5,7 @@
  */
 import { type Context, Hono } from 'hono';
 import { createAdmin, type AdminOptions } from './admin.ts';
+import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import type { Inference } from './gateway/inference.ts';
 import type { Models } from './gateway/models.ts';
@@ -39,7 +40,9 @@ export function createApp(options: AppOptions): Hono {
   );
 
   app.post('/webhooks/stripe', async (c) => {
-    const body = new Uint8Array(await c.req.arrayBuffer());
+    const body = await bytesUpTo(WEBHOOK_BYTES_MAX, c.req.raw);
+    if (body === undefined)
+      return c.json({ error: { message: `The body is over ${WEBHOOK_BYTES_MAX} bytes.` } }, 400);
     const { status, message } = await options.webhooks.receive(
       body,
       c.req.header('stripe-signature') ?? null,
@@ -68,6 +71,18 @@ export function createApp(options: AppOptions): Hono {
     );
   });
   return app;
+}
+
+/** The body, or undefined as soon as it is longer than that: anyone may send, and nobody is to fill the memory. */
+async function bytesUpTo(bytesMax: number, request: Request): Promise<Uint8Array | undefined> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of request.body ?? []) {
+    length += piece.length;
+    if (length > bytesMax) return undefined;
+    pieces.push(piece);
+  }
+  return new Uint8Array(await new Blob(pieces as Uint8Array<ArrayBuffer>[]).arrayBuffer());
 }
 
 const notFound = (method: string, path: string): Refusal =>
