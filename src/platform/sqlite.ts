@@ -1,7 +1,7 @@
 /**
- * The Database port over node:sqlite. The file is owned by a thread, so the event loop never waits for a disk. The batches
- * of one turn of the loop go to the thread as one message; the thread commits all that wait for it together, and answers
- * after the commit.
+ * The Database port over node:sqlite. The file is owned by a thread, so the event loop never waits for a disk. What
+ * comes while the thread is at work goes to it as one message; the thread commits all of it together, and answers after
+ * the commit.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -70,6 +70,7 @@ class Connection implements SqliteDatabase {
   #turn: Waiting[] = [];
   #posted: Waiting[] = [];
   #answered = 0;
+  #planned = false;
   /** Why no more batches are taken, once that is so. */
   #over: LedgerUnavailable | undefined;
 
@@ -94,9 +95,22 @@ class Connection implements SqliteDatabase {
     if (waiting >= WAITING_BATCHES_MAX)
       return Promise.reject(this.#unavailable(`${waiting} batches are waiting for it already`));
     return new Promise((resolve, reject) => {
-      // After the turn's input has all been read, not before: its batches then share one message and one commit.
-      if (this.#turn.length === 0) setImmediate(() => this.#post());
       this.#turn.push({ statements, resolve, reject });
+      this.#plan();
+    });
+  }
+
+  /**
+   * What comes while the thread is at work waits for its answer and then goes as one message: a message costs each side
+   * about 10 us however much is in it, and the thread would commit them together all the same.
+   */
+  #plan(): void {
+    if (this.#planned || this.#posted.length > 0 || this.#turn.length === 0) return;
+    this.#planned = true;
+    // After the turn's input has all been read, not before: its batches then share one message and one commit.
+    setImmediate(() => {
+      this.#planned = false;
+      this.#post();
     });
   }
 
@@ -142,6 +156,7 @@ class Connection implements SqliteDatabase {
       for (const [number, names] of reply.columns) this.#columns[number] = names;
       const reader = new FlatReader(reply.flat);
       while (!reader.done) this.#answer(reader);
+      this.#plan();
     }
   }
 
