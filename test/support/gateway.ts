@@ -96,8 +96,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
     stripe,
     log,
     ...reads,
-    boundKey: async (customer = CUSTOMER) =>
-      (await running.keys.create({ customer, label: 'test' })).secret,
+    boundKey: async (customer = CUSTOMER) => (await running.keys.create({ customer, label: 'test' })).secret,
     billed: (customer = CUSTOMER) => billedBy(stripe, customer),
     async close() {
       upstream.release();
