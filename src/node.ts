@@ -19,7 +19,7 @@ import { createNodeCrypto } from './platform/crypto.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
-import { createUndiciRelay } from './platform/undici-relay.ts';
+import { createUndiciRelay, RELAY_DEFAULTS, type UndiciRelayOptions } from './platform/undici-relay.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface RunningGateway {
@@ -42,6 +42,8 @@ const KEEP_ALIVE_MS = 75_000;
 export interface StartOptions {
   /** False: calls are served and recorded, and another start delivers them. */
   readonly delivers?: boolean;
+  /** How long upstreams are waited for; `RELAY_DEFAULTS` unless given. */
+  readonly relay?: UndiciRelayOptions;
 }
 
 /**
@@ -52,7 +54,7 @@ export interface StartOptions {
 export async function startGateway(
   settings: Settings,
   runtime: Runtime,
-  { delivers = true }: StartOptions = {},
+  { delivers = true, relay = RELAY_DEFAULTS }: StartOptions = {},
 ): Promise<RunningGateway> {
   if (settings.database.kind !== 'sqlite') {
     throw new LedgerUnavailable(
@@ -66,7 +68,7 @@ export async function startGateway(
     const ledger = createLedger({ database, bootId: runtime.id() });
     const recovered = await ledger.recover({ nowMs: runtime.now() });
     if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
-    return await serve({ settings, runtime, path, database, ledger, delivers });
+    return await serve({ settings, runtime, path, database, ledger, delivers, relay });
   } catch (error) {
     await database.close();
     throw error;
@@ -80,6 +82,7 @@ interface Opened {
   readonly database: SqliteDatabase;
   readonly ledger: Ledger;
   readonly delivers: boolean;
+  readonly relay: UndiciRelayOptions;
 }
 
 async function serve(opened: Opened): Promise<RunningGateway> {
@@ -87,7 +90,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   const crypto = createNodeCrypto();
   const keys = createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey });
   const controlToken = randomBytes(32).toString('base64url');
-  const relay = createUndiciRelay();
+  const relay = createUndiciRelay(opened.relay);
   let draining = false;
   const gateway = assemble({
     settings,
