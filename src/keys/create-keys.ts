@@ -12,6 +12,8 @@ export interface KeysOptions {
   readonly now: () => number;
   /** The service key given from outside; null when there is none. */
   readonly serviceKey: string | null;
+  /** False where a promise must not pass from one request to another; look-ups of one secret then do not join. */
+  readonly joinsReads?: boolean;
 }
 
 /** Nothing longer is hashed: a key given from outside has 512 characters at most, ours have 60. */
@@ -97,7 +99,7 @@ interface Lookup {
 }
 
 /** `find`, which every request passes: one hash, then memory; the database at most once in five seconds and key. */
-function createLookup({ database, crypto, now, serviceKey }: KeysOptions): Lookup {
+function createLookup({ database, crypto, now, serviceKey, joinsReads = true }: KeysOptions): Lookup {
   const known = createCache<ApiKey>({ entriesMax: KNOWN_MAX, ttlMs: KNOWN_TTL_MS });
   // Apart from the known ones, so that no flood of wrong secrets pushes out a right one.
   const unknown = createCache<true>({ entriesMax: UNKNOWN_MAX, ttlMs: UNKNOWN_TTL_MS });
@@ -134,7 +136,7 @@ function createLookup({ database, crypto, now, serviceKey }: KeysOptions): Looku
       const key = known.find(hash, nowMs);
       if (key !== undefined) return isExpired(key, nowMs) ? undefined : key;
       if (!isSecret(secret, crypto) || unknown.find(hash, nowMs) === true) return undefined;
-      return readOnce(hash);
+      return joinsReads ? readOnce(hash) : read(hash);
     },
     forget() {
       epoch += 1;
