@@ -4,7 +4,6 @@
  * The same application runs on Node, in workerd and in a test: what differs is how a caller is answered (`serve`).
  */
 import { type Context, Hono } from 'hono';
-import { createAdmin, type AdminOptions } from './admin.ts';
 import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import type { Inference } from './gateway/inference.ts';
@@ -19,7 +18,8 @@ export interface AppOptions {
   readonly webhooks: {
     receive(body: Uint8Array, signature: string | null): Promise<{ status: number; message: string }>;
   };
-  readonly admin: AdminOptions;
+  /** The operator's routes, under `/admin/v1`. */
+  readonly admin: Hono;
   /** Whether calls can be served: the ledger takes writes, the process is not draining. */
   readonly ready: () => Promise<{
     readonly ready: boolean;
@@ -50,7 +50,7 @@ export function createApp(options: AppOptions): Hono {
     return Response.json(status === 200 ? { received: true } : { error: { message } }, { status });
   });
 
-  app.route('/admin/v1', createAdmin(options.admin));
+  app.route('/admin/v1', options.admin);
 
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.get('/readyz', async (c) => {

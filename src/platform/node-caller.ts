@@ -52,8 +52,7 @@ function createReply(outgoing: ServerResponse): CallerReply {
     write: (bytes) => outgoing.write(bytes),
     end: () => void outgoing.end(),
     break() {
-      // destroySoon ends the connection after what was written, without the chunk that would say "complete".
-      outgoing.socket?.destroySoon();
+      setTimeout(breakConnection, BREAK_AFTER_MS, outgoing);
     },
     onDrain: (resume) => void outgoing.on('drain', resume),
     onGone(left) {
@@ -61,6 +60,17 @@ function createReply(outgoing: ServerResponse): CallerReply {
       else outgoing.on('close', () => outgoing.writableFinished || left());
     },
   };
+}
+
+/**
+ * From the last bytes of a broken reply, its error event, to the break. A fetch whose connection breaks drops what it has
+ * received and not yet handed on, so that together they would show as a break alone, with no word of why.
+ */
+const BREAK_AFTER_MS = 100;
+
+/** destroySoon ends the connection after what was written, without the chunk that would say "complete". */
+function breakConnection(outgoing: ServerResponse): void {
+  outgoing.socket?.destroySoon();
 }
 
 function flushHead(outgoing: ServerResponse): void {
