@@ -24,6 +24,8 @@ const { values: options } = parseArgs({
   },
 });
 const IN_FLIGHT = 64;
+/** Rounds that do not count: the compilers are still at work in them, in every process. */
+const WARM_UP_ROUNDS = 2;
 const CUSTOMER = 'cus_bench';
 const SERVICE_KEY = 'bench-service-key-0123456789-0123456789';
 const here = import.meta.dirname;
@@ -87,11 +89,10 @@ type Samples = Map<string, Record<Kind, Sample[]>>;
 
 async function measure(contenders: readonly Contender[]): Promise<Samples> {
   const samples: Samples = new Map(contenders.map(({ name }) => [name, { json: [], stream: [], apart: [] }]));
-  for (let round = -1; round < Number(options.rounds); round++) {
+  for (let round = -WARM_UP_ROUNDS; round < Number(options.rounds); round++) {
     for (const kind of KINDS) {
       for (const contender of contenders) {
         const sample = await measureOne(contender, kind);
-        // The first round warms every compiler up and does not count.
         if (round >= 0) samples.get(contender.name)?.[kind].push(sample);
       }
     }

@@ -28,7 +28,7 @@ const server = createServer((request, response) => {
   const pieces: Buffer[] = [];
   request.on('data', (piece: Buffer) => pieces.push(piece));
   request.on('end', () => {
-    const body = Buffer.concat(pieces);
+    const body = Buffer.concat(pieces).toString();
     if (!body.includes('"stream":true')) {
       response.writeHead(200, { 'content-type': 'application/json' }).end(reply);
       return;
