@@ -75,7 +75,8 @@ export function createApp(options: AppOptions): Hono {
 /** Stripe's largest events are a few hundred KB; nobody has proven to be Stripe before the body is read. */
 const WEBHOOK_LIMIT = {
   maxSize: WEBHOOK_BYTES_MAX,
-  onError: () => Response.json({ error: { message: `The body is over ${WEBHOOK_BYTES_MAX} bytes.` } }, { status: 400 }),
+  onError: () =>
+    Response.json({ error: { message: `The body is over ${WEBHOOK_BYTES_MAX} bytes.` } }, { status: 400 }),
 };
 
 const notFound = (method: string, path: string): Refusal =>
