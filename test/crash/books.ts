@@ -12,6 +12,8 @@ export interface CallerEntry {
   complete: boolean;
   /** The HTTP status; undefined when no head came. */
   status?: number;
+  /** The gateway's own error code, where it refused. */
+  code?: string | undefined;
   /** The gateway's id of the call, from the reply's head. */
   requestId?: string;
 }

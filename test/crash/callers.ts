@@ -89,6 +89,14 @@ function planCall(random: () => number, number: number, patient: boolean): Plan 
   };
 }
 
+/** One plain call of a model of its own. */
+export async function callOnce(url: string, tag: string, customer: string): Promise<CallerEntry> {
+  const entry: CallerEntry = { tag, customer, model: `own-${tag}`, complete: false };
+  const plan = { tag, model: entry.model, stream: false, asksUsage: false, tokens: 4, words: 5 };
+  await call(url, { ...plan, leavesMs: undefined }, entry);
+  return entry;
+}
+
 async function call(url: string, plan: Plan, entry: CallerEntry): Promise<'whole' | 'broken'> {
   const leave = new AbortController();
   const timer = plan.leavesMs === undefined ? undefined : setTimeout(() => leave.abort(), plan.leavesMs);
@@ -108,6 +116,7 @@ async function call(url: string, plan: Plan, entry: CallerEntry): Promise<'whole
     const requestId = response.headers.get('x-request-id');
     if (requestId !== null) entry.requestId = requestId;
     const text = await response.text();
+    entry.code = response.headers.get('x-faregate-error') ?? undefined;
     entry.complete =
       response.status === 200 && (plan.stream ? text.endsWith('data: [DONE]\n\n') : isJson(text));
     return 'whole';

@@ -15,23 +15,25 @@ const row = (more: Partial<LedgerEntry> & { id: string }): LedgerEntry => ({
   ...more,
 });
 
+const seenAtMs = Date.parse('2026-01-01T00:00:00.010Z');
+const asked = (tag: string) => ({ tag, customer: 'cus_1', model: `m-${tag}`, status: 200, requestId: tag });
+const served = (tag: string) => ({
+  tag,
+  model: `m-${tag}`,
+  responseId: `chatcmpl-${tag}`,
+  seenAtMs,
+  inputTokens: 5,
+  outputTokens: 7,
+  finished: true,
+});
+
+const sums = (tag: string, inputTokens: number, outputTokens: number) => [
+  { customer: 'cus_1', model: `openai/m-${tag}`, tokenType: 'input', tokens: inputTokens },
+  { customer: 'cus_1', model: `openai/m-${tag}`, tokenType: 'output', tokens: outputTokens },
+];
+
 /** A finished call `a` and a call `b` that a kill cut after three of its tokens. */
 function sound(): { -readonly [name in keyof Books]: Books[name][number][] } {
-  const seenAtMs = Date.parse('2026-01-01T00:00:00.010Z');
-  const asked = (tag: string) => ({ tag, customer: 'cus_1', model: `m-${tag}`, status: 200, requestId: tag });
-  const served = (tag: string) => ({
-    tag,
-    model: `m-${tag}`,
-    responseId: `chatcmpl-${tag}`,
-    seenAtMs,
-    inputTokens: 5,
-    outputTokens: 7,
-    finished: true,
-  });
-  const sums = (tag: string, inputTokens: number, outputTokens: number) => [
-    { customer: 'cus_1', model: `openai/m-${tag}`, tokenType: 'input', tokens: inputTokens },
-    { customer: 'cus_1', model: `openai/m-${tag}`, tokenType: 'output', tokens: outputTokens },
-  ];
   return {
     callers: [
       { ...asked('a'), complete: true },

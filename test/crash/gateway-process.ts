@@ -14,6 +14,8 @@ export interface GatewayProcess {
   /** Log lines that tell of a bug or of lost work. */
   readonly alarms: readonly string[];
   kill(signal: NodeJS.Signals): void;
+  /** Where the process sees a path of its own file system, for whoever looks in from outside. */
+  seen(path: string): string;
 }
 
 export interface GatewayPlace {
@@ -21,6 +23,8 @@ export interface GatewayPlace {
   readonly directory: string;
   readonly upstreamUrl: string;
   readonly stripeUrl: string;
+  /** Puts a disk of so many bytes over the directory, in the process's own view of the file system. Needs root. */
+  readonly diskBytes?: number;
 }
 
 const BIN = join(import.meta.dirname, '../../bin/faregate.mjs');
@@ -33,7 +37,8 @@ export const databaseFile = ({ directory }: Pick<GatewayPlace, 'directory'>): st
 
 export function startGatewayProcess(place: GatewayPlace): GatewayProcess {
   const startedAtMs = Date.now();
-  const child = spawn(process.execPath, [BIN, 'start'], {
+  const [command = '', ...args] = [...onDisk(place), process.execPath, BIN, 'start'];
+  const child = spawn(command, args, {
     cwd: place.directory,
     env: environment(place),
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -61,8 +66,28 @@ export function startGatewayProcess(place: GatewayPlace): GatewayProcess {
   });
   // Whoever does not wait for readiness need not hear of its failure: the next start does.
   ready.promise.catch(() => undefined);
-  return { startedAtMs, ready: ready.promise, ended, alarms, kill: (signal) => void child.kill(signal) };
+  return {
+    startedAtMs,
+    ready: ready.promise,
+    ended,
+    alarms,
+    kill: (signal) => void child.kill(signal),
+    seen: (path) => `/proc/${child.pid}/root${path}`,
+  };
 }
+
+/** The gateway keeps the process id that was spawned: its signals reach it, and its disk is seen under /proc. */
+const onDisk = ({ diskBytes, directory }: GatewayPlace): readonly string[] =>
+  diskBytes === undefined
+    ? []
+    : [
+        'unshare',
+        '--mount',
+        'sh',
+        '-c',
+        `mount -t tmpfs -o size=${diskBytes} tmpfs "$0" && cd "$0" && exec "$@"`,
+        directory,
+      ];
 
 const environment = (place: GatewayPlace): NodeJS.ProcessEnv => ({
   PATH: process.env['PATH'],

@@ -2,24 +2,14 @@
  * The proof by killing: the gateway is killed with SIGKILL at random moments under load and started again on the same
  * database, while an upstream and a Stripe that outlive it keep their own counts. At the end the three must agree.
  */
-import { rmSync } from 'node:fs';
 import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises';
-import { violations } from '../../src/ledger/invariants.ts';
-import { openSqlite } from '../../src/platform/sqlite.ts';
 import { randomNumbers } from '../../src/simulator/faults.ts';
-import { createStripeSimulator, type StripeSimulator } from '../../src/simulator/stripe.ts';
-import { temporaryDirectory } from '../support/sqlite.ts';
+import type { StripeSimulator } from '../../src/simulator/stripe.ts';
 import type { Books, LedgerEntry } from './books.ts';
 import { type Load, startLoad } from './callers.ts';
 import { compare, type Problem } from './compare.ts';
-import {
-  admin,
-  databaseFile,
-  type GatewayPlace,
-  type GatewayProcess,
-  startGatewayProcess,
-} from './gateway-process.ts';
-import { startCountingUpstream } from './upstream.ts';
+import { admin, type GatewayProcess, startGatewayProcess } from './gateway-process.ts';
+import { delivered, type Scene, setScene } from './scene.ts';
 
 export interface KillOptions {
   readonly kills: number;
@@ -62,9 +52,8 @@ const MOMENTS = ['starting', 'ready', 'loaded', 'delivering'] as const;
 /** `starting`: before it serves, so also while it recovers. `delivering`: when Stripe has just taken an event. */
 type Moment = (typeof MOMENTS)[number];
 
-const CUSTOMERS = ['cus_kill_1', 'cus_kill_2', 'cus_kill_3', 'cus_kill_4', 'cus_kill_5'];
 const RECOVERY_MS_MAX = 10_000;
-/** The last leases run out after 25 s; then there is a backlog to deliver. */
+/** Retries wait for 30 s at most; then there is a backlog to deliver. */
 const DRAIN_MS_MAX = 180_000;
 const FAULTS: readonly (readonly [kind: string, probability: number])[] = [
   ['rate_limited', 0.01],
@@ -75,8 +64,8 @@ const FAULTS: readonly (readonly [kind: string, probability: number])[] = [
   ['drop_after_commit', 0.01],
 ];
 
-interface Run extends GatewayPlace {
-  readonly stripe: StripeSimulator;
+interface Run {
+  readonly scene: Scene;
   readonly load: Load;
   readonly random: () => number;
   readonly moments: Record<Moment, number>;
@@ -86,15 +75,12 @@ interface Run extends GatewayPlace {
 
 export async function proveKills(options: KillOptions): Promise<KillReport> {
   const startedMs = performance.now();
-  const directory = temporaryDirectory();
-  const upstream = await startCountingUpstream(options.seed + 1);
-  const stripe = await startStripe(options.seed + 2);
-  const load = startLoad({ seed: options.seed + 3, lanes: options.lanes ?? 16, customers: CUSTOMERS });
+  const scene = await setScene(options.seed + 1);
+  orderFaults(scene.stripe, options.seed + 2);
+  const { customers } = scene;
+  const load = startLoad({ seed: options.seed + 3, lanes: options.lanes ?? 16, customers });
   const run: Run = {
-    directory,
-    upstreamUrl: upstream.url,
-    stripeUrl: stripe.url,
-    stripe,
+    scene,
     load,
     random: randomNumbers(options.seed),
     moments: { starting: 0, ready: 0, loaded: 0, delivering: 0 },
@@ -106,26 +92,19 @@ export async function proveKills(options: KillOptions): Promise<KillReport> {
       await liveAndDie(run);
       options.progress?.(kill);
     }
-    const ledger = await drained(run);
-    const books: Books = { callers: load.callers, upstream: upstream.served, ledger, stripe: sums(stripe) };
-    return { ...report(run, options, books), seconds: Math.round((performance.now() - startedMs) / 1_000) };
+    const books = await drained(run);
+    const seconds = Math.round((performance.now() - startedMs) / 1_000);
+    return { ...report(run, options, books), seconds };
   } finally {
     await load.stop();
-    await Promise.all([upstream.close(), stripe.close()]);
-    rmSync(directory, { recursive: true });
+    await scene.close();
   }
 }
 
-async function startStripe(seed: number): Promise<StripeSimulator> {
-  const stripe = createStripeSimulator({ now: Date.now, webhookSecret: 'whsec_crash' });
-  await stripe.listen(0);
-  stripe.addMeter('token-billing-tokens');
-  for (const customer of CUSTOMERS) stripe.addCustomer(customer);
+function orderFaults(stripe: StripeSimulator, seed: number): void {
   const route = 'POST /v2/billing/meter_events';
-  FAULTS.forEach(([kind, probability], index) =>
-    stripe.faults.add({ route, kind, probability, seed: seed + index }),
-  );
-  return stripe;
+  for (const [index, [kind, probability]] of FAULTS.entries())
+    stripe.faults.add({ route, kind, probability, seed: seed + index });
 }
 
 /** One life of the gateway, ended at a moment drawn by lot. */
@@ -133,7 +112,7 @@ async function liveAndDie(run: Run): Promise<void> {
   const { random, load } = run;
   const moment = MOMENTS[Math.floor(random() * MOMENTS.length)] ?? 'loaded';
   const delayMs = random() * 300;
-  const gateway = startGatewayProcess(run);
+  const gateway = startGatewayProcess(run.scene.place);
   run.moments[moment] += 1;
   if (moment === 'starting') {
     // A start takes some 300 to 600 ms; the recovery is at its end.
@@ -141,7 +120,7 @@ async function liveAndDie(run: Run): Promise<void> {
   } else {
     load.aim(await readyUrl(run, gateway));
     if (moment === 'loaded') await pause(300);
-    if (moment === 'delivering') await nextAcceptance(run.stripe);
+    if (moment === 'delivering') await nextAcceptance(run.scene.stripe);
     else await pause(delayMs);
   }
   gateway.kill('SIGKILL');
@@ -169,70 +148,24 @@ async function nextAcceptance({ world }: StripeSimulator): Promise<void> {
   while (world.accepted.length === before && performance.now() < deadline) await turn();
 }
 
-/** A last life, without faults, that delivers everything and stops as it is asked to; answers the ledger's book. */
-async function drained(run: Run): Promise<readonly LedgerEntry[]> {
-  const { load, stripe } = run;
-  const gateway = startGatewayProcess(run);
+/** A last life, without faults, that delivers everything and stops as it is asked to; answers the books. */
+async function drained(run: Run): Promise<Books> {
+  const { load, scene } = run;
+  const gateway = startGatewayProcess(scene.place);
   const url = await readyUrl(run, gateway);
   load.aim(url);
   await pause(300);
   await load.stop();
-  stripe.faults.clear();
-  await allDelivered(run, url);
-  const ledger: LedgerEntry[] = [];
-  for (const customer of CUSTOMERS) ledger.push(...(await callsOf(url, customer)));
+  scene.stripe.faults.clear();
+  const waiting = await delivered(url, DRAIN_MS_MAX);
+  if (waiting !== undefined) run.failures.push(waiting);
+  const books = await scene.books(url, load.callers);
   gateway.kill('SIGTERM');
   const { code } = await gateway.ended;
   if (code !== 0) run.failures.push(`SIGTERM ended it with code ${code}.`);
-  run.failures.push(...gateway.alarms);
-  const database = await openSqlite({ file: databaseFile(run) });
-  for (const violation of await violations(database)) run.failures.push(JSON.stringify(violation));
-  await database.close();
-  return ledger;
+  run.failures.push(...gateway.alarms, ...(await scene.violations()));
+  return books;
 }
-
-interface Totals {
-  readonly open_calls: number;
-  readonly unsealed_lines: number;
-  readonly events: readonly { readonly state: string; readonly count: number }[];
-}
-
-async function allDelivered(run: Run, url: string): Promise<void> {
-  const deadline = performance.now() + DRAIN_MS_MAX;
-  for (;;) {
-    const totals = (await admin(url, '/totals')) as Totals;
-    const waiting = totals.events.filter(({ state }) => state !== 'accepted');
-    if (totals.open_calls === 0 && totals.unsealed_lines === 0 && waiting.length === 0) return;
-    if (performance.now() > deadline) {
-      run.failures.push(`Not delivered in ${DRAIN_MS_MAX} ms: ${JSON.stringify(totals.events)}`);
-      return;
-    }
-    await pause(250);
-  }
-}
-
-async function callsOf(url: string, customer: string): Promise<LedgerEntry[]> {
-  const calls: LedgerEntry[] = [];
-  let cursor: string | null = '';
-  while (cursor !== null) {
-    const from: string = cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`;
-    const page = (await admin(url, `/calls?customer=${customer}&limit=500${from}`)) as {
-      data: LedgerEntry[];
-      next_cursor: string | null;
-    };
-    calls.push(...page.data);
-    cursor = page.next_cursor;
-  }
-  return calls;
-}
-
-const sums = (stripe: StripeSimulator): Books['stripe'] =>
-  stripe.sums().map(({ customer, dimensions, value }) => ({
-    customer,
-    model: dimensions['model'] ?? '',
-    tokenType: dimensions['token_type'] ?? '',
-    tokens: value,
-  }));
 
 function report(run: Run, { seed, kills }: KillOptions, books: Books): Omit<KillReport, 'seconds'> {
   const { callers, upstream, ledger, stripe } = books;
@@ -260,7 +193,7 @@ function report(run: Run, { seed, kills }: KillOptions, books: Books): Omit<Kill
       ledgerRecovered: ledgerTokens(recovered),
       stripe: { input: ofType('input'), output: ofType('output') },
     },
-    stripeEvents: run.stripe.world.accepted.length,
+    stripeEvents: run.scene.stripe.world.accepted.length,
     problems: compare(books),
     failures: run.failures,
   };
