@@ -52,6 +52,7 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
   let aborted = false;
   let decoder: Duplex | undefined;
   let sent = false;
+  let broken: UpstreamFailure | undefined;
 
   const handler: Dispatcher.DispatchHandler = {
     onRequestStart(started) {
@@ -64,8 +65,8 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
       const encoding = String(headers['content-encoding'] ?? 'identity');
       decoder = decoderFor(encoding, {
         sink,
-        pause: () => controller?.pause(),
         resume: () => controller?.resume(),
+        broken: () => broken,
       });
       sink.head(status, flatHeaders(headers));
     },
@@ -80,7 +81,11 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
       else decoder.end();
     },
     onResponseError(_controller, error) {
-      if (!aborted) sink.fail(failureOf(error, sent));
+      if (aborted) return;
+      broken = failureOf(error, sent);
+      // What came before the break is still on its way through the decoder, which says when it is out.
+      if (decoder === undefined) sink.fail(broken);
+      else decoder.end();
     },
   };
 
@@ -138,12 +143,13 @@ function flatHeaders(headers: Record<string, string | string[] | undefined>): Re
 
 interface DecoderFlow {
   readonly sink: ReplySink;
-  pause(): void;
   resume(): void;
+  /** Why the connection broke, if it did: then the decoder's end is not the reply's. */
+  broken(): UpstreamFailure | undefined;
 }
 
 /** Replies are asked for uncompressed; an upstream that compresses all the same is undone here. */
-function decoderFor(encoding: string, { sink, resume }: DecoderFlow): Duplex | undefined {
+function decoderFor(encoding: string, { sink, resume, broken }: DecoderFlow): Duplex | undefined {
   const make = {
     gzip: createGunzip,
     'x-gzip': createGunzip,
@@ -156,9 +162,15 @@ function decoderFor(encoding: string, { sink, resume }: DecoderFlow): Duplex | u
     if (!sink.chunk(bytes)) decoder.pause();
   });
   decoder.on('drain', resume);
-  decoder.on('end', () => sink.end());
-  decoder.on('error', (error: Error) =>
-    sink.fail(new UpstreamFailure('broken', 'sent a reply that cannot be decompressed', { cause: error })),
+  decoder.on('end', () => {
+    const failure = broken();
+    if (failure === undefined) sink.end();
+    else sink.fail(failure);
+  });
+  decoder.on('error', (cause: Error) =>
+    sink.fail(
+      broken() ?? new UpstreamFailure('broken', 'sent a reply that cannot be decompressed', { cause }),
+    ),
   );
   return decoder;
 }

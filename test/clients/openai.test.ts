@@ -51,6 +51,12 @@ async function checkBooks(of: { customer: string; before: number; model: string 
   expect(calls.reduce((sum, { usage }) => sum + (usage?.['output_tokens'] ?? 0), 0)).toBe(output);
 }
 
+async function collect<T>(from: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const one of from) all.push(one);
+  return all;
+}
+
 /** The error that the work is rejected with; throws when it succeeds. */
 async function apiError(work: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
   try {
@@ -93,7 +99,7 @@ describe('the openai client', () => {
   it('gets a stream without the usage chunk that it did not ask for', async () => {
     const { client, billedAsServed } = benchOf();
     const stream = await client.chat.completions.create({ model: 'demo/plain', messages, stream: true });
-    const chunks = await Array.fromAsync(stream);
+    const chunks = await collect(stream);
     expect(chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')).toBe(TEXT);
     expect(chunks.every(({ choices }) => choices.length === 1)).toBe(true);
     await billedAsServed('demo/plain');
@@ -107,7 +113,7 @@ describe('the openai client', () => {
       stream: true,
       stream_options: { include_usage: true },
     });
-    const chunks = await Array.fromAsync(stream);
+    const chunks = await collect(stream);
     expect(chunks.at(-1)).toMatchObject({
       choices: [],
       usage: { prompt_tokens: 11, completion_tokens: 8, total_tokens: 19 },
@@ -154,7 +160,7 @@ describe('the openai client', () => {
 
   it('lists the models', async () => {
     const { client } = benchOf();
-    const ids = (await Array.fromAsync(client.models.list())).map(({ id }) => id);
+    const ids = (await collect(client.models.list())).map(({ id }) => id);
     expect(ids).toEqual(expect.arrayContaining(['demo/plain', 'openai/plain']));
   });
 });
@@ -163,8 +169,10 @@ describe('a stream that the openai client aborts', () => {
   it('is read to its end and billed in full', async () => {
     const { client, customer, billedAsServed } = benchOf();
     const stream = await client.chat.completions.create({ model: 'demo/stalls', messages, stream: true });
-    let seen = 0;
-    for await (const _chunk of stream) if ((seen += 1) === 2) break;
+    const seen: unknown[] = [];
+    for await (const chunk of stream) {
+      if (seen.push(chunk) === 2) break;
+    }
     stream.controller.abort();
     // Some answers later the gateway has seen the connection close; only then does the provider go on.
     for (let turn = 0; turn < 5; turn += 1) await gateway.admin('/totals');

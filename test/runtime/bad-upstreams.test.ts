@@ -1,5 +1,6 @@
 /** Upstreams that are down, slow, cut off or wrong: each is a clear error in the caller's dialect or a correct bill. */
-import { createServer, type ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RELAY_DEFAULTS } from '../../src/platform/undici-relay.ts';
 import { listening, type Listening } from '../../src/simulator/http.ts';
@@ -24,6 +25,8 @@ const QUIRKS: Readonly<Record<string, Quirks>> = {
   'usage-twice': { usage: 'twice' },
 };
 const CUTS = [0, 1, 40, 150, 333, USAGE_ENDS - 60, USAGE_ENDS - 1, USAGE_ENDS, USAGE_ENDS + 6];
+/** Leaves of the compressed stream most, and not its end. */
+const GZIP_CUT = 20_000;
 const WRONG_COUNTS = [-5, 3.5, '12', 9e15, null, [1]];
 
 let replay: ReplayServer;
@@ -65,8 +68,9 @@ afterAll(async () => {
   await replay.close();
 });
 
+const at = (baseUrl: string): unknown => ({ type: 'openai-compatible', base_url: baseUrl });
+
 function providers(): Record<string, unknown> {
-  const at = (baseUrl: string): unknown => ({ type: 'openai-compatible', base_url: baseUrl });
   const all: Record<string, unknown> = {
     down: at('http://127.0.0.1:1/v1'),
     wild: at(wild.url),
@@ -74,6 +78,7 @@ function providers(): Record<string, unknown> {
   };
   for (const [name, quirks] of Object.entries(QUIRKS)) all[name] = at(replay.baseUrl(quirks));
   for (const cut of CUTS) all[`cut-${cut}`] = at(replay.baseUrl({ diesAt: cut }));
+  all['gzip-cut'] = at(replay.baseUrl({ gzip: true, diesAt: GZIP_CUT }));
   all['dies-late'] = at(replay.baseUrl({ diesAt: bytesOf(STREAM).length }));
   return all;
 }
@@ -83,7 +88,10 @@ interface Wild extends Listening {
   written(): number;
 }
 
-/** A server whose model says how it goes wrong: `silent` never answers, `line` and `json` never end. */
+/** What `flood` sends before its usage. */
+const FLOOD_BYTES = 48 * MIB;
+
+/** A server whose model says how it goes wrong: `silent` never answers, `line` and `json` never end, `flood` is long. */
 async function startWild(): Promise<Wild> {
   let written = 0;
   const piece = 'x'.repeat(64 * 1024);
@@ -93,6 +101,15 @@ async function startWild(): Promise<Wild> {
       if (!response.write(piece)) return void response.once('drain', () => pour(response));
     }
   };
+  const flood = (response: ServerResponse): void => {
+    if (written === 0) response.writeHead(200, { 'content-type': 'text/event-stream' });
+    while (written < FLOOD_BYTES) {
+      written += piece.length;
+      if (!response.write(delta({ content: piece })))
+        return void response.once('drain', () => flood(response));
+    }
+    response.end(usageChunk(3, 4) + DONE);
+  };
   const http = listening(
     createServer(async (request, response) => {
       let body = '';
@@ -100,6 +117,7 @@ async function startWild(): Promise<Wild> {
       const { model } = JSON.parse(body) as { model: string };
       written = 0;
       if (model === 'silent') return;
+      if (model === 'flood') return flood(response);
       const isLine = model === 'line';
       response.writeHead(200, { 'content-type': isLine ? 'text/event-stream' : 'application/json' });
       response.write(isLine ? 'data: {"choices":[{"delta":{"content":"' : '{"id":"');
@@ -205,12 +223,48 @@ describe('an upstream that', () => {
     },
   );
 
+  it('breaks off a compressed stream is told as broken, after all that came before', async () => {
+    const got = await call('gzip-cut/long');
+    expect(got).toMatchObject({ status: 200, code: 'upstream_error', broken: true });
+    expect(errorOf(got.text)?.message).toContain('broke off its reply');
+    const content = got.text.slice(0, got.text.lastIndexOf('data: '));
+    expect(content.length).toBeGreaterThan(100_000);
+    expect(LONG.startsWith(content.trimEnd())).toBe(true);
+    expect(got.call).toMatchObject({ outcome: 'upstream_broke', usage_source: 'estimated' });
+  });
+
   it('breaks off after the end marker has given a whole reply', async () => {
     const got = await call('dies-late/stream');
     expect(got).toMatchObject({ status: 200, broken: false, code: undefined });
     expect(got.text.endsWith(DONE)).toBe(true);
     expect(got.call).toMatchObject({ outcome: 'finished', usage_source: 'reported' });
     expect(usage(got)).toEqual({ input: 1_234, output: 56 });
+  });
+});
+
+describe('a caller who does not read', () => {
+  it('holds the provider back, and when he leaves the rest is read and billed', async () => {
+    const request = httpRequest(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${SERVICE_KEY}`, 'x-stripe-customer-id': 'cus_demo' },
+    });
+    request.end(JSON.stringify({ model: 'wild/flood', stream: true, messages: [] }));
+    const [reply] = (await once(request, 'response')) as [IncomingMessage];
+    reply.on('error', () => undefined);
+    // Twice the time after which a provider would be too silent: one who is held back is not.
+    for (let before = -1; before !== wild.written();) {
+      before = wild.written();
+      await new Promise((resolve) => setTimeout(resolve, 2 * TIMEOUT_MS));
+    }
+    expect(wild.written()).toBeLessThan(24 * MIB);
+    request.on('error', () => undefined);
+    reply.destroy();
+    await gateway.flushed();
+    expect(wild.written()).toBe(FLOOD_BYTES);
+    const id = String(reply.headers['x-request-id']);
+    const { data } = await gateway.admin<{ data: AdminCall[] }>(`/calls?id=${id}`);
+    expect(data).toMatchObject([{ outcome: 'caller_left', usage_source: 'reported' }]);
+    expect(data[0]?.usage).toMatchObject({ input_tokens: 3, output_tokens: 4 });
   });
 });
 

@@ -84,11 +84,13 @@ function providersOf(replay: ReplayServer): Record<string, unknown> {
 function forBytes(cases: readonly RecordedCase[]): readonly RecordedCase[] {
   const random = seeded(SEED);
   const large = cases.filter(({ body }) => body.length >= BYTES_MAX);
-  const sample = Array.from(
-    { length: Math.min(LARGE_SAMPLE, large.length) },
-    () => large[Math.floor(random() * large.length)],
+  const sample = new Set(
+    Array.from(
+      { length: Math.min(LARGE_SAMPLE, large.length) },
+      () => large[Math.floor(random() * large.length)],
+    ),
   );
-  return cases.filter((recorded) => recorded.body.length < BYTES_MAX || sample.includes(recorded));
+  return cases.filter((recorded) => recorded.body.length < BYTES_MAX || sample.has(recorded));
 }
 
 /** Makes the recorded call and checks what comes back; answers the call's id. */
@@ -109,6 +111,8 @@ async function exchange(gateway: TestGateway, recorded: RecordedCase, way: strin
 }
 
 interface ChatBody {
+  readonly model: string;
+  readonly messages?: readonly unknown[];
   readonly stream_options?: { readonly include_usage?: boolean } | null;
 }
 
