@@ -43,9 +43,14 @@ export class ChatJsonReader implements ResponseReader {
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {
-    const weights = this.#choices.map((choice) => (isRecord(choice) ? generatedQuarters(choice['message']) : 0));
+    const weights = this.#choices.map((choice) =>
+      isRecord(choice) ? generatedQuarters(choice['message']) : 0,
+    );
     const quarters = weights.reduce((sum, weight) => sum + weight, 0);
-    return { outputTokens: tokensOfQuarters(quarters), deltas: weights.filter((weight) => weight > 0).length };
+    return {
+      outputTokens: tokensOfQuarters(quarters),
+      deltas: weights.filter((weight) => weight > 0).length,
+    };
   }
 
   /** A reply that is not a success has no usage, whatever its body. */

@@ -2,7 +2,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller, CallerReply } from '../gateway/ports.ts';
 
-export function createNodeCaller(incoming: IncomingMessage, outgoing: ServerResponse): Caller {
+/**
+ * A caller who takes no byte for this long, milliseconds, while bytes wait for him, has left: what he holds up (the
+ * upstream's connection, the open call) goes on without him.
+ */
+export const STALLED_MS = 60_000;
+
+export function createNodeCaller(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  stalledMs: number = STALLED_MS,
+): Caller {
   const url = incoming.url ?? '/';
   const query = url.indexOf('?');
   return {
@@ -10,7 +20,7 @@ export function createNodeCaller(incoming: IncomingMessage, outgoing: ServerResp
     path: query < 0 ? url : url.slice(0, query),
     headers: lowerCased(incoming.rawHeaders),
     body: (bytesMax) => readBody(incoming, bytesMax),
-    reply: createReply(outgoing),
+    reply: createReply(outgoing, stalledMs),
   };
 }
 
@@ -42,19 +52,40 @@ function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Uint8Arr
   });
 }
 
-function createReply(outgoing: ServerResponse): CallerReply {
+function createReply(outgoing: ServerResponse, stalledMs: number): CallerReply {
+  let stalled: NodeJS.Timeout | undefined;
+  const moves = (): void => {
+    clearTimeout(stalled);
+    stalled = undefined;
+  };
+  const waits = (): void => {
+    stalled ??= setTimeout(() => outgoing.destroy(), stalledMs);
+  };
+  outgoing.on('close', moves);
   return {
     head(status, headers) {
       outgoing.writeHead(status, headers);
       // The first bytes usually follow at once and carry the head with them; if they do not, it goes alone.
       if (headers['content-length'] === undefined) setImmediate(flushHead, outgoing);
     },
-    write: (bytes) => outgoing.write(bytes),
-    end: () => void outgoing.end(),
+    write(bytes) {
+      const flowing = outgoing.write(bytes);
+      if (!flowing) waits();
+      return flowing;
+    },
+    end() {
+      outgoing.end();
+      if (outgoing.writableLength > 0) waits();
+    },
     break() {
       setTimeout(breakConnection, BREAK_AFTER_MS, outgoing);
     },
-    onDrain: (resume) => void outgoing.on('drain', resume),
+    onDrain(resume) {
+      outgoing.on('drain', () => {
+        moves();
+        resume();
+      });
+    },
     onGone(left) {
       if (outgoing.destroyed) left();
       else outgoing.on('close', () => outgoing.writableFinished || left());
