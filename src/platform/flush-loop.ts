@@ -22,6 +22,7 @@ export function createFlushLoop(
   let timer: NodeJS.Timeout | undefined;
   let dueAtMs = Infinity;
   let running: Promise<void> | undefined;
+  let wokenWhileRunning = false;
   let stopped = false;
 
   const plan = (delayMs: number): void => {
@@ -29,10 +30,14 @@ export function createFlushLoop(
     if (stopped || at >= dueAtMs) return;
     clearTimeout(timer);
     dueAtMs = at;
-    timer = setTimeout(() => void (running ??= run()), delayMs);
+    timer = setTimeout(due, delayMs);
+  };
+  const due = (): void => {
+    dueAtMs = Infinity;
+    if (running === undefined) running = run();
+    else wokenWhileRunning = true;
   };
   const run = async (): Promise<void> => {
-    dueAtMs = Infinity;
     let next = FAILED_MS;
     try {
       next = (await pass()) ?? IDLE_MS;
@@ -40,7 +45,8 @@ export function createFlushLoop(
       failed(error);
     }
     running = undefined;
-    plan(Math.min(next, IDLE_MS));
+    plan(wokenWhileRunning ? 0 : Math.min(next, IDLE_MS));
+    wokenWhileRunning = false;
   };
   plan(0);
   return {

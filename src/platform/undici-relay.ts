@@ -25,7 +25,7 @@ export const RELAY_DEFAULTS: UndiciRelayOptions = {
 
 export function createUndiciRelay(
   options: UndiciRelayOptions = RELAY_DEFAULTS,
-): Relay & { close(): Promise<void> } {
+): Relay & { /** Breaks off what is still running. */ close(): Promise<void> } {
   const agent = new Agent({
     connect: { timeout: options.connectTimeoutMs },
     headersTimeout: options.headTimeoutMs,
@@ -36,7 +36,7 @@ export function createUndiciRelay(
   });
   return {
     send: (request, sink) => send(agent, request, sink),
-    close: () => agent.close(),
+    close: () => agent.destroy(),
   };
 }
 

@@ -384,7 +384,8 @@ async function run(world: World, one: HttpCase): Promise<void> {
 function expectClean(headers: Readonly<Record<string, unknown>>, customer: string): void {
   expect(headers['authorization']).toBe(`Bearer ${KEY_GIVEN}`);
   const text = JSON.stringify(headers);
-  for (const secret of [SERVICE_KEY, customer, 'stays-here', '192.0.2.77']) expect(text).not.toContain(secret);
+  for (const secret of [SERVICE_KEY, customer, 'stays-here', '192.0.2.77'])
+    expect(text).not.toContain(secret);
 }
 
 async function expectBill(world: World, customer: string, bill: Bill | undefined): Promise<void> {
