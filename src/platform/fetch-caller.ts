@@ -50,7 +50,7 @@ function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
   return all;
 }
 
-/** Bytes that may wait in the response's stream before the upstream is asked to pause. */
+/** Bytes that may wait in the response's stream before the upstream is asked to pause: 64 KiB. */
 const QUEUE_BYTES_MAX = 64 * 1024;
 
 function createReply(signal: AbortSignal): { reply: CallerReply; response: Promise<Response> } {
@@ -60,6 +60,8 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
   let onGone: (() => void) | undefined;
   let over = false;
   let gone = false;
+  /** The reader has taken everything and asked for more. */
+  let waiting = false;
 
   const left = (): void => {
     if (over) return;
@@ -71,10 +73,14 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
   const body = new ReadableStream<Uint8Array>(
     {
       start: (started) => void (controller = started),
-      pull: () => onDrain?.(),
+      pull() {
+        waiting = true;
+        onDrain?.();
+      },
       cancel: left,
     },
-    new ByteLengthQueuingStrategy({ highWaterMark: QUEUE_BYTES_MAX }),
+    // A mark of 0, so that `pull` means: all was read and the reader waits for more.
+    new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
   );
   const reply: CallerReply = {
     head(status, headers) {
@@ -82,8 +88,9 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
     },
     write(bytes) {
       if (over || bytes.length === 0) return true;
+      waiting = false;
       controller?.enqueue(bytes);
-      return (controller?.desiredSize ?? 1) > 0;
+      return (controller?.desiredSize ?? 0) > -QUEUE_BYTES_MAX;
     },
     end() {
       if (over) return;
@@ -93,18 +100,16 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
     break() {
       if (over) return;
       over = true;
-      breakAfterDrain(() => controller?.error(new Error('The reply broke off.')));
+      // An error discards what is still queued, so it must wait until all was read.
+      const fail = (): void => controller?.error(new Error('The reply broke off.'));
+      if (waiting) fail();
+      else onDrain = fail;
     },
     onDrain: (resume) => void (onDrain = resume),
     onGone(told) {
       onGone = told;
       if (gone) told();
     },
-  };
-  // An error discards what is still queued, so it must wait until the queue was read.
-  const breakAfterDrain = (fail: () => void): void => {
-    if ((controller?.desiredSize ?? 0) >= QUEUE_BYTES_MAX) fail();
-    else onDrain = () => ((controller?.desiredSize ?? 0) >= QUEUE_BYTES_MAX ? fail() : undefined);
   };
   return { reply, response: promise };
 }

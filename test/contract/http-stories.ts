@@ -131,7 +131,7 @@ function describeCallers(given: Given): void {
     const reader = response.body?.getReader();
     await reader?.read();
     leaving.abort();
-    await reader?.closed.catch(() => undefined);
+    await reader?.cancel().catch(() => undefined);
     // The upstream waits until it is let go, so this request is answered after the leaving was noticed.
     await world.calls(customer);
     world.upstream.release();

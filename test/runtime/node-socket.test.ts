@@ -5,6 +5,7 @@ import { createNodeRuntime } from '../../src/platform/node-runtime.ts';
 import { describeHttpCases } from '../contract/http-cases.ts';
 import type { Start } from '../contract/http-world.ts';
 import { settingsOf } from '../support/settings.ts';
+import { socketFetch } from '../support/socket-fetch.ts';
 import { temporaryDirectory } from '../support/sqlite.ts';
 
 const start: Start = async (env, yaml) => {
@@ -15,7 +16,7 @@ const start: Start = async (env, yaml) => {
   );
   const running = await startGateway(settings, createNodeRuntime({ json: true, write: () => undefined }));
   return {
-    fetch: (path, init) => fetch(new URL(path, running.url), init),
+    fetch: (path, init) => socketFetch(new URL(path, running.url), init),
     async close() {
       await running.close();
       rmSync(directory, { recursive: true });
