@@ -21,6 +21,23 @@ export function generatedQuarters(message: unknown): number {
   return thought + shownQuarters(message);
 }
 
+/** The weight of one choice of a reply or an event; the older completions have its text beside the message's place. */
+export function choiceQuarters(choice: unknown): number {
+  if (!isRecord(choice)) return 0;
+  // Perplexity and Writer give the whole message so far beside each delta.
+  return generatedQuarters(choice['delta'] ?? choice['message']) + quartersOf(choice['text']);
+}
+
+/** The weight of a prompt or of an input to embed: texts, token ids, or lists of either. */
+export function promptQuarters(prompt: unknown, depth = 0): number {
+  if (typeof prompt === 'number') return 4;
+  if (isRecord(prompt)) return contentQuarters([prompt], 0);
+  if (depth > PARTS_DEPTH_MAX) return 0;
+  let quarters = quartersOf(prompt);
+  for (const part of listOf(prompt)) quarters += promptQuarters(part, depth + 1);
+  return quarters;
+}
+
 function shownQuarters(message: Readonly<Record<string, unknown>>): number {
   let quarters = contentQuarters(message['content'], 0) + quartersOf(message['refusal']);
   for (const call of listOf(message['tool_calls'])) quarters += toolCallQuarters(call);

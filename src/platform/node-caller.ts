@@ -8,6 +8,7 @@ export function createNodeCaller(incoming: IncomingMessage, outgoing: ServerResp
   return {
     method: incoming.method ?? 'GET',
     path: query < 0 ? url : url.slice(0, query),
+    query: query < 0 ? '' : url.slice(query + 1),
     headers: lowerCased(incoming.rawHeaders),
     body: (bytesMax) => readBody(incoming, bytesMax),
     reply: createReply(outgoing),

@@ -37,6 +37,8 @@ export interface Metered {
   readonly responseId?: string | undefined;
   /** Why it is not simply final, or what in the report contradicts itself. */
   readonly reason?: string | undefined;
+  /** Of a cut reply: the lines know what was read, but not all that was generated; our own count may be more. */
+  readonly outputOpen?: boolean | undefined;
   /** The reply said itself that it failed: an HTTP error, or an error inside its body. */
   readonly failed?: boolean | undefined;
 }
