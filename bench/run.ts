@@ -28,6 +28,10 @@ const CUSTOMER = 'cus_bench';
 const SERVICE_KEY = 'bench-service-key-0123456789-0123456789';
 const here = import.meta.dirname;
 
+/** Of the measured rounds. */
+const median = (numbers: number[]): number =>
+  numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
+
 interface Contender {
   readonly name: string;
   readonly pid: number;
@@ -162,9 +166,6 @@ function freePort(): Promise<number> {
     });
   });
 }
-
-const median = (numbers: number[]): number =>
-  numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? NaN;
 
 function report(samples: Samples): void {
   const bare = samples.get('bare proxy');

@@ -4,16 +4,16 @@
  */
 import { memberValue } from '../src/usage/json-scanner.ts';
 import { tokensOfQuarters } from '../src/usage/text-estimate.ts';
-import { meterChatBody, meterEmbeddingsBody } from './openai-chat/body.ts';
+import { chatBody, embeddingsBody } from './openai-chat/body.ts';
 import { listModels, modelIds } from './openai-chat/models.ts';
 import { chatSplices } from './openai-chat/request.ts';
 import { ChatStreamRules } from './openai-chat/stream-rules.ts';
 import { messagesQuarters, promptQuarters, toolsQuarters } from './openai-chat/text.ts';
-import { meterResponsesBody } from './openai-responses/body.ts';
+import { responsesBody } from './openai-responses/body.ts';
 import { ResponsesStreamRules } from './openai-responses/stream-rules.ts';
 import { responsesInputQuarters } from './openai-responses/text.ts';
 import { EventReader, type StreamRules } from './passage/event-reader.ts';
-import { isSuccess, JsonReader, type BodyMeter } from './passage/json-reader.ts';
+import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
 import { isEventStream, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
 import type { Endpoint, Provider, ProviderCall } from './provider.ts';
 
@@ -22,7 +22,7 @@ interface EndpointRules {
   readonly path: string;
   /** Whether a stream tells its usage only when `stream_options.include_usage` asks for it. */
   readonly asksUsage: boolean;
-  readonly meterBody: BodyMeter;
+  readonly body: BodyRules;
   readonly streamRules: (withholdsUsage: boolean) => StreamRules;
   readonly inputQuarters: (call: ProviderCall) => number;
 }
@@ -32,7 +32,7 @@ const member = (call: ProviderCall, key: string): unknown => memberValue(call.bo
 const chat: EndpointRules = {
   path: '/chat/completions',
   asksUsage: true,
-  meterBody: meterChatBody,
+  body: chatBody,
   streamRules: (withholdsUsage) => new ChatStreamRules(withholdsUsage),
   inputQuarters: (call) =>
     messagesQuarters(member(call, 'messages')) +
@@ -43,13 +43,13 @@ const embeddings: EndpointRules = {
   ...chat,
   path: '/embeddings',
   asksUsage: false,
-  meterBody: meterEmbeddingsBody,
+  body: embeddingsBody,
   inputQuarters: (call) => promptQuarters(member(call, 'input')),
 };
 const responses: EndpointRules = {
   path: '/responses',
   asksUsage: false,
-  meterBody: meterResponsesBody,
+  body: responsesBody,
   streamRules: () => new ResponsesStreamRules(),
   inputQuarters: (call) =>
     responsesInputQuarters(member(call, 'instructions'), member(call, 'input')) +
@@ -96,7 +96,7 @@ export function createOpenaiProvider(type: string): Provider {
         read: (head) =>
           isSuccess(head.status) && isEventStream(head.headers, call.stream)
             ? new EventReader(rules.streamRules(addedUsageOption))
-            : new JsonReader(head, rules.meterBody),
+            : new JsonReader(head, rules.body),
       };
     },
     listModels,

@@ -5,22 +5,30 @@ import type { Metered } from '../../src/usage/usage.ts';
 import type { ResponseReader, UpstreamHead } from '../provider.ts';
 import { Tally } from './tally.ts';
 
-/** What a dialect makes of a successful reply's body: its usage, and its generated text into the tally. */
-export type BodyMeter = (body: Readonly<Record<string, unknown>>, tally: Tally) => Metered;
+export type JsonBody = Readonly<Record<string, unknown>>;
+
+/** What a dialect knows of its whole replies. */
+export interface BodyRules {
+  /** The usage of a successful reply. */
+  meter(body: JsonBody): Metered;
+  /** The generated text, into the tally. Asked only of a reply that told no usage. */
+  weigh(body: JsonBody, tally: Tally): void;
+}
 
 export class JsonReader implements ResponseReader {
   readonly streams = false;
   readonly terminal = false;
   readonly #reply = new JsonReply();
   readonly #head: UpstreamHead;
-  readonly #meter: BodyMeter;
-  readonly #tally = new Tally();
+  readonly #rules: BodyRules;
+  /** Kept only where the usage is missing, to be estimated from. */
+  #body: JsonBody | undefined;
   #metered: Metered;
   #ended = false;
 
-  constructor(head: UpstreamHead, meter: BodyMeter) {
+  constructor(head: UpstreamHead, rules: BodyRules) {
     this.#head = head;
-    this.#meter = meter;
+    this.#rules = rules;
     this.#metered = this.#refused() ?? none('the reply broke off');
   }
 
@@ -40,7 +48,9 @@ export class JsonReader implements ResponseReader {
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {
-    return this.#tally.estimate();
+    const tally = new Tally();
+    if (this.#body !== undefined) this.#rules.weigh(this.#body, tally);
+    return tally.estimate();
   }
 
   /** A reply that is not a success has no usage, whatever its body. */
@@ -52,7 +62,10 @@ export class JsonReader implements ResponseReader {
 
   #read(): Metered {
     const body = this.#reply.parse();
-    return isRecord(body) ? this.#meter(body, this.#tally) : none(this.#unreadable());
+    if (!isRecord(body)) return none(this.#unreadable());
+    const metered = this.#rules.meter(body);
+    if (metered.kind !== 'final') this.#body = body;
+    return metered;
   }
 
   #unreadable(): string {

@@ -40,27 +40,6 @@ export function modelSplice(call: ProviderCall): readonly Splice[] {
 export const splicedBody = (call: ProviderCall, splices: readonly Splice[]): readonly Uint8Array[] =>
   splices.length === 0 ? [call.body] : spliceObject(call.body, call.scan, splices);
 
-/** Query parameters that carry a credential or choose an account: the caller's stay here. */
-const QUERY_STAYS = new Set(['key', 'api_key', 'api-key', 'access_token', 'oauth_token', 'quotaUser', '$key']);
-
-/** The caller's query with its question mark, less credentials; empty where nothing is left. */
-export function upstreamQuery(query: string): string {
-  const kept = query.split('&').filter((pair) => {
-    const name = pair.split('=', 1)[0] ?? '';
-    return name !== '' && !QUERY_STAYS.has(decoded(name));
-  });
-  return kept.length === 0 ? '' : `?${kept.join('&')}`;
-}
-
-function decoded(name: string): string {
-  try {
-    return decodeURIComponent(name.replaceAll('+', ' '));
-  } catch {
-    // Not an encoding at all: what cannot be read is not let through.
-    return 'key';
-  }
-}
-
 /** Whether a successful reply is an event stream: its own word comes before what was asked for. */
 export function isEventStream(headers: Readonly<Record<string, string>>, streamAsked: boolean): boolean {
   const contentType = (headers['content-type'] ?? '').toLowerCase();

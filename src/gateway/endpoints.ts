@@ -90,10 +90,10 @@ const MODEL_PATH_LENGTH_MAX = 1024;
  */
 export function modelInPath(
   rest: string,
-): { readonly endpoint: Endpoint; readonly model: string } | undefined {
+): { readonly endpoint: Endpoint; readonly pathModel: string } | undefined {
   const colon = rest.lastIndexOf(':');
   const method = rest.slice(colon + 1);
   if (colon < 1 || rest.length > MODEL_PATH_LENGTH_MAX || !isEndpoint(method)) return undefined;
   if (ENDPOINTS[method].modelFrom !== 'path') return undefined;
-  return { endpoint: method, model: rest.slice(0, colon) };
+  return { endpoint: method, pathModel: rest.slice(0, colon) };
 }

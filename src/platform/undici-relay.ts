@@ -41,7 +41,7 @@ export function createUndiciRelay(
 }
 
 function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
-  const url = new URL(request.url);
+  const { origin, path } = addressOf(request.url);
   let controller: Dispatcher.DispatchController | undefined;
   let aborted = false;
   let decoder: Duplex | undefined;
@@ -80,8 +80,8 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
 
   agent.dispatch(
     {
-      origin: url.origin,
-      path: url.pathname + url.search,
+      origin,
+      path,
       method: request.method,
       headers: request.headers,
       body: bodyOf(request),
@@ -99,6 +99,20 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
       controller?.abort(new Error('aborted'));
     },
   };
+}
+
+/** There are few addresses, each asked again and again, and reading one costs 2 us. */
+const ADDRESSES_MAX = 1_000;
+const addresses = new Map<string, { readonly origin: string; readonly path: string }>();
+
+function addressOf(url: string): { readonly origin: string; readonly path: string } {
+  const known = addresses.get(url);
+  if (known !== undefined) return known;
+  const { origin, pathname, search } = new URL(url);
+  if (addresses.size >= ADDRESSES_MAX) addresses.clear();
+  const address = { origin, path: pathname + search };
+  addresses.set(url, address);
+  return address;
 }
 
 /** undici wants one body; a spliced one is joined here, once. */

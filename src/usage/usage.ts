@@ -56,6 +56,19 @@ export const ZERO_TOKENS: TokenCounts = {
   imageOutput: 0,
 };
 
+export const addCounts = (a: TokenCounts, b: TokenCounts): TokenCounts => ({
+  uncachedInput: a.uncachedInput + b.uncachedInput,
+  cacheRead: a.cacheRead + b.cacheRead,
+  cacheWrite: a.cacheWrite + b.cacheWrite,
+  cacheWrite1h: a.cacheWrite1h + b.cacheWrite1h,
+  audioInput: a.audioInput + b.audioInput,
+  imageInput: a.imageInput + b.imageInput,
+  textOutput: a.textOutput + b.textOutput,
+  reasoning: a.reasoning + b.reasoning,
+  audioOutput: a.audioOutput + b.audioOutput,
+  imageOutput: a.imageOutput + b.imageOutput,
+});
+
 /** Everything read: cache reads and writes included. */
 export const inputTokens = (counts: TokenCounts): number =>
   counts.uncachedInput +
