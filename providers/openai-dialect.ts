@@ -63,7 +63,8 @@ const RULES: ReadonlyMap<Endpoint, EndpointRules> = new Map<Endpoint, EndpointRu
     {
       ...chat,
       path: '/completions',
-      inputQuarters: (call) => promptQuarters(member(call, 'prompt')) + promptQuarters(member(call, 'suffix')),
+      inputQuarters: (call) =>
+        promptQuarters(member(call, 'prompt')) + promptQuarters(member(call, 'suffix')),
     },
   ],
   ['embeddings', embeddings],

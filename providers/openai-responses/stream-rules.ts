@@ -11,7 +11,12 @@ import { Evidence } from '../passage/evidence.ts';
 import { ResponsesReport } from './report.ts';
 import { eventQuarters } from './text.ts';
 
-const TERMINAL = new Set(['response.completed', 'response.incomplete', 'response.failed', 'response.cancelled']);
+const TERMINAL = new Set([
+  'response.completed',
+  'response.incomplete',
+  'response.failed',
+  'response.cancelled',
+]);
 
 export class ResponsesStreamRules implements StreamRules {
   readonly #report = new ResponsesReport();

@@ -75,11 +75,10 @@ export const DIALECT_VENDOR: Readonly<Record<Dialect, string>> = {
 const isEndpoint = (name: string): name is Endpoint => name in ENDPOINTS;
 
 /** The endpoints whose model is in the body, with their paths. */
-export const BODY_ENDPOINTS: readonly { readonly endpoint: Endpoint; readonly path: string }[] = Object.entries(
-  ENDPOINTS,
-).flatMap(([endpoint, { path, modelFrom }]) =>
-  modelFrom === 'body' && isEndpoint(endpoint) ? [{ endpoint, path }] : [],
-);
+export const BODY_ENDPOINTS: readonly { readonly endpoint: Endpoint; readonly path: string }[] =
+  Object.entries(ENDPOINTS).flatMap(([endpoint, { path, modelFrom }]) =>
+    modelFrom === 'body' && isEndpoint(endpoint) ? [{ endpoint, path }] : [],
+  );
 
 /** Longer than any model's path; what is longer is no model. */
 const MODEL_PATH_LENGTH_MAX = 1024;

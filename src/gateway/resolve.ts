@@ -61,7 +61,8 @@ export function createResolver(options: ResolverOptions): Resolver {
     if (prefixed !== undefined && slash + 1 < model.length) {
       return target(prefixed, model.slice(slash + 1), model, endpoint);
     }
-    const bare = slash < 0 ? (vendorRoute(model) ?? routes.get(DIALECT_VENDOR[ENDPOINTS[endpoint].dialect])) : undefined;
+    const bare =
+      slash < 0 ? (vendorRoute(model) ?? routes.get(DIALECT_VENDOR[ENDPOINTS[endpoint].dialect])) : undefined;
     if (bare !== undefined) return target(bare, model, model, endpoint);
     throw new Refusal('model_not_found', notFound(model, slash, routes), { param: 'model' });
   };
@@ -79,7 +80,8 @@ export function createResolver(options: ResolverOptions): Resolver {
 }
 
 const serves = (route: Route, endpoint: Endpoint): boolean =>
-  route.provider.endpoints.includes(endpoint) && (route.endpoints?.includes(ENDPOINTS[endpoint].switchedBy) ?? true);
+  route.provider.endpoints.includes(endpoint) &&
+  (route.endpoints?.includes(ENDPOINTS[endpoint].switchedBy) ?? true);
 
 function notFound(model: string, slash: number, routes: ReadonlyMap<string, Route>): string {
   const known = [...routes.keys()].join(', ') || 'none';
