@@ -112,7 +112,7 @@ function modelSplices(call: ProviderCall): readonly Splice[] {
   if (own !== undefined && own !== name) splices.push({ key: 'model', json: JSON.stringify(name) });
   const requests = call.endpoint === 'batchEmbedContents' ? listOf(member(call, 'requests')) : [];
   if (requests.some(isOther)) {
-    const named = requests.map((one) => (isRecord(one) && isOther(one) ? { ...one, model: name } : one));
+    const named = requests.map((one) => (isOther(one) ? Object.assign({}, one, { model: name }) : one));
     splices.push({ key: 'requests', json: JSON.stringify(named) });
   }
   const counted = call.endpoint === 'countTokens' ? member(call, 'generateContentRequest') : undefined;

@@ -2,21 +2,21 @@
  * The streams of chat completions and of the older completions: `[DONE]` says "complete", and the usage chunk that only
  * the gateway asked for is withheld.
  */
-import { isRecord, listOf, parseJson } from '../../src/usage/json-value.ts';
+import { isRecord, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
 import { Evidence } from '../passage/evidence.ts';
 import { hasMarker } from './markers.ts';
 import { ChatReport } from './report.ts';
-import { choiceQuarters } from './text.ts';
+import { weighChatEvent } from './text.ts';
 
 export class ChatStreamRules implements StreamRules {
   readonly #withholdsUsage: boolean;
   readonly #report = new ChatReport();
   readonly #evidence = new Evidence((event, tally) => {
     if (!this.#report.hasIdentity) this.#report.identify(event);
-    for (const choice of listOf(event['choices'])) tally.add(choiceQuarters(choice));
+    weighChatEvent(event, tally);
   });
   /** The last event was one of usage alone, which by the dialect is the last before the terminal marker. */
   #usageWasLast = false;

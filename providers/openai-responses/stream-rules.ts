@@ -5,6 +5,7 @@
 import { isRecord, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
+import { weighChatEvent } from '../openai-chat/text.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
 import { eventType } from '../passage/event-type.ts';
 import { Evidence } from '../passage/evidence.ts';
@@ -23,6 +24,8 @@ export class ResponsesStreamRules implements StreamRules {
   readonly #evidence = new Evidence((event, tally) => {
     if (!this.#report.hasIdentity && isRecord(event['response'])) this.#report.identify(event['response']);
     tally.add(eventQuarters(event));
+    // Some servers answer this route with chat events: they told no usage as this dialect has it, but are not free.
+    if (event['type'] === undefined) weighChatEvent(event, tally);
   });
 
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
