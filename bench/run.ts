@@ -24,9 +24,19 @@ const { values: options } = parseArgs({
   },
 });
 const IN_FLIGHT = 64;
+/** Rounds that do not count: the compilers are still at work in them, in every process. */
+const WARM_UP_ROUNDS = 2;
 const CUSTOMER = 'cus_bench';
 const SERVICE_KEY = 'bench-service-key-0123456789-0123456789';
 const here = import.meta.dirname;
+
+const KINDS = ['json', 'stream', 'apart'] as const;
+type Kind = (typeof KINDS)[number];
+const TITLES: Readonly<Record<Kind, string>> = {
+  json: 'JSON',
+  stream: '50-chunk stream',
+  apart: '50-chunk stream, every chunk in a segment of its own',
+};
 
 /** Of the measured rounds. */
 const median = (numbers: number[]): number =>
@@ -62,7 +72,8 @@ try {
       },
     );
   const contenders = [
-    await start('bare proxy', [join(here, 'bare-proxy.ts'), base]),
+    await start('bare proxy', [join(here, 'bare-proxy.ts'), base, 'stream']),
+    await start('bare dispatch', [join(here, 'bare-proxy.ts'), base, 'dispatch']),
     await faregate('faregate', 'no'),
   ];
   if (!options['no-portkey']) contenders.push(await startPortkey(base));
@@ -74,15 +85,14 @@ try {
   rmSync(directory, { recursive: true, force: true });
 }
 
-type Samples = Map<string, { json: Sample[]; stream: Sample[] }>;
+type Samples = Map<string, Record<Kind, Sample[]>>;
 
 async function measure(contenders: readonly Contender[]): Promise<Samples> {
-  const samples: Samples = new Map(contenders.map(({ name }) => [name, { json: [], stream: [] }]));
-  for (let round = -1; round < Number(options.rounds); round++) {
-    for (const kind of ['json', 'stream'] as const) {
+  const samples: Samples = new Map(contenders.map(({ name }) => [name, { json: [], stream: [], apart: [] }]));
+  for (let round = -WARM_UP_ROUNDS; round < Number(options.rounds); round++) {
+    for (const kind of KINDS) {
       for (const contender of contenders) {
         const sample = await measureOne(contender, kind);
-        // The first round warms every compiler up and does not count.
         if (round >= 0) samples.get(contender.name)?.[kind].push(sample);
       }
     }
@@ -90,7 +100,7 @@ async function measure(contenders: readonly Contender[]): Promise<Samples> {
   return samples;
 }
 
-async function measureOne(contender: Contender, kind: 'json' | 'stream'): Promise<Sample> {
+async function measureOne(contender: Contender, kind: Kind): Promise<Sample> {
   const portkey = contender.name === 'portkey';
   const calls = Number(kind === 'json' ? options.calls : options.streams) / (portkey ? 4 : 1);
   const before = cpuMs(contender.pid);
@@ -98,8 +108,8 @@ async function measureOne(contender: Contender, kind: 'json' | 'stream'): Promis
     url: `http://127.0.0.1:${contender.port}/v1/chat/completions`,
     headers: contender.headers,
     body: JSON.stringify({
-      model: portkey ? 'gpt-4o-mini' : 'openai/gpt-4o-mini',
-      ...(kind === 'stream' ? { stream: true } : {}),
+      model: `${portkey ? '' : 'openai/'}${kind === 'apart' ? 'apart' : 'gpt-4o-mini'}`,
+      ...(kind === 'json' ? {} : { stream: true }),
       messages: [
         { role: 'system', content: 'You answer in one short sentence.' },
         { role: 'user', content: 'Is the fare gate open? '.repeat(20) },
@@ -170,11 +180,11 @@ function freePort(): Promise<number> {
 function report(samples: Samples): void {
   const bare = samples.get('bare proxy');
   const rows = [...samples].flatMap(([name, kinds]) =>
-    (['json', 'stream'] as const).map((kind) => {
+    KINDS.map((kind) => {
       const own = kinds[kind];
       const against = bare?.[kind] ?? [];
       return {
-        kind: kind === 'json' ? 'JSON' : '50-chunk stream',
+        kind: TITLES[kind],
         name,
         cpuUs: Math.round(median(own.map(({ cpuUsPerCall }) => cpuUsPerCall))),
         cpuRatio: median(
@@ -195,7 +205,7 @@ function report(samples: Samples): void {
   console.log(
     `Node ${process.version}, ${IN_FLIGHT} calls in flight, ${options.rounds} rounds, medians. Ratios within a round.\n`,
   );
-  for (const kind of ['JSON', '50-chunk stream']) {
+  for (const kind of Object.values(TITLES)) {
     console.log(
       `${kind}\n  ${'gateway'.padEnd(22)} CPU us/call   x bare   added p50 ms   first byte p50 ms   calls/s`,
     );

@@ -8,7 +8,7 @@ import { contentQuarters, messagesQuarters } from './anthropic-messages/text.ts'
 import { toolsQuarters } from './openai-chat/text.ts';
 import { EventReader } from './passage/event-reader.ts';
 import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
-import { isEventStream, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
+import { isEventStream, leastTokens, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
 import type { Provider, ProviderCall, Upstream } from './provider.ts';
 
 /** Sent for a caller who names none. A caller's own version and `anthropic-beta` go on byte for byte. */
@@ -54,13 +54,14 @@ export const anthropic: Provider = {
       .map((model) => (isRecord(model) ? textOf(model['id']) : undefined))
       .filter((id) => id !== undefined);
   },
-  estimateInput: (call) =>
-    tokensOfQuarters(
-      contentQuarters(member(call, 'system')) +
-        messagesQuarters(member(call, 'messages')) +
-        toolsQuarters(member(call, 'tools')),
-    ),
+  estimateInput: (call) => tokensOfQuarters(inputQuarters(call)),
+  leastInput: (call) => leastTokens(inputQuarters(call, 0)),
 };
+
+const inputQuarters = (call: ProviderCall, frame?: number): number =>
+  contentQuarters(member(call, 'system')) +
+  messagesQuarters(member(call, 'messages'), frame) +
+  toolsQuarters(member(call, 'tools'));
 
 const messageBody: BodyRules = {
   meter(body) {

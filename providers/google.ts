@@ -9,7 +9,7 @@ import { candidateQuarters, contentsQuarters } from './gemini/text.ts';
 import { toolsQuarters } from './openai-chat/text.ts';
 import { EventReader } from './passage/event-reader.ts';
 import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
-import { splicedBody, upstreamHeaders } from './passage/request.ts';
+import { leastTokens, splicedBody, upstreamHeaders } from './passage/request.ts';
 import type { Splice } from './passage/splice.ts';
 import type { Provider, ProviderCall, ResponseReader, Upstream, UpstreamHead } from './provider.ts';
 
@@ -48,18 +48,20 @@ export const google: Provider = {
       .filter((name) => name !== undefined)
       .map(plainName);
   },
-  estimateInput: (call) => {
-    const requests = listOf(member(call, 'requests'));
-    const batched = requests.map((one) => (isRecord(one) ? contentsQuarters(one['content']) : 0));
-    return tokensOfQuarters(
-      contentsQuarters(member(call, 'contents')) +
-        contentsQuarters(member(call, 'content')) +
-        contentsQuarters(member(call, 'systemInstruction') ?? member(call, 'system_instruction')) +
-        toolsQuarters(member(call, 'tools')) +
-        batched.reduce((sum, quarters) => sum + quarters, 0),
-    );
-  },
+  estimateInput: (call) => tokensOfQuarters(inputQuarters(call)),
+  leastInput: (call) => leastTokens(inputQuarters(call, 0)),
 };
+
+function inputQuarters(call: ProviderCall, frame?: number): number {
+  let quarters = toolsQuarters(member(call, 'tools'));
+  for (const key of ['contents', 'content', 'systemInstruction', 'system_instruction']) {
+    quarters += contentsQuarters(member(call, key), frame);
+  }
+  for (const one of listOf(member(call, 'requests'))) {
+    if (isRecord(one)) quarters += contentsQuarters(one['content'], frame);
+  }
+  return quarters;
+}
 
 /**
  * Of the caller's query only `alt=sse` travels: a `key` is a credential, and `fields` could leave the usage out of the

@@ -14,7 +14,7 @@ import { ResponsesStreamRules } from './openai-responses/stream-rules.ts';
 import { responsesInputQuarters } from './openai-responses/text.ts';
 import { EventReader, type StreamRules } from './passage/event-reader.ts';
 import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
-import { isEventStream, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
+import { isEventStream, leastTokens, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
 import type { Endpoint, Provider, ProviderCall } from './provider.ts';
 
 interface EndpointRules {
@@ -24,7 +24,8 @@ interface EndpointRules {
   readonly asksUsage: boolean;
   readonly body: BodyRules;
   readonly streamRules: (withholdsUsage: boolean) => StreamRules;
-  readonly inputQuarters: (call: ProviderCall) => number;
+  /** `frame`: what frames a message, unless it is to be left out. */
+  readonly inputQuarters: (call: ProviderCall, frame?: number) => number;
 }
 
 const member = (call: ProviderCall, key: string): unknown => memberValue(call.body, call.scan, key);
@@ -34,8 +35,8 @@ const chat: EndpointRules = {
   asksUsage: true,
   body: chatBody,
   streamRules: (withholdsUsage) => new ChatStreamRules(withholdsUsage),
-  inputQuarters: (call) =>
-    messagesQuarters(member(call, 'messages')) +
+  inputQuarters: (call, frame) =>
+    messagesQuarters(member(call, 'messages'), frame) +
     toolsQuarters(member(call, 'tools')) +
     toolsQuarters(member(call, 'functions')),
 };
@@ -51,8 +52,8 @@ const responses: EndpointRules = {
   asksUsage: false,
   body: responsesBody,
   streamRules: () => new ResponsesStreamRules(),
-  inputQuarters: (call) =>
-    responsesInputQuarters(member(call, 'instructions'), member(call, 'input')) +
+  inputQuarters: (call, frame) =>
+    responsesInputQuarters(member(call, 'instructions'), member(call, 'input'), frame) +
     toolsQuarters(member(call, 'tools')),
 };
 
@@ -103,6 +104,7 @@ export function createOpenaiProvider(type: string): Provider {
     listModels,
     modelIds,
     estimateInput: (call) => tokensOfQuarters(rulesOf(call).inputQuarters(call)),
+    leastInput: (call) => leastTokens(rulesOf(call).inputQuarters(call, 0)),
   };
 }
 

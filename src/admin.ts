@@ -22,7 +22,7 @@ export function createAdmin(options: AdminOptions): Hono {
   const { ledger, keys } = options;
   const admin = new Hono();
   admin.use(async (c, next) => {
-    authorise(options, c.req.header('authorization'), c.req.header('x-api-key'));
+    authoriseAdmin(options, c.req);
     await next();
   });
 
@@ -74,12 +74,17 @@ export function createAdmin(options: AdminOptions): Hono {
   return admin;
 }
 
-function authorise(
-  options: AdminOptions,
-  authorization: string | undefined,
-  apiKey: string | undefined,
+/**
+ * Passes a request that carries one of the secrets, as a Bearer token or in x-api-key.
+ *
+ * @throws {Refusal} 401 otherwise.
+ */
+export function authoriseAdmin(
+  options: Pick<AdminOptions, 'crypto' | 'secrets'>,
+  request: { header(name: string): string | undefined },
 ): void {
-  const secret = apiKey ?? /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? '';
+  const bearer = /^Bearer +(\S+)$/i.exec(request.header('authorization') ?? '')?.[1];
+  const secret = request.header('x-api-key') ?? bearer ?? '';
   if (options.secrets.some((known) => options.crypto.equal(known, secret))) return;
   throw new Refusal(
     'invalid_api_key',

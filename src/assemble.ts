@@ -2,6 +2,7 @@
 import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
+import { createAdmin } from './admin.ts';
 import { createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { createCustomers } from './billing/customers.ts';
@@ -101,14 +102,14 @@ export function assemble(parts: Parts): Gateway {
     inference,
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     webhooks,
-    admin: {
+    admin: createAdmin({
       ledger,
       keys,
       crypto,
       now: runtime.now,
       secrets: parts.adminSecrets,
       flush: () => delivery.flush(),
-    },
+    }),
     ready: () => readiness(ledger, parts.draining?.() ?? false),
     serve: parts.serve,
   });

@@ -19,7 +19,12 @@ import { createNodeCrypto } from './platform/crypto.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
-import { createUndiciRelay } from './platform/undici-relay.ts';
+import {
+  createUndiciRelay,
+  type NodeRelay,
+  RELAY_DEFAULTS,
+  type UndiciRelayOptions,
+} from './platform/undici-relay.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface RunningGateway {
@@ -31,8 +36,10 @@ export interface RunningGateway {
   close(): Promise<void>;
 }
 
-/** Running calls get this long to end when the process is asked to stop, in milliseconds. */
+/** Running calls get this long to end when the process is asked to stop, in milliseconds: usual graces are 30 s. */
 const DRAIN_MS = 25_000;
+/** Calls that had to be broken off get this long to be settled by what was seen of them. */
+const BROKEN_OFF_MS = 2_000;
 /** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
 const HEADERS_MS = 15_000;
 const REQUEST_MS = 120_000;
@@ -42,6 +49,10 @@ const KEEP_ALIVE_MS = 75_000;
 export interface StartOptions {
   /** False: calls are served and recorded, and another start delivers them. */
   readonly delivers?: boolean;
+  /** How long upstreams are waited for; `RELAY_DEFAULTS` unless given. */
+  readonly relay?: UndiciRelayOptions;
+  /** How long running calls may go on after `close`, milliseconds; then they are broken off and billed as far as they came. */
+  readonly drainMs?: number;
 }
 
 /**
@@ -52,7 +63,7 @@ export interface StartOptions {
 export async function startGateway(
   settings: Settings,
   runtime: Runtime,
-  { delivers = true }: StartOptions = {},
+  { delivers = true, relay = RELAY_DEFAULTS, drainMs = DRAIN_MS }: StartOptions = {},
 ): Promise<RunningGateway> {
   if (settings.database.kind !== 'sqlite') {
     throw new LedgerUnavailable(
@@ -66,7 +77,7 @@ export async function startGateway(
     const ledger = createLedger({ database, bootId: runtime.id() });
     const recovered = await ledger.recover({ nowMs: runtime.now() });
     if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
-    return await serve({ settings, runtime, path, database, ledger, delivers });
+    return await serve({ settings, runtime, path, database, ledger, delivers, relay, drainMs });
   } catch (error) {
     await database.close();
     throw error;
@@ -80,6 +91,8 @@ interface Opened {
   readonly database: SqliteDatabase;
   readonly ledger: Ledger;
   readonly delivers: boolean;
+  readonly relay: UndiciRelayOptions;
+  readonly drainMs: number;
 }
 
 async function serve(opened: Opened): Promise<RunningGateway> {
@@ -87,7 +100,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   const crypto = createNodeCrypto();
   const keys = createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey });
   const controlToken = randomBytes(32).toString('base64url');
-  const relay = createUndiciRelay();
+  const relay = createUndiciRelay(opened.relay);
   let draining = false;
   const gateway = assemble({
     settings,
@@ -128,7 +141,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     async close() {
       draining = true;
       rmSync(control, { force: true });
-      await drained(server, gateway);
+      await drained({ server, gateway, relay, drainMs: opened.drainMs });
       await loop.stop();
       await pass().catch(failed);
       await relay.close();
@@ -171,16 +184,33 @@ function listen(server: Server, host: string, port: number): Promise<string> {
   });
 }
 
-/** Resolves when no call is running and no connection open, or when the time for it is over. */
-async function drained(server: Server, gateway: Gateway): Promise<void> {
+interface Draining {
+  readonly server: Server;
+  readonly gateway: Gateway;
+  readonly relay: NodeRelay;
+  readonly drainMs: number;
+}
+
+/** Resolves when no call is running and no connection open; calls that run for too long are broken off and settled. */
+async function drained({ server, gateway, relay, drainMs }: Draining): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
-  const deadline = performance.now() + DRAIN_MS;
-  while (gateway.inference.running() > 0 && performance.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    server.closeIdleConnections();
+  if (!(await ended(server, gateway, drainMs))) {
+    await relay.abort();
+    await ended(server, gateway, BROKEN_OFF_MS);
   }
   const late = setTimeout(() => server.closeAllConnections(), 1_000);
   await closed;
   clearTimeout(late);
+}
+
+/** Whether no call is running any more before the time for it is over. */
+async function ended(server: Server, gateway: Gateway, msMax: number): Promise<boolean> {
+  const deadline = performance.now() + msMax;
+  while (gateway.inference.running() > 0) {
+    if (performance.now() >= deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    server.closeIdleConnections();
+  }
+  return true;
 }

@@ -6,11 +6,15 @@
  * one more object, named "keys", and are cached wherever they are used.
  */
 import { DurableObject, type DurableObjectNamespace, type DurableObjectState } from 'cloudflare:workers';
+import { Hono } from 'hono';
 import Stripe from 'stripe';
+import { authoriseAdmin } from './admin.ts';
+import { createApp } from './app.ts';
 import { assemble, type Gateway } from './assemble.ts';
 import { createStripeClient } from './billing/stripe-client.ts';
+import { untrusted } from './billing/webhooks.ts';
 import { type Settings, settingsFor } from './config.ts';
-import { Refusal, refusalReply } from './errors.ts';
+import { Refusal } from './errors.ts';
 import { authenticate, customerOf } from './gateway/authenticate.ts';
 import { readRequestHeaders } from './gateway/headers.ts';
 import { createKeys } from './keys/create-keys.ts';
@@ -34,51 +38,110 @@ interface Env {
 }
 
 const KEYS_OBJECT = 'keys';
-/** Account-wide events of Stripe, which speak of no customer. */
+/** Account-wide events of Stripe, which speak of no customer; and the list of models, which is nobody's. */
 const ACCOUNT_OBJECT = 'account';
 /** A little later than the settlement, so that calls ending together are delivered together. */
 const GATHER_MS = 50;
 const FAILED_MS = 1_000;
+/** While calls run an alarm is never further off: it keeps the object alive, or recovers what its end left open. */
+const HEARTBEAT_MS = 8_000;
 
 export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
-    const runtime = createWorkersRuntime((work) => void work);
-    try {
-      const name = await objectOf(request, env);
-      return await env.OBJECTS.get(env.OBJECTS.idFromName(name)).fetch(request);
-    } catch (error) {
-      const refusal = error instanceof Refusal ? error : new Refusal('internal_error', 'The gateway failed.');
-      if (refusal !== error) runtime.log('error', 'internal_error', { error: String(error) });
-      const { status, headers, body } = refusalReply(refusal, 'openai', `req_${runtime.id()}`);
-      return new Response(body, { status, headers });
-    }
-  },
+  fetch: (request: Request, env: Env): Response | Promise<Response> => frontOf(env).fetch(request),
 };
 
-/** Which object a request belongs to. */
-async function objectOf(request: Request, env: Env): Promise<string> {
-  const { pathname, searchParams } = new URL(request.url);
-  if (pathname === '/webhooks/stripe') return customerOfEvent(await request.clone().text());
-  if (pathname.startsWith('/admin/')) return searchParams.get('customer') ?? KEYS_OBJECT;
-  if (request.method === 'GET' && !pathname.startsWith('/v1/')) return ACCOUNT_OBJECT;
+/** One application for every request an isolate serves: it holds nothing that belongs to one of them. */
+let front: Hono | undefined;
+const frontOf = (env: Env): Hono => (front ??= createFront(env));
+
+/**
+ * The application without a ledger: the same routes and refusals, but whoever may come in is handed to an object. So
+ * nobody without a key, the admin key or Stripe's signature can bring an object into being.
+ */
+function createFront(env: Env): Hono {
+  const settings = settingsOf(env);
+  const crypto = createNodeCrypto();
+  const runtime = createWorkersRuntime((work) => void work);
+  const keys = keysOf(env, settings);
+  const send = async (name: string, request: Request): Promise<Response> => {
+    try {
+      return await env.OBJECTS.get(env.OBJECTS.idFromName(name)).fetch(request);
+    } catch (error) {
+      runtime.log('error', 'object_failed', { object: name, error: String(error) });
+      throw new Refusal('ledger_unavailable', 'The ledger could not be reached. Try again shortly.');
+    }
+  };
+  return createApp({
+    runtime,
+    inference: { serve: elsewhere, running: () => 0 },
+    models: elsewhere,
+    serve: async ({ req }) => send(await objectOf(req.raw, keys), req.raw),
+    webhooks: {
+      async receive(body, signature) {
+        const secret = settings.stripe.webhookSecret ?? '';
+        const why = await untrusted(body, signature ?? '', { secret, nowMs: runtime.now() });
+        if (why !== null) return { status: 400, message: why };
+        const headers = { 'stripe-signature': signature ?? '' };
+        const text = new TextDecoder().decode(body);
+        const init = { method: 'POST', headers, body: text };
+        const reply = await send(
+          customerOfEvent(text),
+          new Request(`${OBJECT_ORIGIN}/webhooks/stripe`, init),
+        );
+        return { status: reply.status, message: await reply.text() };
+      },
+    },
+    admin: new Hono().all('*', (c) => {
+      authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, c.req);
+      return send(adminObject(c.req.path, c.req.query('customer')), c.req.raw);
+    }),
+    async ready() {
+      const reply = await send(ACCOUNT_OBJECT, new Request(`${OBJECT_ORIGIN}/readyz`));
+      return { ready: reply.status === 200, detail: {} };
+    },
+  });
+}
+
+/** Names no host: the front's own requests to objects. */
+const OBJECT_ORIGIN = 'https://object';
+
+const elsewhere = (): Promise<void> =>
+  Promise.reject(new Error('Calls are served in the objects, not in front of them.'));
+
+const adminSecrets = ({ adminKey }: Settings): readonly string[] => (adminKey === null ? [] : [adminKey]);
+
+/** Whose object serves a caller's request: refused here, it reaches none. */
+async function objectOf(request: Request, keys: Keys): Promise<string> {
   const headers = readRequestHeaders([...request.headers].flat());
-  const key = await authenticate(keysOf(env, settingsOf(env)), headers);
+  const key = await authenticate(keys, headers);
   // The list of models is nobody's in particular.
   return request.method === 'GET' ? (key.customer ?? ACCOUNT_OBJECT) : customerOf(key, headers);
 }
 
-/** Only chooses the object: the object verifies the signature before it believes a word. */
+/** Ledgers lie apart here, one a customer: what reads one must say whose. */
+function adminObject(path: string, customer: string | undefined): string {
+  if (path.startsWith('/admin/v1/keys')) return KEYS_OBJECT;
+  if (customer !== undefined && /^cus_[A-Za-z0-9_]{1,251}$/.test(customer)) return customer;
+  throw new Refusal(
+    'invalid_request',
+    'Say whose: on Workers every customer has a ledger of his own. Add ?customer=cus_....',
+    {
+      param: 'customer',
+    },
+  );
+}
+
+interface EventOfCustomer {
+  readonly data?: { readonly object?: { object?: unknown; id?: unknown; customer?: unknown } };
+}
+
+/** The customer an event of Stripe's speaks of; what makes no sense is refused by the object it is sent to. */
 function customerOfEvent(body: string): string {
   try {
-    const { type, data } = JSON.parse(body) as {
-      type?: string;
-      data?: { object?: { id?: string; customer?: unknown } };
-    };
-    const customer =
-      type?.startsWith('customer.') && !type.startsWith('customer.sub')
-        ? data?.object?.id
-        : data?.object?.customer;
-    return typeof customer === 'string' && customer.startsWith('cus_') ? customer : ACCOUNT_OBJECT;
+    const object = (JSON.parse(body) as EventOfCustomer).data?.object;
+    const named = object?.object === 'customer' ? object : object?.customer;
+    const id = typeof named === 'object' && named !== null && 'id' in named ? named.id : named;
+    return typeof id === 'string' && id.startsWith('cus_') ? id : ACCOUNT_OBJECT;
   } catch {
     return ACCOUNT_OBJECT;
   }
@@ -125,12 +188,13 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
         runtime.defer(work(caller));
         return response;
       },
-      adminSecrets: settings.adminKey === null ? [] : [settings.adminKey],
+      adminSecrets: adminSecrets(settings),
       settled: () => this.#wake(GATHER_MS),
     });
   }
 
   async fetch(request: Request): Promise<Response> {
+    if (request.method === 'POST') this.#wake(HEARTBEAT_MS);
     return this.#gateway.app.fetch(request);
   }
 
@@ -145,6 +209,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       await this.#gateway.settler.retry();
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
+      if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
     } catch (error) {
       console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));
       this.#wake(FAILED_MS);
@@ -169,6 +234,8 @@ function keysOf(env: Env, settings: Settings): Keys {
     crypto: createNodeCrypto(),
     now: Date.now,
     serviceKey: settings.serviceKey,
+    // In workerd a promise belongs to the request that made it: another must not wait for it.
+    joinsReads: false,
   }));
 }
 

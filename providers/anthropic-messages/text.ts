@@ -18,10 +18,10 @@ export function contentQuarters(content: unknown, depth = 0): number {
 }
 
 /** The weight of a request's messages. */
-export function messagesQuarters(messages: unknown): number {
+export function messagesQuarters(messages: unknown, frame = MESSAGE_QUARTERS): number {
   let quarters = 0;
   for (const message of listOf(messages)) {
-    if (isRecord(message)) quarters += MESSAGE_QUARTERS + contentQuarters(message['content']);
+    if (isRecord(message)) quarters += frame + contentQuarters(message['content']);
   }
   return quarters;
 }

@@ -11,11 +11,11 @@ export const candidateQuarters = (candidate: Readonly<Record<string, unknown>>):
   partsQuarters(candidate['content']);
 
 /** The weight of one content or of a list of them, as a request has them. */
-export function contentsQuarters(contents: unknown): number {
-  if (typeof contents === 'string') return CONTENT_QUARTERS + textQuarters(contents);
-  if (isRecord(contents)) return CONTENT_QUARTERS + partsQuarters(contents);
+export function contentsQuarters(contents: unknown, frame = CONTENT_QUARTERS): number {
+  if (typeof contents === 'string') return frame + textQuarters(contents);
+  if (isRecord(contents)) return frame + partsQuarters(contents);
   let quarters = 0;
-  for (const content of listOf(contents)) quarters += CONTENT_QUARTERS + partsQuarters(content);
+  for (const content of listOf(contents)) quarters += frame + partsQuarters(content);
   return quarters;
 }
 

@@ -24,10 +24,14 @@ export function itemQuarters(item: unknown): number {
 }
 
 /** The weight of a request's `instructions` and `input`. */
-export function responsesInputQuarters(instructions: unknown, input: unknown): number {
+export function responsesInputQuarters(
+  instructions: unknown,
+  input: unknown,
+  frame: number = ITEM_QUARTERS,
+): number {
   let quarters = promptQuarters(instructions);
-  if (typeof input === 'string') return quarters + ITEM_QUARTERS + textQuarters(input);
-  for (const item of listOf(input)) quarters += ITEM_QUARTERS + itemQuarters(item);
+  if (typeof input === 'string') return quarters + frame + textQuarters(input);
+  for (const item of listOf(input)) quarters += frame + itemQuarters(item);
   return quarters;
 }
 

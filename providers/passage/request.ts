@@ -45,3 +45,10 @@ export function isEventStream(headers: Readonly<Record<string, string>>, streamA
   const contentType = (headers['content-type'] ?? '').toLowerCase();
   return contentType.includes('event-stream') || (streamAsked && !contentType.includes('json'));
 }
+
+/**
+ * Of an input's weight, in quarters of a token, what it surely has in tokens: half, which is eight characters of English
+ * a token, where tokenizers come to four or five. What frames a message is left out before: vendors differ in charging
+ * for it.
+ */
+export const leastTokens = (quartersWithoutFrames: number): number => Math.floor(quartersWithoutFrames / 8);

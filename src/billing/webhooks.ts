@@ -46,7 +46,7 @@ export function createWebhooks(options: WebhooksOptions): Webhooks {
   const { secret, runtime } = options;
   return {
     async receive(rawBody, signature) {
-      const why = await refusalOf(rawBody, signature ?? '', { secret, nowMs: runtime.now() });
+      const why = await untrusted(rawBody, signature ?? '', { secret, nowMs: runtime.now() });
       if (why !== null) {
         runtime.log('warn', 'webhook_refused', { why });
         return { status: 400, outcome: 'refused', message: why };
@@ -65,7 +65,7 @@ const bytesOf = (body: Uint8Array | string): number =>
   typeof body === 'string' ? new TextEncoder().encode(body).length : body.length;
 
 /** Why the body is not to be believed; null when it is Stripe's. */
-async function refusalOf(
+export async function untrusted(
   body: Uint8Array | string,
   header: string,
   { secret, nowMs }: { secret: string; nowMs: number },

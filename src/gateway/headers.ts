@@ -20,12 +20,13 @@ const CUSTOMER_ID = /^cus_[A-Za-z0-9_]{1,251}$/;
 /**
  * Reads the header lines of an inference request.
  *
- * @throws {Refusal} 400 for a credential or customer given twice or in two that differ, and for a malformed customer id;
+ * @throws {Refusal} 400 for a credential or customer given twice or in two that differ, for a second Host, and for a malformed customer id;
  *   401 for a credential that is no Bearer token.
  */
 export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
   const credentials = new Map<string, string>();
   const customers = new Map<string, string>();
+  const hosts = new Map<string, string>();
   const forwarded: Record<string, string> = {};
   let contentEncoding: string | undefined;
   let connection: string | undefined;
@@ -41,6 +42,10 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
       case 'x-stripe-customer-id':
       case 'stripe-customer-id':
         setOnce(customers, name, value);
+        break;
+      // RFC 9112, 3.2: a request with two must be refused, as somebody before us may have read the other one.
+      case 'host':
+        setOnce(hosts, name, value);
         break;
       case 'content-encoding':
         contentEncoding = value;
@@ -111,7 +116,6 @@ function customerOf(customers: ReadonlyMap<string, string>): string | undefined 
  * and what would choose an account at the vendor.
  */
 const STAYS = new Set([
-  'host',
   'connection',
   'keep-alive',
   'proxy-authenticate',

@@ -33,7 +33,7 @@ export interface GatewayOptions {
 export interface Inference {
   /** Serves one request to its end. */
   serve(asked: Asked, caller: Caller): Promise<void>;
-  /** Calls that are open and not yet settled. */
+  /** Requests that are neither refused nor settled yet, from their first moment: what a stop must wait for. */
   running(): number;
 }
 
@@ -92,13 +92,17 @@ export function createInference(options: GatewayOptions): Inference {
 
   const serve: Inference['serve'] = async (asked, caller) => {
     const id = `req_${runtime.id()}`;
+    running += 1;
     try {
       const call = await open(asked, caller, id);
-      if (call === undefined) return;
-      if (!ENDPOINTS[call.endpoint].metered) return passThrough(call, caller.reply, options.relay);
-      running += 1;
-      forward(call, caller.reply, forwarding);
+      if (call === undefined) {
+        done();
+        return;
+      }
+      if (ENDPOINTS[call.endpoint].metered) forward(call, caller.reply, forwarding);
+      else passThrough(call, caller.reply, forwarding);
     } catch (error) {
+      done();
       refuse(caller, asRefusal(error, runtime, id), {
         dialect: ENDPOINTS[asked.endpoint].dialect,
         id,

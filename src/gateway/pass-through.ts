@@ -7,22 +7,38 @@ import type { CallerReply, Flow, Relay, UpstreamFailure } from './ports.ts';
 /** Replies are small (a count, a verdict); past this the upstream is broken off. */
 const REPLY_BYTES_MAX = 4 * 1024 * 1024;
 
+export interface PassThroughOptions {
+  readonly relay: Relay;
+  /** Told once, when the caller has his answer or has left. */
+  readonly done: () => void;
+}
+
 /** Asks the call's upstream and answers the caller with the whole reply, or with a 502. */
-export function passThrough(call: Call, reply: CallerReply, relay: Relay): void {
+export function passThrough(call: Call, reply: CallerReply, { relay, done }: PassThroughOptions): void {
   const { upstream, provider } = call.target.route;
   const pieces: Uint8Array[] = [];
   let length = 0;
   let head: { status: number; headers: Readonly<Record<string, string>> } | undefined;
-  let gone = false;
+  let over = false;
 
+  const answerOnce = (
+    status: number,
+    headers: Readonly<Record<string, string>>,
+    body: readonly Uint8Array[],
+  ): void => {
+    if (over) return;
+    over = true;
+    answer(reply, status, headers, body);
+    done();
+  };
   const refuse = (what: string, code: 'upstream_error' | 'upstream_timeout' = 'upstream_error'): void => {
-    flow.abort();
-    if (gone) return;
+    flow?.abort();
     const message = `The provider "${upstream.name}" ${what}. The request id is ${call.id}.`;
     const refusal = refusalReply(new Refusal(code, message), call.dialect, call.id);
-    answer(reply, refusal.status, refusal.headers, [encoder.encode(refusal.body)]);
+    answerOnce(refusal.status, refusal.headers, [encoder.encode(refusal.body)]);
   };
-  const flow: Flow = relay.send(provider.prepare(call.request, upstream).request, {
+  let flow: Flow | undefined;
+  flow = relay.send(provider.prepare(call.request, upstream).request, {
     head(status, headers) {
       head = { status, headers };
       if (status >= 300 && status < 400) refuse(`answered with a redirect (${status})`);
@@ -34,7 +50,7 @@ export function passThrough(call: Call, reply: CallerReply, relay: Relay): void 
       return true;
     },
     end() {
-      if (gone || head === undefined) return;
+      if (head === undefined) return;
       const headers = { ...replyHeaders(head.headers), ...ownHeaders(call) };
       answer(
         reply,
@@ -47,8 +63,10 @@ export function passThrough(call: Call, reply: CallerReply, relay: Relay): void 
       refuse(error.message, error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error'),
   });
   reply.onGone(() => {
-    gone = true;
+    if (over) return;
+    over = true;
     flow.abort();
+    done();
   });
 }
 

@@ -12,6 +12,8 @@ export interface KeysOptions {
   readonly now: () => number;
   /** The service key given from outside; null when there is none. */
   readonly serviceKey: string | null;
+  /** False where a promise must not pass from one request to another; look-ups of one secret then do not join. */
+  readonly joinsReads?: boolean;
 }
 
 /** Nothing longer is hashed: a key given from outside has 512 characters at most, ours have 60. */
@@ -97,12 +99,11 @@ interface Lookup {
 }
 
 /** `find`, which every request passes: one hash, then memory; the database at most once in five seconds and key. */
-function createLookup({ database, crypto, now, serviceKey }: KeysOptions): Lookup {
+function createLookup({ database, crypto, now, serviceKey, joinsReads = true }: KeysOptions): Lookup {
   const known = createCache<ApiKey>({ entriesMax: KNOWN_MAX, ttlMs: KNOWN_TTL_MS });
   // Apart from the known ones, so that no flood of wrong secrets pushes out a right one.
   const unknown = createCache<true>({ entriesMax: UNKNOWN_MAX, ttlMs: UNKNOWN_TTL_MS });
   const reads = new Map<string, Promise<ApiKey | undefined>>();
-  const serviceHash = serviceKey === null ? null : crypto.sha256(serviceKey);
   let epoch = 0;
 
   const read = async (hash: string): Promise<ApiKey | undefined> => {
@@ -128,13 +129,13 @@ function createLookup({ database, crypto, now, serviceKey }: KeysOptions): Looku
   return {
     async find(secret) {
       if (secret.length > SECRET_CHARS_MAX) return undefined;
+      if (serviceKey !== null && crypto.equal(secret, serviceKey)) return outsideKey(secret);
       const hash = crypto.sha256(secret);
-      if (serviceHash !== null && crypto.equal(hash, serviceHash)) return outsideKey(secret);
       const nowMs = now();
       const key = known.find(hash, nowMs);
       if (key !== undefined) return isExpired(key, nowMs) ? undefined : key;
       if (!isSecret(secret, crypto) || unknown.find(hash, nowMs) === true) return undefined;
-      return readOnce(hash);
+      return joinsReads ? readOnce(hash) : read(hash);
     },
     forget() {
       epoch += 1;

@@ -22,6 +22,7 @@ export function createFlushLoop(
   let timer: NodeJS.Timeout | undefined;
   let dueAtMs = Infinity;
   let running: Promise<void> | undefined;
+  let isDueAgain = false;
   let stopped = false;
 
   const plan = (delayMs: number): void => {
@@ -29,13 +30,20 @@ export function createFlushLoop(
     if (stopped || at >= dueAtMs) return;
     clearTimeout(timer);
     dueAtMs = at;
-    timer = setTimeout(() => void (running ??= run()), delayMs);
+    timer = setTimeout(due, delayMs);
+  };
+  const due = (): void => {
+    dueAtMs = Infinity;
+    if (running === undefined) running = run();
+    else isDueAgain = true;
   };
   const run = async (): Promise<void> => {
-    dueAtMs = Infinity;
+    isDueAgain = false;
     let next = FAILED_MS;
     try {
       next = (await pass()) ?? IDLE_MS;
+      // What came up during the pass may have come too late for it.
+      if (isDueAgain) next = 0;
     } catch (error) {
       failed(error);
     }

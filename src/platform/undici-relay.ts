@@ -23,9 +23,14 @@ export const RELAY_DEFAULTS: UndiciRelayOptions = {
   connectionsMax: 1_024,
 };
 
-export function createUndiciRelay(
-  options: UndiciRelayOptions = RELAY_DEFAULTS,
-): Relay & { close(): Promise<void> } {
+export interface NodeRelay extends Relay {
+  /** Breaks every reply that is under way: its sink is told. Nothing is sent any more. */
+  abort(): Promise<void>;
+  /** Resolves when no reply is under way and the connections are closed. */
+  close(): Promise<void>;
+}
+
+export function createUndiciRelay(options: UndiciRelayOptions = RELAY_DEFAULTS): NodeRelay {
   const agent = new Agent({
     connect: { timeout: options.connectTimeoutMs },
     headersTimeout: options.headTimeoutMs,
@@ -36,7 +41,8 @@ export function createUndiciRelay(
   });
   return {
     send: (request, sink) => send(agent, request, sink),
-    close: () => agent.close(),
+    abort: () => agent.destroy(),
+    close: async () => (agent.destroyed ? undefined : agent.close()),
   };
 }
 

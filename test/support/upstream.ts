@@ -18,6 +18,8 @@ export interface Served {
   /** Counted up as they are sent. */
   outputTokens: number;
   finished: boolean;
+  /** The body so far, as it was sent. */
+  sent: string;
 }
 export interface TestUpstream {
   /** With `/v1`, as a base URL is given. */
@@ -67,6 +69,7 @@ export async function startTestUpstream(port = 0): Promise<TestUpstream> {
         inputTokens: INPUT_TOKENS,
         outputTokens: 0,
         finished: false,
+        sent: '',
       };
       served.push(record);
       const includeUsage = options?.include_usage === true;
@@ -154,6 +157,7 @@ function plain(asked: Asked): void {
     choices: [{ index: 0, message, finish_reason: tools ? 'tool_calls' : 'stop' }],
     ...(model === 'no-usage' ? {} : { usage: usageOf(served) }),
   };
+  served.sent = JSON.stringify(body);
   if (model !== 'gzip') return json(response, 200, body);
   response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
   response.end(gzipSync(JSON.stringify(body)));
@@ -186,34 +190,37 @@ async function streamed(asked: Asked): Promise<void> {
     if (model === 'cut' && index === 4) return void response.destroy();
     if (model === 'stalls' && index === 4) await asked.released;
     served.outputTokens += 1;
-    await send(response, chunk([{ index: 0, delta, finish_reason: null }]), model);
+    await send(asked, chunk([{ index: 0, delta, finish_reason: null }]));
   }
-  await send(
-    response,
-    chunk([{ index: 0, delta: {}, finish_reason: model === 'tools' ? 'tool_calls' : 'stop' }]),
-    model,
-  );
-  if (asked.includeUsage && model !== 'no-usage')
-    await send(response, chunk([], { usage: usageOf(served) }), model);
+  const reason = model === 'tools' ? 'tool_calls' : 'stop';
+  await send(asked, chunk([{ index: 0, delta: {}, finish_reason: reason }]));
+  if (asked.includeUsage && model !== 'no-usage') await send(asked, chunk([], { usage: usageOf(served) }));
   served.finished = true;
-  if (model !== 'no-done') await send(response, event('[DONE]'), model);
+  if (model !== 'no-done') await send(asked, event('[DONE]'));
   response.end();
 }
 
-const call = (part: object): unknown => ({ tool_calls: [{ index: 0, ...part }] });
+const call = (part: object, more: object = {}): unknown => ({
+  ...more,
+  tool_calls: [{ index: 0, ...part }],
+});
 
 function deltasOf(model: string): readonly unknown[] {
   if (model !== 'tools')
     return WORDS.map((content, index) => (index === 0 ? { role: 'assistant', content } : { content }));
   return [
-    call({ id: 'call_1', type: 'function', function: { name: 'get_fare', arguments: '' } }),
+    call(
+      { id: 'call_1', type: 'function', function: { name: 'get_fare', arguments: '' } },
+      { role: 'assistant', content: null },
+    ),
     call({ function: { arguments: '{"zone"' } }),
     call({ function: { arguments: ':2}' } }),
   ];
 }
 
 /** `bytes` sends each byte on its own; the others yield between events, so that they arrive apart. */
-async function send(response: ServerResponse, text: string, model: string): Promise<void> {
+async function send({ response, served, model }: Asked, text: string): Promise<void> {
+  served.sent += text;
   const pieces =
     model === 'bytes'
       ? Buffer.from(text)
