@@ -5,6 +5,7 @@
  */
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import { BODY_ENDPOINTS, modelInPath } from './gateway/endpoints.ts';
 import type { Inference } from './gateway/inference.ts';
@@ -79,8 +80,9 @@ export function createApp(options: AppOptions): Hono {
 
 /** Stripe's largest events are a few hundred KB; nobody has proven to be Stripe before the body is read. */
 const WEBHOOK_LIMIT = {
-  maxSize: 1_048_576,
-  onError: () => Response.json({ error: { message: 'The body is over 1 MiB.' } }, { status: 400 }),
+  maxSize: WEBHOOK_BYTES_MAX,
+  onError: () =>
+    Response.json({ error: { message: `The body is over ${WEBHOOK_BYTES_MAX} bytes.` } }, { status: 400 }),
 };
 
 const notFound = (method: string, path: string): Refusal =>
