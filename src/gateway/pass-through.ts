@@ -52,12 +52,7 @@ export function passThrough(call: Call, reply: CallerReply, { relay, done }: Pas
     end() {
       if (head === undefined) return;
       const headers = { ...replyHeaders(head.headers), ...ownHeaders(call) };
-      answer(
-        reply,
-        head.status,
-        headers,
-        head.status < 400 ? pieces : withoutSecret(pieces, upstream.apiKey),
-      );
+      answerOnce(head.status, headers, head.status < 400 ? pieces : withoutSecret(pieces, upstream.apiKey));
     },
     fail: (error: UpstreamFailure) =>
       refuse(error.message, error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error'),

@@ -84,6 +84,7 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
     // A mark of 0, so that `pull` means: all was read and the reader waits for more.
     new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
   );
+  const fail = (): void => controller?.error(new Error('The reply broke off.'));
   const reply: CallerReply = {
     head(status, headers) {
       resolve(new Response(status === 204 || status === 304 ? null : body, { status, headers }));
@@ -103,7 +104,6 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
       if (over) return;
       over = true;
       // An error discards what is still queued, so it must wait until all was read.
-      const fail = (): void => controller?.error(new Error('The reply broke off.'));
       if (waiting) fail();
       else onDrain = fail;
     },
