@@ -1,5 +1,5 @@
 /** The gateway as the operator starts it: a process of its own, known by its log and its signals only. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 
 export const SERVICE_KEY = 'service-key-of-the-crash-proof-0123456789';
@@ -35,6 +35,12 @@ const ALARMS_MAX = 20;
 export const databaseFile = ({ directory }: Pick<GatewayPlace, 'directory'>): string =>
   join(directory, 'ledger.db');
 
+/** A proof that fails half way leaves no gateway behind. */
+const living = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of living) child.kill('SIGKILL');
+});
+
 export function startGatewayProcess(place: GatewayPlace): GatewayProcess {
   const startedAtMs = Date.now();
   const [command = '', ...args] = [...onDisk(place), process.execPath, BIN, 'start'];
@@ -43,6 +49,7 @@ export function startGatewayProcess(place: GatewayPlace): GatewayProcess {
     env: environment(place),
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  living.add(child);
   const alarms: string[] = [];
   const ready = Promise.withResolvers<string | undefined>();
   let tail = '';
@@ -59,6 +66,7 @@ export function startGatewayProcess(place: GatewayPlace): GatewayProcess {
   });
   const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
     child.on('close', (code, signal) => {
+      living.delete(child);
       if (signal === 'SIGKILL') ready.resolve(undefined);
       else ready.reject(new Error(`The gateway ended with code ${code}, signal ${signal}: ${tail}`));
       resolve({ code, signal });
