@@ -52,8 +52,9 @@ function createReply(outgoing: ServerResponse): CallerReply {
     write: (bytes) => outgoing.write(bytes),
     end: () => void outgoing.end(),
     break() {
-      // destroySoon ends the connection after what was written, without the chunk that would say "complete".
-      outgoing.socket?.destroySoon();
+      // destroySoon ends the connection after what was written, without the chunk that would say "complete". What was
+      // written in this tick is corked until the next, and would be lost.
+      process.nextTick(() => outgoing.socket?.destroySoon());
     },
     onDrain: (resume) => void outgoing.on('drain', resume),
     onGone(left) {
