@@ -1,4 +1,7 @@
-/** The provider of the benchmark: answers at once, a JSON reply or a stream of 50 chunks, one write a chunk. */
+/**
+ * The provider of the benchmark: answers at once, with JSON or with a stream of 50 chunks. A stream comes as fast as it can
+ * be written, or, for a model named `apart`, each chunk in a segment of its own, as tokens come that take time to make.
+ */
 import { createServer } from 'node:http';
 
 const usage = { prompt_tokens: 12, completion_tokens: 50, total_tokens: 62 };
@@ -25,11 +28,17 @@ const server = createServer((request, response) => {
   const pieces: Buffer[] = [];
   request.on('data', (piece: Buffer) => pieces.push(piece));
   request.on('end', () => {
-    if (!Buffer.concat(pieces).includes('"stream":true')) {
+    const body = Buffer.concat(pieces).toString();
+    if (!body.includes('"stream":true')) {
       response.writeHead(200, { 'content-type': 'application/json' }).end(reply);
       return;
     }
     response.writeHead(200, { 'content-type': 'text/event-stream' });
+    if (!body.includes('apart')) {
+      for (const piece of chunks) response.write(piece);
+      response.end(tail);
+      return;
+    }
     let index = 0;
     const next = (): void => {
       const piece = chunks[index++];

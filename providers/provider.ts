@@ -89,4 +89,6 @@ export interface Provider {
   modelIds(body: string): readonly string[] | undefined;
   /** Input tokens of the request by our own count, for a reply whose provider says nothing. Asked only then. */
   estimateInput(call: ProviderCall): number;
+  /** Input tokens that the request surely has: for a call that a crash cut, where no more than the evidence is billed. */
+  leastInput(call: ProviderCall): number;
 }

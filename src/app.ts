@@ -4,7 +4,7 @@
  * The same application runs on Node, in workerd and in a test: what differs is how a caller is answered (`serve`).
  */
 import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
+import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import type { Inference } from './gateway/inference.ts';
 import type { Models } from './gateway/models.ts';
@@ -39,8 +39,10 @@ export function createApp(options: AppOptions): Hono {
     serve(c, (caller) => refusing(caller, options, () => models(caller, c.req.param('id')))),
   );
 
-  app.post('/webhooks/stripe', bodyLimit(WEBHOOK_LIMIT), async (c) => {
-    const body = new Uint8Array(await c.req.arrayBuffer());
+  app.post('/webhooks/stripe', async (c) => {
+    const body = await bytesUpTo(WEBHOOK_BYTES_MAX, c.req.raw);
+    if (body === undefined)
+      return c.json({ error: { message: `The body is over ${WEBHOOK_BYTES_MAX} bytes.` } }, 400);
     const { status, message } = await options.webhooks.receive(
       body,
       c.req.header('stripe-signature') ?? null,
@@ -71,11 +73,17 @@ export function createApp(options: AppOptions): Hono {
   return app;
 }
 
-/** Stripe's largest events are a few hundred KB; nobody has proven to be Stripe before the body is read. */
-const WEBHOOK_LIMIT = {
-  maxSize: 1_048_576,
-  onError: () => Response.json({ error: { message: 'The body is over 1 MiB.' } }, { status: 400 }),
-};
+/** The body, or undefined as soon as it is longer than that: anyone may send, and nobody is to fill the memory. */
+async function bytesUpTo(bytesMax: number, request: Request): Promise<Uint8Array | undefined> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of request.body ?? []) {
+    length += piece.length;
+    if (length > bytesMax) return undefined;
+    pieces.push(piece);
+  }
+  return new Uint8Array(await new Blob(pieces as Uint8Array<ArrayBuffer>[]).arrayBuffer());
+}
 
 const notFound = (method: string, path: string): Refusal =>
   new Refusal('not_found', `There is no ${method} ${path} here. No provider was asked.`);

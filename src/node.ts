@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Context, Hono } from 'hono';
 import { createAdaptorServer } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { assemble, type Gateway } from './assemble.ts';
@@ -11,13 +12,19 @@ import type { Settings } from './config.ts';
 import { createKeys } from './keys/create-keys.ts';
 import { createLedger } from './ledger/create-ledger.ts';
 import type { Keys } from './keys/keys.ts';
-import type { Ledger } from './ledger/ledger.ts';
+import { type Ledger, LedgerUnavailable } from './ledger/ledger.ts';
+import type { Caller } from './gateway/ports.ts';
 import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller } from './platform/node-caller.ts';
-import { openSqlite } from './platform/sqlite.ts';
-import { createUndiciRelay } from './platform/undici-relay.ts';
+import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
+import {
+  createUndiciRelay,
+  type NodeRelay,
+  RELAY_DEFAULTS,
+  type UndiciRelayOptions,
+} from './platform/undici-relay.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface RunningGateway {
@@ -29,30 +36,72 @@ export interface RunningGateway {
   close(): Promise<void>;
 }
 
-/** Running calls get this long to end when the process is asked to stop, in milliseconds. */
+/** Running calls get this long to end when the process is asked to stop, in milliseconds: usual graces are 30 s. */
 const DRAIN_MS = 25_000;
+/** Calls that had to be broken off get this long to be settled by what was seen of them. */
+const BROKEN_OFF_MS = 2_000;
 /** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
 const HEADERS_MS = 15_000;
 const REQUEST_MS = 120_000;
 /** Longer than the idle time of usual load balancers, so that they close first. */
 const KEEP_ALIVE_MS = 75_000;
 
-/** Opens the ledger, recovers what a crash left open, and serves. */
-export async function startGateway(settings: Settings, runtime: Runtime): Promise<RunningGateway> {
-  if (settings.database.kind !== 'sqlite')
-    throw new Error('Only sqlite: ledgers are served by this version.');
-  const crypto = createNodeCrypto();
-  const bootId = runtime.id();
-  const database = await openSqlite({ file: settings.database.path });
-  await migrate(database);
-  const ledger = createLedger({ database, bootId });
-  const recovered = await ledger.recover({ nowMs: runtime.now() });
-  if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
+export interface StartOptions {
+  /** False: calls are served and recorded, and another start delivers them. */
+  readonly delivers?: boolean;
+  /** How long upstreams are waited for; `RELAY_DEFAULTS` unless given. */
+  readonly relay?: UndiciRelayOptions;
+  /** How long running calls may go on after `close`, milliseconds; then they are broken off and billed as far as they came. */
+  readonly drainMs?: number;
+}
 
+/**
+ * Opens the ledger, recovers what a crash left open, and serves.
+ *
+ * @throws {LedgerUnavailable} when the database cannot be opened or belongs to another process.
+ */
+export async function startGateway(
+  settings: Settings,
+  runtime: Runtime,
+  { delivers = true, relay = RELAY_DEFAULTS, drainMs = DRAIN_MS }: StartOptions = {},
+): Promise<RunningGateway> {
+  if (settings.database.kind !== 'sqlite') {
+    throw new LedgerUnavailable(
+      'This version keeps its ledger in SQLite: set DATABASE_URL to sqlite:<path>.',
+    );
+  }
+  const { path } = settings.database;
+  const database = await openSqlite({ file: path });
+  try {
+    await migrate(database);
+    const ledger = createLedger({ database, bootId: runtime.id() });
+    const recovered = await ledger.recover({ nowMs: runtime.now() });
+    if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
+    return await serve({ settings, runtime, path, database, ledger, delivers, relay, drainMs });
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+interface Opened {
+  readonly settings: Settings;
+  readonly runtime: Runtime;
+  readonly path: string;
+  readonly database: SqliteDatabase;
+  readonly ledger: Ledger;
+  readonly delivers: boolean;
+  readonly relay: UndiciRelayOptions;
+  readonly drainMs: number;
+}
+
+async function serve(opened: Opened): Promise<RunningGateway> {
+  const { settings, runtime, path, database, ledger } = opened;
+  const crypto = createNodeCrypto();
   const keys = createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey });
-  let draining = false;
   const controlToken = randomBytes(32).toString('base64url');
-  const relay = createUndiciRelay();
+  const relay = createUndiciRelay(opened.relay);
+  let draining = false;
   const gateway = assemble({
     settings,
     runtime,
@@ -64,34 +113,24 @@ export async function startGateway(settings: Settings, runtime: Runtime): Promis
       secretKey: settings.stripe.secretKey ?? '',
       apiBase: settings.stripe.apiBase ?? undefined,
     }),
-    serve(context, work) {
-      const { incoming, outgoing } = context.env as { incoming: IncomingMessage; outgoing: ServerResponse };
-      runtime.defer(work(createNodeCaller(incoming, outgoing)));
-      return RESPONSE_ALREADY_SENT;
-    },
+    serve: (context, work) => answerOnSocket(context, work, runtime),
     adminSecrets: [controlToken, ...(settings.adminKey === null ? [] : [settings.adminKey])],
     settled: () => loop.wake(),
     draining: () => draining,
   });
-  const loop = createFlushLoop(
-    async () => {
-      await gateway.settler.retry();
-      return (await gateway.delivery.flush()).next;
-    },
-    (error) => runtime.log('error', 'flush_failed', { error: String(error) }),
-  );
+  const pass = async (): Promise<number | undefined> => {
+    await gateway.settler.retry();
+    return opened.delivers ? (await gateway.delivery.flush()).next : undefined;
+  };
+  const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
+  const loop = createFlushLoop(pass, failed);
 
-  const server = createAdaptorServer({
-    fetch: gateway.app.fetch,
-    overrideGlobalObjects: false,
-    serverOptions: {
-      headersTimeout: HEADERS_MS,
-      requestTimeout: REQUEST_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-    },
-  }) as Server;
-  const url = await listen(server, settings.host, settings.port);
-  const control = `${settings.database.path}.control.json`;
+  const server = createServer(gateway.app);
+  const url = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
+    await loop.stop();
+    throw error;
+  });
+  const control = `${path}.control.json`;
   writeFileSync(control, JSON.stringify({ url, token: controlToken, pid: process.pid }), { mode: 0o600 });
 
   return {
@@ -102,16 +141,36 @@ export async function startGateway(settings: Settings, runtime: Runtime): Promis
     async close() {
       draining = true;
       rmSync(control, { force: true });
-      await drained(server, gateway);
+      await drained({ server, gateway, relay, drainMs: opened.drainMs });
       await loop.stop();
-      await gateway.delivery
-        .flush()
-        .catch((error: unknown) => runtime.log('warn', 'flush_failed', { error: String(error) }));
+      await pass().catch(failed);
       await relay.close();
       await database.close();
     },
   };
 }
+
+/** The caller gets his bytes from the socket itself; Hono is told that the answer is under way. */
+function answerOnSocket(
+  context: Context,
+  work: (caller: Caller) => Promise<void>,
+  runtime: Runtime,
+): Response {
+  const { incoming, outgoing } = context.env as { incoming: IncomingMessage; outgoing: ServerResponse };
+  runtime.defer(work(createNodeCaller(incoming, outgoing)));
+  return RESPONSE_ALREADY_SENT;
+}
+
+const createServer = (app: Hono): Server =>
+  createAdaptorServer({
+    fetch: app.fetch,
+    overrideGlobalObjects: false,
+    serverOptions: {
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    },
+  }) as Server;
 
 function listen(server: Server, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -125,16 +184,33 @@ function listen(server: Server, host: string, port: number): Promise<string> {
   });
 }
 
-/** Resolves when no call is running and no connection open, or when the time for it is over. */
-async function drained(server: Server, gateway: Gateway): Promise<void> {
+interface Draining {
+  readonly server: Server;
+  readonly gateway: Gateway;
+  readonly relay: NodeRelay;
+  readonly drainMs: number;
+}
+
+/** Resolves when no call is running and no connection open; calls that run for too long are broken off and settled. */
+async function drained({ server, gateway, relay, drainMs }: Draining): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
-  const deadline = performance.now() + DRAIN_MS;
-  while (gateway.inference.running() > 0 && performance.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    server.closeIdleConnections();
+  if (!(await ended(server, gateway, drainMs))) {
+    await relay.abort();
+    await ended(server, gateway, BROKEN_OFF_MS);
   }
   const late = setTimeout(() => server.closeAllConnections(), 1_000);
   await closed;
   clearTimeout(late);
+}
+
+/** Whether no call is running any more before the time for it is over. */
+async function ended(server: Server, gateway: Gateway, msMax: number): Promise<boolean> {
+  const deadline = performance.now() + msMax;
+  while (gateway.inference.running() > 0) {
+    if (performance.now() >= deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    server.closeIdleConnections();
+  }
+  return true;
 }

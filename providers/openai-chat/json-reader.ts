@@ -14,8 +14,8 @@ export class ChatJsonReader implements ResponseReader {
   readonly #head: UpstreamHead;
   #metered: Metered;
   #ended = false;
-  #quarters = 0;
-  #deltas = 0;
+  /** Kept only where the usage is missing, to be estimated from. */
+  #choices: readonly unknown[] = [];
 
   constructor(head: UpstreamHead) {
     this.#head = head;
@@ -43,7 +43,14 @@ export class ChatJsonReader implements ResponseReader {
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {
-    return { outputTokens: tokensOfQuarters(this.#quarters), deltas: this.#deltas };
+    const weights = this.#choices.map((choice) =>
+      isRecord(choice) ? generatedQuarters(choice['message']) : 0,
+    );
+    const quarters = weights.reduce((sum, weight) => sum + weight, 0);
+    return {
+      outputTokens: tokensOfQuarters(quarters),
+      deltas: weights.filter((weight) => weight > 0).length,
+    };
   }
 
   /** A reply that is not a success has no usage, whatever its body. */
@@ -58,16 +65,8 @@ export class ChatJsonReader implements ResponseReader {
     const body = this.#reply.parse();
     if (!isRecord(body)) return report.metered(true, this.#unreadable());
     report.take(body);
-    for (const choice of listOf(body['choices'])) {
-      if (isRecord(choice)) this.#count(generatedQuarters(choice['message']));
-    }
+    if (!report.hasUsage) this.#choices = listOf(body['choices']);
     return report.metered(true, 'the reply told no usage');
-  }
-
-  #count(quarters: number): void {
-    if (quarters === 0) return;
-    this.#quarters += quarters;
-    this.#deltas += 1;
   }
 
   #unreadable(): string {

@@ -30,11 +30,10 @@ function shownQuarters(message: Readonly<Record<string, unknown>>): number {
 }
 
 /** The weight of a request's messages. Earlier thoughts sent back are left out: most chat templates drop them. */
-export function messagesQuarters(messages: unknown): number {
+export function messagesQuarters(messages: unknown, frame = MESSAGE_QUARTERS): number {
   let quarters = 0;
   for (const message of listOf(messages)) {
-    if (isRecord(message))
-      quarters += MESSAGE_QUARTERS + shownQuarters(message) + quartersOf(message['name']);
+    if (isRecord(message)) quarters += frame + shownQuarters(message) + quartersOf(message['name']);
   }
   return quarters;
 }

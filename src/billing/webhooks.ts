@@ -37,7 +37,7 @@ export interface Webhooks {
 }
 
 /** Stripe's largest events are a few hundred KB. */
-const BODY_BYTES_MAX = 1_048_576;
+export const WEBHOOK_BYTES_MAX = 1_048_576;
 const HEADER_CHARS_MAX = 4_096;
 /** Stripe's own tolerance; here for clocks ahead as well as behind. */
 const TOLERANCE_S = 300;
@@ -71,7 +71,7 @@ export async function untrusted(
   { secret, nowMs }: { secret: string; nowMs: number },
 ): Promise<string | null> {
   if (secret.trim() === '') return 'No signing secret is set: set STRIPE_WEBHOOK_SECRET.';
-  if (bytesOf(body) > BODY_BYTES_MAX) return `The body is over ${String(BODY_BYTES_MAX)} bytes.`;
+  if (bytesOf(body) > WEBHOOK_BYTES_MAX) return `The body is over ${String(WEBHOOK_BYTES_MAX)} bytes.`;
   if (header === '' || header.length > HEADER_CHARS_MAX)
     return 'The stripe-signature header is absent or too long.';
   const times = header.split(',').filter((part) => part.startsWith('t='));

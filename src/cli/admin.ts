@@ -2,8 +2,9 @@
  * How commands reach the ledger: one process writes a SQLite file, so a running gateway is asked over HTTP, with the
  * token it left beside the file; only when none runs is the file opened here, behind the same routes.
  */
+import { existsSync } from 'node:fs';
 import { z } from 'zod';
-import type { DatabaseAddress, Settings } from '../config.ts';
+import type { Settings } from '../config.ts';
 import { CommandFailure, EXIT, readFile } from './command.ts';
 
 /** `path` begins after `/admin/v1`. */
@@ -21,19 +22,29 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const controlSchema = z.object({ url: z.string(), token: z.string(), pid: z.int() });
 type Control = z.output<typeof controlSchema>;
 
+/**
+ * The sandbox's ledger stands beside the real one and is never the same file: what a gateway still owes Stripe must not
+ * go to a simulator.
+ */
+export const sandboxLedger = (path: string): string => path.replace(/(?:\.db)?$/, '.sandbox.db');
+
+/** The ledger of a running gateway, else of a running sandbox; else the file that is there, the real one first. */
 export async function openAdmin(settings: Settings): Promise<Admin> {
-  const control = readControl(settings.database);
-  if (control !== undefined && (await answers(control))) return remoteAdmin(control);
   if (settings.database.kind !== 'sqlite') {
     throw new CommandFailure(EXIT.configuration, 'Only sqlite: ledgers are served by this version.');
   }
+  const { path } = settings.database;
+  const sandbox = sandboxLedger(path);
+  for (const ledger of [path, sandbox]) {
+    const control = readControl(ledger);
+    if (control !== undefined && (await answers(control))) return remoteAdmin(control);
+  }
   const { openLocalAdmin } = await import('./local-admin.ts');
-  return openLocalAdmin(settings, settings.database.path);
+  return openLocalAdmin(settings, existsSync(path) || !existsSync(sandbox) ? path : sandbox);
 }
 
-function readControl(database: DatabaseAddress): Control | undefined {
-  if (database.kind !== 'sqlite') return undefined;
-  const path = `${database.path}.control.json`;
+function readControl(ledger: string): Control | undefined {
+  const path = `${ledger}.control.json`;
   try {
     const text = readFile(path);
     return text === undefined ? undefined : controlSchema.parse(JSON.parse(text));

@@ -10,6 +10,7 @@ import { createDemoProvider, type DemoProvider } from '../simulator/demo-provide
 import { DEMO_MODELS } from '../simulator/demo-replies.ts';
 import { createStripeSimulator, type StripeSimulator } from '../simulator/stripe.ts';
 import { formatUsd, PICO } from '../usage/money.ts';
+import { sandboxLedger } from './admin.ts';
 import { createDevReporter } from './dev-reporter.ts';
 
 export interface DevOptions {
@@ -97,6 +98,10 @@ function sandboxSettings(
   } as const;
   return {
     ...settings,
+    database:
+      settings.database.kind === 'sqlite'
+        ? { kind: 'sqlite', path: sandboxLedger(settings.database.path) }
+        : settings.database,
     upstreams: [demo, ...settings.upstreams],
     prices,
     stripe: { secretKey: 'sk_test_sandbox', webhookSecret: urls.webhookSecret, apiBase: urls.stripeUrl },

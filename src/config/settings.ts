@@ -68,6 +68,7 @@ export function settingsFor(purpose: Purpose, sources: SettingsSources): Setting
     ...env.problems,
     ...file.problems,
     ...stripeProblems(purpose, environment.stripe, env.problems),
+    ...databaseProblems(purpose, environment.database),
     // Of a file that could not be read it is not known which providers it has.
     ...(file.config === undefined ? [] : providerProblems(purpose, merged)),
   ];
@@ -230,6 +231,11 @@ function stripeProblems(
     ),
   ];
 }
+
+const databaseProblems = (purpose: Purpose, { kind }: DatabaseAddress): readonly Problem[] =>
+  purpose === 'read' || kind === 'sqlite'
+    ? []
+    : [unplaced('DATABASE_URL', 'only sqlite: ledgers are served by this version')];
 
 const providerProblems = (purpose: Purpose, { upstreams, warnings }: Merged): readonly Problem[] =>
   purpose !== 'start' || upstreams.length > 0

@@ -254,7 +254,7 @@ class Forwarding implements ReplySink {
     const now = this.#options.runtime.now();
     if (now - this.#checkpointedAtMs < CHECKPOINT_EVERY_MS) return;
     this.#checkpointedAtMs = now;
-    this.#options.runtime.defer(this.#options.settler.checkpoint(this.#call, reader));
+    this.#options.runtime.defer(this.#options.settler.checkpoint(this.#call, reader, this.#attempt));
   }
 
   #ending(outcome: Outcome): Ending {

@@ -161,6 +161,7 @@ const travelsOn = (name: string): boolean =>
 
 /** Connection names further headers that end at this hop. */
 function dropNamed(forwarded: Record<string, string>, connection: string): void {
+  if (connection === 'keep-alive' || connection === 'close') return;
   for (const named of connection.split(',')) delete forwarded[named.trim().toLowerCase()];
 }
 

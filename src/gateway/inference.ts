@@ -31,7 +31,7 @@ export interface GatewayOptions {
 export interface Inference {
   /** Serves one request to its end. */
   serve(endpoint: Endpoint, caller: Caller): Promise<void>;
-  /** Calls that are open and not yet settled. */
+  /** Requests that are neither refused nor settled yet, from their first moment: what a stop must wait for. */
   running(): number;
 }
 
@@ -87,12 +87,16 @@ export function createInference(options: GatewayOptions): Inference {
 
   const serve: Inference['serve'] = async (endpoint, caller) => {
     const id = `req_${runtime.id()}`;
+    running += 1;
     try {
       const call = await open(endpoint, caller, id);
-      if (call === undefined) return;
-      running += 1;
+      if (call === undefined) {
+        done();
+        return;
+      }
       forward(call, caller.reply, forwarding);
     } catch (error) {
+      done();
       refuse(caller, asRefusal(error, runtime, id), { dialect: ENDPOINT_DIALECT[endpoint], id, runtime });
     }
   };

@@ -43,7 +43,7 @@ export interface Settler {
    */
   settle(call: Call, ending: Ending, measured: Measured): Promise<Bill>;
   /** Evidence for a crash: what the reply has surely cost so far. */
-  checkpoint(call: Call, reader: ResponseReader): Promise<void>;
+  checkpoint(call: Call, reader: ResponseReader, attempt: number): Promise<void>;
   /** Writes the settlements that failed before; answers how many are still waiting. */
   retry(): Promise<number>;
 }
@@ -88,11 +88,21 @@ export function createSettler(options: SettlerOptions): Settler {
       return record.bill;
     },
 
-    async checkpoint(call, reader) {
+    async checkpoint(call, reader, attempt) {
       const { outputTokens: output, deltas } = reader.estimate();
       // A delta is a token at the least and the estimate is a guess: the smaller of the two is evidence.
-      const usage = [estimatedLine(call, Math.min(output, deltas))];
-      await ledger.checkpoint({ id: call.id, lines: linesOf(call, usage, 1, options.tokenTypes) });
+      const line: UsageLine = {
+        ...ZERO_TOKENS,
+        servedModel: null,
+        uncachedInput: call.target.route.provider.leastInput(call.request),
+        textOutput: Math.min(output, deltas),
+      };
+      await ledger.checkpoint({
+        id: call.id,
+        lines: linesOf(call, [line], attempt, options.tokenTypes),
+        usageJson: JSON.stringify([line]),
+        costPico: options.rater.costPico(line, call.target.billedModel)?.toString() ?? null,
+      });
     },
 
     async retry() {

@@ -104,7 +104,6 @@ function createLookup({ database, crypto, now, serviceKey, joinsReads = true }: 
   // Apart from the known ones, so that no flood of wrong secrets pushes out a right one.
   const unknown = createCache<true>({ entriesMax: UNKNOWN_MAX, ttlMs: UNKNOWN_TTL_MS });
   const reads = new Map<string, Promise<ApiKey | undefined>>();
-  const serviceHash = serviceKey === null ? null : crypto.sha256(serviceKey);
   let epoch = 0;
 
   const read = async (hash: string): Promise<ApiKey | undefined> => {
@@ -130,8 +129,8 @@ function createLookup({ database, crypto, now, serviceKey, joinsReads = true }: 
   return {
     async find(secret) {
       if (secret.length > SECRET_CHARS_MAX) return undefined;
+      if (serviceKey !== null && crypto.equal(secret, serviceKey)) return outsideKey(secret);
       const hash = crypto.sha256(secret);
-      if (serviceHash !== null && crypto.equal(hash, serviceHash)) return outsideKey(secret);
       const nowMs = now();
       const key = known.find(hash, nowMs);
       if (key !== undefined) return isExpired(key, nowMs) ? undefined : key;

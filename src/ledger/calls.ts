@@ -1,6 +1,15 @@
 /** The life of a call: admitted, checkpointed, settled once, or recovered after a crash. */
 import type { LedgerParts } from './create-ledger.ts';
-import type { Admission, CallToOpen, CallToSettle, CallView, Ledger, Row, Statement } from './ledger.ts';
+import type {
+  Admission,
+  CallToOpen,
+  CallToSettle,
+  CallView,
+  Checkpoint,
+  Ledger,
+  Row,
+  Statement,
+} from './ledger.ts';
 import { linesFromJson, linesToJson, tokensOf } from './lines.ts';
 import { textOf, textOrNull } from './rows.ts';
 
@@ -37,6 +46,12 @@ const READ_ABANDONED = `
   SELECT id, checkpoint_json FROM calls
   WHERE ended_at_ms IS NULL AND opened_by <> ? AND opened_at_ms < ? ORDER BY customer, id LIMIT ?`;
 
+/**
+ * Ends the leases of a process that is gone: nobody will answer for them, so their events are due. They stay `sending`,
+ * which tells the next lease that an attempt's end is unknown.
+ */
+const END_LEASES = `UPDATE meter_events SET not_before_ms = ? WHERE state = 'sending' AND not_before_ms > ?`;
+
 export function createCalls(
   parts: LedgerParts,
   views: Pick<Ledger, 'calls'>,
@@ -44,8 +59,8 @@ export function createCalls(
   const { database } = parts;
   return {
     admit: (call) => admit(parts, call),
-    async checkpoint({ id, lines }) {
-      await database.batch([{ sql: CHECKPOINT_CALL, params: [linesToJson(lines), id] }]);
+    async checkpoint(checkpoint) {
+      await database.batch([{ sql: CHECKPOINT_CALL, params: [evidenceToJson(checkpoint), checkpoint.id] }]);
     },
     async settle(call) {
       const [won] = await database.batch([settlement(call)]);
@@ -55,8 +70,10 @@ export function createCalls(
         throw new Error(`Call ${call.id} cannot be settled: it was never admitted.`);
       return 'already';
     },
-    recover: ({ nowMs, openedBeforeMs }) =>
-      recover(parts, views, { nowMs, openedBeforeMs: openedBeforeMs ?? Number.MAX_SAFE_INTEGER }),
+    async recover({ nowMs, openedBeforeMs }) {
+      if (openedBeforeMs === undefined) await database.batch([{ sql: END_LEASES, params: [nowMs, nowMs] }]);
+      return recover(parts, views, { nowMs, openedBeforeMs: openedBeforeMs ?? Number.MAX_SAFE_INTEGER });
+    },
   };
 }
 
@@ -121,7 +138,7 @@ async function recover(
 
 /** The ending of an abandoned call: what the evidence shows was served, and no more. */
 function recovered(row: Row, nowMs: number): CallToSettle {
-  const lines = linesFromJson(textOrNull(row, 'checkpoint_json'));
+  const { lines, usageJson, costPico } = evidenceFromJson(textOrNull(row, 'checkpoint_json'));
   return {
     id: textOf(row, 'id'),
     endedAtMs: nowMs,
@@ -129,8 +146,20 @@ function recovered(row: Row, nowMs: number): CallToSettle {
     status: null,
     usageSource: lines.length > 0 ? 'estimated' : 'none',
     lines,
-    usageJson: '[]',
-    costPico: null,
+    usageJson,
+    costPico,
     responseId: null,
   };
+}
+
+type Evidence = Omit<Checkpoint, 'id'>;
+
+const evidenceToJson = ({ lines, usageJson, costPico }: Evidence): string =>
+  JSON.stringify({ lines: linesToJson(lines), usageJson, costPico });
+
+/** Reads what `evidenceToJson` wrote. Without evidence nothing was served, as far as anyone can show, and it costs nothing. */
+function evidenceFromJson(json: string | null): Evidence {
+  if (json === null) return { lines: [], usageJson: '[]', costPico: '0' };
+  const { lines, usageJson, costPico } = JSON.parse(json) as Omit<Evidence, 'lines'> & { lines: string };
+  return { lines: linesFromJson(lines), usageJson, costPico };
 }

@@ -93,6 +93,9 @@ export interface CallToSettle {
 export interface Checkpoint {
   readonly id: string;
   readonly lines: readonly Line[];
+  /** What the lines were made from and what they cost, as in a settlement. */
+  readonly usageJson: string;
+  readonly costPico: string | null;
 }
 
 /** A sealed meter event: never changed again; an equal identifier means an equal event. */
@@ -211,8 +214,9 @@ export interface Ledger {
   settle(call: CallToSettle): Promise<'settled' | 'already'>;
   /**
    * Closes every call that an earlier boot left open, from its checkpoint; answers what was closed. Boots are told
-   * apart by name, not by time, since clocks step. `openedBeforeMs` spares younger calls, for a ledger whose callers
-   * may outlive it, as a Durable Object's do.
+   * apart by name, not by time, since clocks step. Leases are an earlier boot's too and end at once, so call it before
+   * delivery begins. `openedBeforeMs` spares younger calls, and leases, for a ledger whose callers may outlive it, as a
+   * Durable Object's do.
    */
   recover(when: {
     readonly nowMs: number;

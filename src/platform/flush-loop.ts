@@ -22,7 +22,7 @@ export function createFlushLoop(
   let timer: NodeJS.Timeout | undefined;
   let dueAtMs = Infinity;
   let running: Promise<void> | undefined;
-  let wokenWhileRunning = false;
+  let isDueAgain = false;
   let stopped = false;
 
   const plan = (delayMs: number): void => {
@@ -35,18 +35,20 @@ export function createFlushLoop(
   const due = (): void => {
     dueAtMs = Infinity;
     if (running === undefined) running = run();
-    else wokenWhileRunning = true;
+    else isDueAgain = true;
   };
   const run = async (): Promise<void> => {
+    isDueAgain = false;
     let next = FAILED_MS;
     try {
       next = (await pass()) ?? IDLE_MS;
+      // What came up during the pass may have come too late for it.
+      if (isDueAgain) next = 0;
     } catch (error) {
       failed(error);
     }
     running = undefined;
-    plan(wokenWhileRunning ? 0 : Math.min(next, IDLE_MS));
-    wokenWhileRunning = false;
+    plan(Math.min(next, IDLE_MS));
   };
   plan(0);
   return {

@@ -2,7 +2,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller, CallerReply } from '../gateway/ports.ts';
 
-export function createNodeCaller(incoming: IncomingMessage, outgoing: ServerResponse): Caller {
+/**
+ * A caller who takes no byte for this long, milliseconds, while bytes wait for him, has left: what he holds up (the
+ * upstream's connection, the open call) goes on without him.
+ */
+export const STALLED_MS = 60_000;
+
+export function createNodeCaller(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  stalledMs: number = STALLED_MS,
+): Caller {
   const url = incoming.url ?? '/';
   const query = url.indexOf('?');
   return {
@@ -10,7 +20,7 @@ export function createNodeCaller(incoming: IncomingMessage, outgoing: ServerResp
     path: query < 0 ? url : url.slice(0, query),
     headers: lowerCased(incoming.rawHeaders),
     body: (bytesMax) => readBody(incoming, bytesMax),
-    reply: createReply(outgoing),
+    reply: createReply(outgoing, stalledMs),
   };
 }
 
@@ -42,26 +52,56 @@ function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Uint8Arr
   });
 }
 
-function createReply(outgoing: ServerResponse): CallerReply {
+function createReply(outgoing: ServerResponse, stalledMs: number): CallerReply {
+  let stalled: NodeJS.Timeout | undefined;
+  const moves = (): void => {
+    clearTimeout(stalled);
+    stalled = undefined;
+  };
+  const waits = (): void => {
+    stalled ??= setTimeout(() => outgoing.destroy(), stalledMs);
+  };
+  outgoing.on('close', moves);
   return {
     head(status, headers) {
       outgoing.writeHead(status, headers);
       // The first bytes usually follow at once and carry the head with them; if they do not, it goes alone.
       if (headers['content-length'] === undefined) setImmediate(flushHead, outgoing);
     },
-    write: (bytes) => outgoing.write(bytes),
-    end: () => void outgoing.end(),
-    break() {
-      // destroySoon ends the connection after what was written, without the chunk that would say "complete". What was
-      // written in this tick is corked until the next, and would be lost.
-      process.nextTick(() => outgoing.socket?.destroySoon());
+    write(bytes) {
+      const flowing = outgoing.write(bytes);
+      if (!flowing) waits();
+      return flowing;
     },
-    onDrain: (resume) => void outgoing.on('drain', resume),
+    end() {
+      outgoing.end();
+      if (outgoing.writableLength > 0) waits();
+    },
+    break() {
+      setTimeout(breakConnection, BREAK_AFTER_MS, outgoing);
+    },
+    onDrain(resume) {
+      outgoing.on('drain', () => {
+        moves();
+        resume();
+      });
+    },
     onGone(left) {
       if (outgoing.destroyed) left();
       else outgoing.on('close', () => outgoing.writableFinished || left());
     },
   };
+}
+
+/**
+ * From the last bytes of a broken reply, its error event, to the break. A fetch whose connection breaks drops what it has
+ * received and not yet handed on, so that together they would show as a break alone, with no word of why.
+ */
+const BREAK_AFTER_MS = 100;
+
+/** destroySoon ends the connection after what was written, without the chunk that would say "complete". */
+function breakConnection(outgoing: ServerResponse): void {
+  outgoing.socket?.destroySoon();
 }
 
 function flushHead(outgoing: ServerResponse): void {

@@ -23,9 +23,14 @@ export const RELAY_DEFAULTS: UndiciRelayOptions = {
   connectionsMax: 1_024,
 };
 
-export function createUndiciRelay(
-  options: UndiciRelayOptions = RELAY_DEFAULTS,
-): Relay & { /** Breaks off what is still running. */ close(): Promise<void> } {
+export interface NodeRelay extends Relay {
+  /** Breaks every reply that is under way: its sink is told. Nothing is sent any more. */
+  abort(): Promise<void>;
+  /** Resolves when no reply is under way and the connections are closed. */
+  close(): Promise<void>;
+}
+
+export function createUndiciRelay(options: UndiciRelayOptions = RELAY_DEFAULTS): NodeRelay {
   const agent = new Agent({
     connect: { timeout: options.connectTimeoutMs },
     headersTimeout: options.headTimeoutMs,
@@ -36,16 +41,18 @@ export function createUndiciRelay(
   });
   return {
     send: (request, sink) => send(agent, request, sink),
-    close: () => agent.destroy(),
+    abort: () => agent.destroy(),
+    close: async () => (agent.destroyed ? undefined : agent.close()),
   };
 }
 
 function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
-  const url = new URL(request.url);
+  const { origin, path } = addressOf(request.url);
   let controller: Dispatcher.DispatchController | undefined;
   let aborted = false;
   let decoder: Duplex | undefined;
   let sent = false;
+  let broken: UpstreamFailure | undefined;
 
   const handler: Dispatcher.DispatchHandler = {
     onRequestStart(started) {
@@ -58,8 +65,8 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
       const encoding = String(headers['content-encoding'] ?? 'identity');
       decoder = decoderFor(encoding, {
         sink,
-        pause: () => controller?.pause(),
         resume: () => controller?.resume(),
+        broken: () => broken,
       });
       sink.head(status, flatHeaders(headers));
     },
@@ -74,14 +81,18 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
       else decoder.end();
     },
     onResponseError(_controller, error) {
-      if (!aborted) sink.fail(failureOf(error, sent));
+      if (aborted) return;
+      broken = failureOf(error, sent);
+      // What came before the break is still on its way through the decoder, which says when it is out.
+      if (decoder === undefined) sink.fail(broken);
+      else decoder.end();
     },
   };
 
   agent.dispatch(
     {
-      origin: url.origin,
-      path: url.pathname + url.search,
+      origin,
+      path,
       method: request.method,
       headers: request.headers,
       body: bodyOf(request),
@@ -101,6 +112,20 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
   };
 }
 
+/** There are few addresses, each asked again and again, and reading one costs 2 us. */
+const ADDRESSES_MAX = 1_000;
+const addresses = new Map<string, { readonly origin: string; readonly path: string }>();
+
+function addressOf(url: string): { readonly origin: string; readonly path: string } {
+  const known = addresses.get(url);
+  if (known !== undefined) return known;
+  const { origin, pathname, search } = new URL(url);
+  if (addresses.size >= ADDRESSES_MAX) addresses.clear();
+  const address = { origin, path: pathname + search };
+  addresses.set(url, address);
+  return address;
+}
+
 /** undici wants one body; a spliced one is joined here, once. */
 function bodyOf(request: UpstreamRequest): Uint8Array | null {
   if (request.body === null) return null;
@@ -118,12 +143,13 @@ function flatHeaders(headers: Record<string, string | string[] | undefined>): Re
 
 interface DecoderFlow {
   readonly sink: ReplySink;
-  pause(): void;
   resume(): void;
+  /** Why the connection broke, if it did: then the decoder's end is not the reply's. */
+  broken(): UpstreamFailure | undefined;
 }
 
 /** Replies are asked for uncompressed; an upstream that compresses all the same is undone here. */
-function decoderFor(encoding: string, { sink, resume }: DecoderFlow): Duplex | undefined {
+function decoderFor(encoding: string, { sink, resume, broken }: DecoderFlow): Duplex | undefined {
   const make = {
     gzip: createGunzip,
     'x-gzip': createGunzip,
@@ -136,9 +162,15 @@ function decoderFor(encoding: string, { sink, resume }: DecoderFlow): Duplex | u
     if (!sink.chunk(bytes)) decoder.pause();
   });
   decoder.on('drain', resume);
-  decoder.on('end', () => sink.end());
-  decoder.on('error', (error: Error) =>
-    sink.fail(new UpstreamFailure('broken', 'sent a reply that cannot be decompressed', { cause: error })),
+  decoder.on('end', () => {
+    const failure = broken();
+    if (failure === undefined) sink.end();
+    else sink.fail(failure);
+  });
+  decoder.on('error', (cause: Error) =>
+    sink.fail(
+      broken() ?? new UpstreamFailure('broken', 'sent a reply that cannot be decompressed', { cause }),
+    ),
   );
   return decoder;
 }

@@ -8,6 +8,9 @@ import { ReplyTooLarge } from './reply-too-large.ts';
 /** The largest JSON reply: images in base64 run to tens of megabytes, text never comes near. */
 export const JSON_REPLY_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Made once: a decoder costs as much as decoding a short reply with it. */
+const wholeText = new TextDecoder();
+
 export class JsonReply {
   readonly #bytesMax: number;
   #chunks: Uint8Array[] = [];
@@ -33,6 +36,8 @@ export class JsonReply {
 
   /** The value; undefined when the bytes are no JSON. White space and a byte order mark before it are tolerated. */
   parse(): unknown {
+    const [only] = this.#chunks;
+    if (only !== undefined && this.#chunks.length === 1) return parseJson(wholeText.decode(only));
     const decoder = new TextDecoder();
     let text = '';
     for (const chunk of this.#chunks) text += decoder.decode(chunk, { stream: true });

@@ -202,14 +202,17 @@ function describeRecovery(given: Given): void {
     const lines = [{ attempt: 1, model: MODEL, tokenType: 'output', tokens: 3 }];
     await earlier.admit(evident);
     await earlier.admit(silent);
-    await earlier.checkpoint({ id: evident.id, lines: [{ ...lines[0]!, tokens: 1 }] });
-    await earlier.checkpoint({ id: evident.id, lines });
+    const evidence = { id: evident.id, usageJson: '[{"textOutput":3}]', costPico: '9007199254740993' };
+    await earlier.checkpoint({ ...evidence, lines: [{ ...lines[0]!, tokens: 1 }] });
+    await earlier.checkpoint({ ...evidence, lines });
     await now.admit(mine);
     const closed = await now.recover({ nowMs: 500 });
     expect(closed.find(({ id }) => id === evident.id)).toMatchObject({
       outcome: 'recovered',
       usageSource: 'estimated',
       lines,
+      usageJson: evidence.usageJson,
+      costPico: evidence.costPico,
       endedAtMs: 500,
     });
     expect(closed.find(({ id }) => id === silent.id)).toMatchObject({ usageSource: 'none', lines: [] });
@@ -237,9 +240,19 @@ function describeRecovery(given: Given): void {
     expect(await nextBoot().recover({ nowMs: 5 })).toHaveLength(450);
   });
 
+  it('ends the leases of an earlier boot, and calls their attempts in doubt', async () => {
+    const event = await oneSealed(given);
+    await given().ledger.lease({ nowMs: 40_000, leaseMs: 25_000, limit: 100_000 });
+    await nextBoot().recover({ nowMs: 40_001, openedBeforeMs: 0 });
+    const again = { nowMs: 40_001, leaseMs: 100, limit: 9, identifier: event.identifier };
+    expect(await given().ledger.lease(again)).toEqual([]);
+    await nextBoot().recover({ nowMs: 40_001 });
+    expect(await given().ledger.lease(again)).toMatchObject([{ attempts: 2, firstAttemptAtMs: 40_000 }]);
+  });
+
   it('keeps no evidence of a call that is settled', async () => {
     const id = await settled(given);
-    await given().ledger.checkpoint({ id, lines: [] });
+    await given().ledger.checkpoint({ id, lines: [], usageJson: '[]', costPico: null });
     expect(await violations(given().database)).toEqual([]);
   });
 }

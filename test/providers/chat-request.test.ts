@@ -186,3 +186,12 @@ describe('the estimate of the input', () => {
     expect(estimate({ messages: 'none', tools: 3 })).toBe(0);
   });
 });
+
+const least = (body: object): number => openai.leastInput(chatCall({ model: 'a', ...body }));
+
+describe('the least the input can be', () => {
+  it('is half of what the text weighs, and nothing for what frames it', () => {
+    expect(least({ messages: [{ role: 'user', content: 'x'.repeat(47) }] })).toBe(5);
+    expect(least({ messages: [{ role: 'user', content: '' }] })).toBe(0);
+  });
+});

@@ -27,6 +27,8 @@ async function lane(): Promise<never> {
     await ledger.checkpoint({
       id,
       lines: [{ attempt: 1, model: 'demo/echo', tokenType: 'input', tokens: 2 }],
+      usageJson: '[]',
+      costPico: null,
     });
     await ledger.settle({
       id,

@@ -200,13 +200,19 @@ async function streamed(asked: Asked): Promise<void> {
   response.end();
 }
 
-const call = (part: object): unknown => ({ tool_calls: [{ index: 0, ...part }] });
+const call = (part: object, more: object = {}): unknown => ({
+  ...more,
+  tool_calls: [{ index: 0, ...part }],
+});
 
 function deltasOf(model: string): readonly unknown[] {
   if (model !== 'tools')
     return WORDS.map((content, index) => (index === 0 ? { role: 'assistant', content } : { content }));
   return [
-    call({ id: 'call_1', type: 'function', function: { name: 'get_fare', arguments: '' } }),
+    call(
+      { id: 'call_1', type: 'function', function: { name: 'get_fare', arguments: '' } },
+      { role: 'assistant', content: null },
+    ),
     call({ function: { arguments: '{"zone"' } }),
     call({ function: { arguments: ':2}' } }),
   ];
