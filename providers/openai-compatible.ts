@@ -1,4 +1,4 @@
 /** Any vendor or server that speaks OpenAI's dialect at a base URL of its own. */
-import { createChatProvider } from './openai-chat/provider.ts';
+import { createOpenaiProvider } from './openai-dialect.ts';
 
-export const openaiCompatible = createChatProvider('openai-compatible');
+export const openaiCompatible = createOpenaiProvider('openai-compatible');

@@ -1,4 +1,4 @@
 /** OpenAI. */
-import { createChatProvider } from './openai-chat/provider.ts';
+import { createOpenaiProvider } from './openai-dialect.ts';
 
-export const openai = createChatProvider('openai');
+export const openai = createOpenaiProvider('openai');

@@ -7,8 +7,22 @@
 import type { JsonObjectScan } from '../src/usage/json-scanner.ts';
 import type { Metered } from '../src/usage/usage.ts';
 
-/** What a caller may ask of a provider. Grows with the dialects. */
-export type Endpoint = 'chat.completions';
+/** What a caller may ask of a provider. What the gateway must know of each is in src/gateway/endpoints.ts. */
+export type Endpoint =
+  | 'chat.completions'
+  | 'completions'
+  | 'responses'
+  | 'responses.compact'
+  | 'responses.input_tokens'
+  | 'embeddings'
+  | 'moderations'
+  | 'messages'
+  | 'messages.count_tokens'
+  | 'generateContent'
+  | 'streamGenerateContent'
+  | 'embedContent'
+  | 'batchEmbedContents'
+  | 'countTokens';
 
 export interface Upstream {
   /** The configured provider's name: the part before the slash in a billed model. */
@@ -31,6 +45,9 @@ export interface ProviderCall {
   readonly body: Uint8Array;
   /** The top level of `body`: where each member's value lies. */
   readonly scan: JsonObjectScan;
+  /** The caller's path, and its query without the question mark: some dialects carry a version or an option there. */
+  readonly path: string;
+  readonly query: string;
   /** The caller's headers that may travel on, lower case; credentials and hop-by-hop headers are already gone. */
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -74,6 +91,8 @@ export interface ResponseReader {
   end(): readonly Uint8Array[];
   /** The usage known so far. */
   metered(): Metered;
+  /** An error as it can be written into this reply where it broke off; undefined: as an event of the dialect. */
+  errorFrame?(error: string): string;
   /** The tokens generated so far by our own count, for a reply whose provider says nothing. */
   estimate(): { readonly outputTokens: number; readonly deltas: number };
 }

@@ -6,6 +6,7 @@
 import { type Context, Hono } from 'hono';
 import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
+import { BODY_ENDPOINTS, modelInPath } from './gateway/endpoints.ts';
 import type { Inference } from './gateway/inference.ts';
 import type { Models } from './gateway/models.ts';
 import type { Caller } from './gateway/ports.ts';
@@ -33,7 +34,12 @@ export function createApp(options: AppOptions): Hono {
   const { inference, models, serve } = options;
   const app = new Hono();
 
-  app.post('/v1/chat/completions', (c) => serve(c, (caller) => inference.serve('chat.completions', caller)));
+  for (const { path, endpoint } of BODY_ENDPOINTS)
+    app.post(path, (c) => serve(c, (caller) => inference.serve({ endpoint }, caller)));
+  app.post('/:version{v1|v1beta}/models/:rest{.+}', (c) => {
+    const asked = modelInPath(c.req.param('rest'));
+    return asked === undefined ? c.notFound() : serve(c, (caller) => inference.serve(asked, caller));
+  });
   app.get('/v1/models', (c) => serve(c, (caller) => refusing(caller, options, () => models(caller))));
   app.get('/v1/models/:id{.+}', (c) =>
     serve(c, (caller) => refusing(caller, options, () => models(caller, c.req.param('id')))),

@@ -69,6 +69,7 @@ export function assemble(parts: Parts): Gateway {
     rater: prices,
     runtime,
     tokenTypes: settings.billing.tokenTypes,
+    billedName,
     onMissingUsage: settings.metering.onMissingUsage,
   });
   const inference = createInference({

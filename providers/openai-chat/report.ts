@@ -4,9 +4,11 @@
  */
 import { isRecord, textOf } from '../../src/usage/json-value.ts';
 import type { Metered, TokenCounts } from '../../src/usage/usage.ts';
+import { errorName } from '../passage/counts.ts';
 import { readChatUsage } from './usage.ts';
 
 export class ChatReport {
+  readonly #generates: boolean;
   #counts: TokenCounts | undefined;
   #responseId: string | undefined;
   #servedModel: string | undefined;
@@ -14,6 +16,11 @@ export class ChatReport {
   #usageReason: string | undefined;
   #refusedLast = false;
   #failure: string | undefined;
+
+  /** `generates`: false where nothing is generated, so that a missing completion is none. */
+  constructor({ generates = true }: { readonly generates?: boolean } = {}) {
+    this.#generates = generates;
+  }
 
   get hasUsage(): boolean {
     return this.#counts !== undefined;
@@ -35,7 +42,7 @@ export class ChatReport {
     const usage = body['usage'] ?? groq['usage'];
     if (usage !== undefined && usage !== null) this.#takeUsage(usage);
     const error = body['error'] ?? groq['error'];
-    if (error !== undefined && error !== null) this.fail(`the reply carries an error${shown(error)}`);
+    if (error !== undefined && error !== null) this.fail(`the reply carries an error${errorName(error)}`);
   }
 
   identify(body: Readonly<Record<string, unknown>>): void {
@@ -62,16 +69,11 @@ export class ChatReport {
   }
 
   #takeUsage(usage: unknown): void {
-    const read = readChatUsage(usage);
+    const read = readChatUsage(
+      !this.#generates && isRecord(usage) ? { completion_tokens: 0, ...usage } : usage,
+    );
     this.#refusedLast = read.kind === 'refused';
     this.#usageReason = read.reason;
     if (read.kind === 'counts') this.#counts = read.counts;
   }
-}
-
-/** An error's own code or type, for the record; its message may quote the caller's text, so it is left out. */
-function shown(error: unknown): string {
-  if (!isRecord(error)) return '';
-  const name = error['code'] ?? error['type'];
-  return typeof name === 'string' || typeof name === 'number' ? `: ${String(name).slice(0, 100)}` : '';
 }

@@ -1,6 +1,7 @@
 /** The text of chat messages, weighed for estimates: see src/usage/text-estimate.ts for the weights. */
 import { isRecord, listOf } from '../../src/usage/json-value.ts';
 import { textQuarters } from '../../src/usage/text-estimate.ts';
+import type { Tally } from '../passage/tally.ts';
 
 /** What an image in a prompt counts for: OpenAI's charge for the smallest one, 85 tokens. Its base64 text tells nothing. */
 const IMAGE_QUARTERS = 85 * 4;
@@ -19,6 +20,29 @@ export function generatedQuarters(message: unknown): number {
     contentQuarters(message['reasoning_details'], 0),
   );
   return thought + shownQuarters(message);
+}
+
+/** The weight of one choice of a reply or an event; the older completions have its text beside the message's place. */
+export function choiceQuarters(choice: unknown): number {
+  if (!isRecord(choice)) return 0;
+  // Perplexity and Writer give the whole message so far beside each delta.
+  return generatedQuarters(choice['delta'] ?? choice['message']) + quartersOf(choice['text']);
+}
+
+/** Weighs an event of a stream, each choice a piece. Writer's older completions are bare values. */
+export function weighChatEvent(event: Readonly<Record<string, unknown>>, tally: Tally): void {
+  for (const choice of listOf(event['choices'])) tally.add(choiceQuarters(choice));
+  tally.add(quartersOf(event['value']));
+}
+
+/** The weight of a prompt or of an input to embed: texts, token ids, or lists of either. */
+export function promptQuarters(prompt: unknown, depth = 0): number {
+  if (typeof prompt === 'number') return 4;
+  if (isRecord(prompt)) return contentQuarters([prompt], 0);
+  if (depth > PARTS_DEPTH_MAX) return 0;
+  let quarters = quartersOf(prompt);
+  for (const part of listOf(prompt)) quarters += promptQuarters(part, depth + 1);
+  return quarters;
 }
 
 function shownQuarters(message: Readonly<Record<string, unknown>>): number {

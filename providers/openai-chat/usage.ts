@@ -7,14 +7,12 @@
  */
 import { isRecord } from '../../src/usage/json-value.ts';
 import type { TokenCounts } from '../../src/usage/usage.ts';
+import { countOf } from '../passage/counts.ts';
 
 export type ChatUsage =
   | { readonly kind: 'counts'; readonly counts: TokenCounts; readonly reason?: string | undefined }
   /** The report cannot be believed: the reply counts as one without usage. */
   | { readonly kind: 'refused'; readonly reason: string };
-
-/** More tokens than any reply can have (the largest contexts are some 10 million): a larger count is a defect. */
-export const TOKENS_MAX = 1_000_000_000;
 
 /** Reads a `usage` value that is neither null nor missing. */
 export function readChatUsage(usage: unknown): ChatUsage {
@@ -42,15 +40,6 @@ interface Parts {
   readonly reasoning: number;
   readonly audioOutput: number;
   readonly imageOutput: number;
-}
-
-type Count = number | 'malformed' | undefined;
-
-/** A count as reported: undefined for missing and null, which are not zero. */
-function countOf(value: unknown): Count {
-  if (value === undefined || value === null) return undefined;
-  const sane = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= TOKENS_MAX;
-  return sane ? value : 'malformed';
 }
 
 /** One of the two main counts; where it is missing, the total less the other. A text is the reason for refusal. */

@@ -21,6 +21,8 @@ export const ENDPOINTS = [
   'responses',
   'embeddings',
   'messages',
+  'generateContent',
+  'embedContent',
   'moderations',
   'images.generations',
   'images.edits',

@@ -224,7 +224,8 @@ class Forwarding implements ReplySink {
     if (this.#callerLeft) return;
     const { dialect, id } = this.#call;
     if (this.#reader?.streams === true) {
-      this.#reply.write(errorEvent(refusal, dialect, id));
+      const error = JSON.stringify(streamError(refusal, this.#call));
+      this.#reply.write(encoder.encode(this.#reader.errorFrame?.(error) ?? errorEvent(error, this.#call)));
       this.#reply.break();
       return;
     }
@@ -277,11 +278,19 @@ function withoutSecret(held: Uint8Array[], secret: string | null): Uint8Array[] 
   return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : held;
 }
 
+/** The error in the dialect; the Responses API's is an event of its own type, with the same beside it. */
+function streamError(refusal: Refusal, { dialect, id, endpoint }: Call): unknown {
+  const body = errorBody(refusal, dialect, id);
+  if (endpoint !== 'responses') return body;
+  const { code, message, param } = refusal;
+  return { type: 'error', sequence_number: 0, code, message, param, ...Object(body) };
+}
+
 /** A break inside an event is closed first, so that the error stands as an event of its own. */
-const errorEvent = (refusal: Refusal, dialect: Call['dialect'], id: string): Uint8Array => {
-  const name = dialect === 'anthropic' ? 'event: error\n' : '';
-  return encoder.encode(`\n\n${name}data: ${JSON.stringify(errorBody(refusal, dialect, id))}\n\n`);
-};
+function errorEvent(error: string, { dialect, endpoint }: Call): string {
+  const name = dialect === 'anthropic' || endpoint === 'responses' ? 'event: error\n' : '';
+  return `\n\n${name}data: ${error}\n\n`;
+}
 
 function upstreamError(
   call: Call,

@@ -2,7 +2,7 @@
  * The request path, in reading order: authenticate, read, resolve, admit, forward (and settle, when the reply has gone
  * past). Each step refuses by throwing a `Refusal`; it is answered here, in the caller's dialect.
  */
-import type { Endpoint, ProviderCall } from '../../providers/provider.ts';
+import type { ProviderCall } from '../../providers/provider.ts';
 import { type Dialect, Refusal, refusalReply } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
 import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
@@ -10,10 +10,12 @@ import type { Runtime } from '../runtime.ts';
 import { admit, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { Call } from './call.ts';
+import { ENDPOINTS } from './endpoints.ts';
 import { forward, type ForwardOptions } from './forward.ts';
 import { readRequestHeaders } from './headers.ts';
 import type { Caller, Relay } from './ports.ts';
-import { readRequest } from './read-request.ts';
+import { passThrough } from './pass-through.ts';
+import { type Asked, readRequest } from './read-request.ts';
 import type { Resolver, Target } from './resolve.ts';
 import type { Settler } from './settle.ts';
 
@@ -30,12 +32,10 @@ export interface GatewayOptions {
 
 export interface Inference {
   /** Serves one request to its end. */
-  serve(endpoint: Endpoint, caller: Caller): Promise<void>;
+  serve(asked: Asked, caller: Caller): Promise<void>;
   /** Requests that are neither refused nor settled yet, from their first moment: what a stop must wait for. */
   running(): number;
 }
-
-export const ENDPOINT_DIALECT: Readonly<Record<Endpoint, Dialect>> = { 'chat.completions': 'openai' };
 
 /** Upstreams that refused the option asking for usage, by name and model; forgotten when there are too many. */
 const REFUSALS_REMEMBERED_MAX = 1_000;
@@ -52,12 +52,16 @@ export function createInference(options: GatewayOptions): Inference {
     runtime.log('warn', 'usage_option_refused', { model: call.target.billedModel, request_id: call.id });
   };
 
-  const open = async (endpoint: Endpoint, caller: Caller, id: string): Promise<Call | undefined> => {
+  const open = async (asked: Asked, caller: Caller, id: string): Promise<Call | undefined> => {
+    const { endpoint } = asked;
+    const { dialect, metered } = ENDPOINTS[endpoint];
     const startedAtMs = runtime.now();
     const headers = readRequestHeaders(caller.headers);
     const key = await authenticate(keys, headers);
-    const customer = customerOf(key, headers);
-    const body = await readRequest(caller, headers);
+    // What costs nothing needs nobody to bill; a customer who is named all the same must be the key's own.
+    const billed = metered || headers.customer !== undefined;
+    const customer = billed ? customerOf(key, headers) : (key.customer ?? '');
+    const body = await readRequest(caller, headers, asked);
     if (body === undefined) return undefined;
     const target = resolver.resolve(body.model, endpoint)[0];
     if (target === undefined) throw new Refusal('model_not_found', `No upstream serves "${body.model}".`);
@@ -67,37 +71,43 @@ export function createInference(options: GatewayOptions): Inference {
       stream: body.stream,
       body: body.bytes,
       scan: body.scan,
+      path: caller.path,
+      query: caller.query,
       headers: headers.forwarded,
     };
-    const dialect = ENDPOINT_DIALECT[endpoint];
-    const asked = refusesUsageOption.has(targetKey(target)) ? withoutUsageOption(target) : target;
+    const willing = refusesUsageOption.has(targetKey(target)) ? withoutUsageOption(target) : target;
     const call: Call = {
       id,
       customer,
       keyId: key.id,
       endpoint,
       dialect,
-      target: asked,
+      target: willing,
       request,
       startedAtMs,
     };
-    await admit(ledger, customers, call);
+    if (metered) await admit(ledger, customers, call);
     return call;
   };
 
-  const serve: Inference['serve'] = async (endpoint, caller) => {
+  const serve: Inference['serve'] = async (asked, caller) => {
     const id = `req_${runtime.id()}`;
     running += 1;
     try {
-      const call = await open(endpoint, caller, id);
+      const call = await open(asked, caller, id);
       if (call === undefined) {
         done();
         return;
       }
-      forward(call, caller.reply, forwarding);
+      if (ENDPOINTS[call.endpoint].metered) forward(call, caller.reply, forwarding);
+      else passThrough(call, caller.reply, forwarding);
     } catch (error) {
       done();
-      refuse(caller, asRefusal(error, runtime, id), { dialect: ENDPOINT_DIALECT[endpoint], id, runtime });
+      refuse(caller, asRefusal(error, runtime, id), {
+        dialect: ENDPOINTS[asked.endpoint].dialect,
+        id,
+        runtime,
+      });
     }
   };
   const forwarding: ForwardOptions = { ...options, usageOptionRefused, done };

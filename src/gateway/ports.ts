@@ -42,6 +42,8 @@ export interface Caller {
   readonly method: string;
   /** The path as it was sent, without query. */
   readonly path: string;
+  /** The query as it was sent, without its question mark; empty when there is none. */
+  readonly query: string;
   /** Every header line in order: name in lower case, value, name, value, ... Repeats stand apart. */
   readonly headers: readonly string[];
   /** The whole body; `too_large` as soon as it is known to pass `bytesMax`; `gone` when the caller left before its end. */

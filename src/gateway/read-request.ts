@@ -1,7 +1,9 @@
 /** Step 1b: the caller's body, read whole and looked at no further than the gateway must. */
+import type { Endpoint } from '../../providers/provider.ts';
 import type { JsonObjectScan } from '../usage/json-scanner.ts';
 import { memberValue, scanJsonObject } from '../usage/json-scanner.ts';
 import { Refusal } from '../errors.ts';
+import { ENDPOINTS } from './endpoints.ts';
 import type { RequestHeaders } from './headers.ts';
 import type { Caller } from './ports.ts';
 
@@ -20,7 +22,11 @@ export interface RequestBody {
  *
  * @throws {Refusal} 413, 415, or 400 `invalid_request` saying what is wrong and where.
  */
-export async function readRequest(caller: Caller, headers: RequestHeaders): Promise<RequestBody | undefined> {
+export async function readRequest(
+  caller: Caller,
+  headers: RequestHeaders,
+  asked: Asked,
+): Promise<RequestBody | undefined> {
   const encoding = headers.contentEncoding?.trim().toLowerCase() ?? 'identity';
   if (encoding !== 'identity' && encoding !== '') {
     throw new Refusal(
@@ -38,14 +44,23 @@ export async function readRequest(caller: Caller, headers: RequestHeaders): Prom
   }
   const scanned = scanJsonObject(bytes);
   if (scanned.kind !== 'object') throw new Refusal('invalid_request', scanned.message);
-  return { bytes, scan: scanned, model: modelOf(bytes, scanned), stream: streamOf(bytes, scanned) };
+  refuseBackground(asked.endpoint, bytes, scanned);
+  const traits = ENDPOINTS[asked.endpoint];
+  const named = traits.modelFrom === 'path' ? asked.pathModel : memberValue(bytes, scanned, 'model');
+  const stream = traits.stream === 'body' ? streamOf(bytes, scanned) : traits.stream === 'always';
+  return { bytes, scan: scanned, model: modelOf(named ?? traits.defaultModel), stream };
+}
+
+/** The route that was asked, and the model where it stands in the path. */
+export interface Asked {
+  readonly endpoint: Endpoint;
+  readonly pathModel?: string | undefined;
 }
 
 /** Names are short; the bound keeps a model from becoming a database key of any size. */
 const MODEL_LENGTH_MAX = 256;
 
-function modelOf(bytes: Uint8Array, scan: JsonObjectScan): string {
-  const model = memberValue(bytes, scan, 'model');
+function modelOf(model: unknown): string {
   if (typeof model === 'string' && model !== '' && model.length <= MODEL_LENGTH_MAX) return model;
   throw new Refusal(
     'invalid_request',
@@ -59,4 +74,14 @@ function streamOf(bytes: Uint8Array, scan: JsonObjectScan): boolean {
   if (typeof stream === 'boolean') return stream;
   if (stream === undefined || stream === null) return false;
   throw new Refusal('invalid_request', '"stream" must be true or false.', { param: 'stream' });
+}
+
+/** A background response tells its usage only when it is fetched later, so it could not be billed here. */
+function refuseBackground(endpoint: Endpoint, bytes: Uint8Array, scan: JsonObjectScan): void {
+  if (endpoint !== 'responses' || memberValue(bytes, scan, 'background') !== true) return;
+  throw new Refusal(
+    'unsupported_parameter',
+    '"background": true is not served here: its usage would not be told in this reply. Leave it out, or stream.',
+    { param: 'background' },
+  );
 }

@@ -1,6 +1,7 @@
 /** Step 2: which upstream serves the model that was asked for, and under which name it is billed. */
 import type { Endpoint, Provider, Upstream } from '../../providers/provider.ts';
 import { Refusal } from '../errors.ts';
+import { DIALECT_VENDOR, ENDPOINTS } from './endpoints.ts';
 
 /** An upstream that can be asked: the configuration and the adapter that speaks its dialect. */
 export interface Route {
@@ -39,9 +40,6 @@ export interface ResolverOptions {
   readonly billedName: (providerType: string, model: string) => string;
 }
 
-/** The vendor that a bare name falls to when the catalogue does not know it: the one whose dialect was spoken. */
-const DIALECT_VENDOR: Readonly<Record<Endpoint, string>> = { 'chat.completions': 'openai' };
-
 export function createResolver(options: ResolverOptions): Resolver {
   const routes = new Map(options.routes.map((route) => [route.upstream.name, route]));
 
@@ -49,7 +47,7 @@ export function createResolver(options: ResolverOptions): Resolver {
     if (!serves(route, endpoint)) {
       throw new Refusal(
         'model_not_found',
-        `The provider "${route.upstream.name}" does not serve ${endpoint}, asked for model "${asked}".`,
+        `The provider "${route.upstream.name}" does not serve ${endpoint}, asked for model "${asked}". Ask it in its own dialect, or name a model of another provider.`,
         { param: 'model' },
       );
     }
@@ -63,7 +61,8 @@ export function createResolver(options: ResolverOptions): Resolver {
     if (prefixed !== undefined && slash + 1 < model.length) {
       return target(prefixed, model.slice(slash + 1), model, endpoint);
     }
-    const bare = slash < 0 ? (vendorRoute(model) ?? routes.get(DIALECT_VENDOR[endpoint])) : undefined;
+    const bare =
+      slash < 0 ? (vendorRoute(model) ?? routes.get(DIALECT_VENDOR[ENDPOINTS[endpoint].dialect])) : undefined;
     if (bare !== undefined) return target(bare, model, model, endpoint);
     throw new Refusal('model_not_found', notFound(model, slash, routes), { param: 'model' });
   };
@@ -81,7 +80,8 @@ export function createResolver(options: ResolverOptions): Resolver {
 }
 
 const serves = (route: Route, endpoint: Endpoint): boolean =>
-  route.provider.endpoints.includes(endpoint) && (route.endpoints?.includes(endpoint) ?? true);
+  route.provider.endpoints.includes(endpoint) &&
+  (route.endpoints?.includes(ENDPOINTS[endpoint].switchedBy) ?? true);
 
 function notFound(model: string, slash: number, routes: ReadonlyMap<string, Route>): string {
   const known = [...routes.keys()].join(', ') || 'none';

@@ -7,12 +7,19 @@ import type { ResponseReader } from '../../providers/provider.ts';
 import type { CallToSettle, Ledger, Line, Outcome, UsageSource } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import { countByType, type TokenType } from '../usage/token-types.ts';
-import { inputTokens, outputTokens, ZERO_TOKENS, type UsageLine } from '../usage/usage.ts';
+import {
+  addCounts,
+  inputTokens,
+  outputTokens,
+  type TokenCounts,
+  type UsageLine,
+  ZERO_TOKENS,
+} from '../usage/usage.ts';
 import type { Call } from './call.ts';
 
 /** What a line of usage costs the customer, in picodollars; null for a model without a price. */
 export interface Rater {
-  costPico(line: UsageLine, billedModel: string): bigint | null;
+  costPico(counts: TokenCounts, billedModel: string): bigint | null;
 }
 
 export interface Ending {
@@ -62,6 +69,8 @@ export interface SettlerOptions {
   readonly rater: Rater;
   readonly runtime: Runtime;
   readonly tokenTypes: readonly TokenType[];
+  /** The name a model is billed under, after the provider's slash. */
+  readonly billedName: (providerType: string, model: string) => string;
   readonly onMissingUsage: 'estimate' | 'refuse' | 'zero';
 }
 
@@ -99,7 +108,7 @@ export function createSettler(options: SettlerOptions): Settler {
       };
       await ledger.checkpoint({
         id: call.id,
-        lines: linesOf(call, [line], attempt, options.tokenTypes),
+        lines: linesOf([{ model: call.target.billedModel, usage: line }], attempt, options.tokenTypes),
         usageJson: JSON.stringify([line]),
         costPico: options.rater.costPico(line, call.target.billedModel)?.toString() ?? null,
       });
@@ -134,7 +143,10 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
   if (metered.kind === 'none' && metered.failed === true && reader.estimate().deltas === 0) return told;
   if (onMissing === 'zero') return told;
   if (onMissing === 'refuse' && ending.outcome === 'finished') return { ...told, refused: true };
-  if (metered.lines.length > 0) return { ...told, usage: metered.lines, usageSource: 'estimated' };
+  if (metered.lines.length > 0) {
+    const usage = metered.outputOpen === true ? withSeenOutput(metered.lines, reader) : metered.lines;
+    return { ...told, usage, usageSource: 'estimated' };
+  }
   const usage = [estimatedLine(call, reader.estimate().outputTokens)];
   return { ...told, usage, usageSource: 'estimated' };
 }
@@ -146,21 +158,50 @@ const estimatedLine = (call: Call, output: number): UsageLine => ({
   textOutput: output,
 });
 
-function linesOf(
+/** The report came before most of the text: what was seen generated counts where it is more. */
+function withSeenOutput(lines: readonly UsageLine[], reader: ResponseReader): readonly UsageLine[] {
+  const [first, ...rest] = lines;
+  if (first === undefined) return lines;
+  const seen = reader.estimate().outputTokens;
+  const missing = Math.max(0, seen - lines.reduce((sum, line) => sum + outputTokens(line), 0));
+  return [{ ...first, textOutput: first.textOutput + missing }, ...rest];
+}
+
+interface BilledUsage {
+  readonly model: string;
+  readonly usage: TokenCounts;
+}
+
+/**
+ * Usage by billed model. What one model served is billed under the name it was asked by. A reply that ran several models
+ * is billed by the names of those that served; a line that names none goes to the one that was asked.
+ */
+function billedByModel(
   call: Call,
   usage: readonly UsageLine[],
+  billedName: SettlerOptions['billedName'],
+): readonly BilledUsage[] {
+  const { billedModel: asked, route } = call.target;
+  if (usage.length === 1) return usage.map((line) => ({ model: asked, usage: line }));
+  const several = new Set(usage.map(({ servedModel }) => servedModel)).size > 1;
+  const byModel = new Map<string, TokenCounts>();
+  for (const line of usage) {
+    const served = several && line.servedModel !== null ? line.servedModel : undefined;
+    const model =
+      served === undefined ? asked : `${route.upstream.name}/${billedName(route.upstream.type, served)}`;
+    byModel.set(model, addCounts(byModel.get(model) ?? ZERO_TOKENS, line));
+  }
+  return [...byModel].map(([model, counts]) => ({ model, usage: counts }));
+}
+
+const linesOf = (
+  billed: readonly BilledUsage[],
   attempt: number,
   types: readonly TokenType[],
-): readonly Line[] {
-  return usage.flatMap((line) =>
-    countByType(line, types).map(({ tokenType, tokens }) => ({
-      attempt,
-      model: call.target.billedModel,
-      tokenType,
-      tokens,
-    })),
+): readonly Line[] =>
+  billed.flatMap(({ model, usage }) =>
+    countByType(usage, types).map(({ tokenType, tokens }) => ({ attempt, model, tokenType, tokens })),
   );
-}
 
 function recordOf(
   call: Call,
@@ -169,14 +210,15 @@ function recordOf(
   options: SettlerOptions,
 ): { readonly toSettle: CallToSettle; readonly bill: Bill } {
   const { usage, usageSource } = measured;
+  const billed = billedByModel(call, usage, options.billedName);
   let costPico: bigint | null = 0n;
   let input = 0;
   let output = 0;
-  for (const line of usage) {
-    const cost = options.rater.costPico(line, call.target.billedModel);
+  for (const { model, usage: counts } of billed) {
+    const cost = options.rater.costPico(counts, model);
     costPico = cost === null || costPico === null ? null : costPico + cost;
-    input += inputTokens(line);
-    output += outputTokens(line);
+    input += inputTokens(counts);
+    output += outputTokens(counts);
   }
   return {
     bill: { inputTokens: input, outputTokens: output, costPico, usageSource },
@@ -186,7 +228,7 @@ function recordOf(
       outcome: ending.outcome,
       status: ending.status,
       usageSource,
-      lines: linesOf(call, usage, ending.attempt, options.tokenTypes),
+      lines: linesOf(billed, ending.attempt, options.tokenTypes),
       usageJson: JSON.stringify(usage),
       costPico: costPico === null ? null : costPico.toString(),
       responseId: measured.responseId,

@@ -7,9 +7,11 @@ export function createFetchCaller(request: Request): {
   readonly response: Promise<Response>;
 } {
   const { reply, response } = createReply(request.signal);
+  const url = new URL(request.url);
   const caller: Caller = {
     method: request.method,
-    path: new URL(request.url).pathname,
+    path: url.pathname,
+    query: url.search.slice(1),
     headers: [...request.headers].flat(),
     body: (bytesMax) => readBody(request, bytesMax),
     reply,

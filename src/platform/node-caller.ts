@@ -18,6 +18,7 @@ export function createNodeCaller(
   return {
     method: incoming.method ?? 'GET',
     path: query < 0 ? url : url.slice(0, query),
+    query: query < 0 ? '' : url.slice(query + 1),
     headers: lowerCased(incoming.rawHeaders),
     body: (bytesMax) => readBody(incoming, bytesMax),
     reply: createReply(outgoing, stalledMs),

@@ -37,6 +37,8 @@ export interface Metered {
   readonly responseId?: string | undefined;
   /** Why it is not simply final, or what in the report contradicts itself. */
   readonly reason?: string | undefined;
+  /** Of a cut reply: the lines know what was read, but not all that was generated; our own count may be more. */
+  readonly outputOpen?: boolean | undefined;
   /** The reply said itself that it failed: an HTTP error, or an error inside its body. */
   readonly failed?: boolean | undefined;
 }
@@ -53,6 +55,19 @@ export const ZERO_TOKENS: TokenCounts = {
   audioOutput: 0,
   imageOutput: 0,
 };
+
+export const addCounts = (a: TokenCounts, b: TokenCounts): TokenCounts => ({
+  uncachedInput: a.uncachedInput + b.uncachedInput,
+  cacheRead: a.cacheRead + b.cacheRead,
+  cacheWrite: a.cacheWrite + b.cacheWrite,
+  cacheWrite1h: a.cacheWrite1h + b.cacheWrite1h,
+  audioInput: a.audioInput + b.audioInput,
+  imageInput: a.imageInput + b.imageInput,
+  textOutput: a.textOutput + b.textOutput,
+  reasoning: a.reasoning + b.reasoning,
+  audioOutput: a.audioOutput + b.audioOutput,
+  imageOutput: a.imageOutput + b.imageOutput,
+});
 
 /** Everything read: cache reads and writes included. */
 export const inputTokens = (counts: TokenCounts): number =>

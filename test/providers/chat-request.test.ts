@@ -134,7 +134,7 @@ describe('usage in a stream is asked for', () => {
 describe('the table of providers', () => {
   it('has each provider under its type', () => {
     for (const [type, provider] of PROVIDERS) expect(provider.type).toBe(type);
-    expect([...PROVIDERS.keys()]).toEqual(['openai', 'openai-compatible']);
+    expect([...PROVIDERS.keys()]).toEqual(['openai', 'openai-compatible', 'anthropic', 'google']);
   });
 });
 

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readChatUsage, TOKENS_MAX } from '../../providers/openai-chat/usage.ts';
+import { readChatUsage } from '../../providers/openai-chat/usage.ts';
+import { TOKENS_MAX } from '../../providers/passage/counts.ts';
 import { inputTokens, outputTokens, ZERO_TOKENS, type TokenCounts } from '../../src/usage/usage.ts';
 
 function counted(usage: object): TokenCounts {

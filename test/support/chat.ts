@@ -25,6 +25,8 @@ export function chatCall(body: string | object, model = 'gpt-test'): ProviderCal
     stream: parsed.stream === true,
     body: bytes,
     scan,
+    path: '/v1/chat/completions',
+    query: '',
     headers: {},
   };
 }

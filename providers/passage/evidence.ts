@@ -3,11 +3,9 @@
  * it, so events are copied and parsed only when someone asks, or when the copies have grown.
  */
 import { GrowingBytes } from '../../src/usage/growing-bytes.ts';
-import { isRecord, listOf, parseJson } from '../../src/usage/json-value.ts';
+import { isRecord, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, SseScanner, type SseUnit } from '../../src/usage/sse-scanner.ts';
-import { tokensOfQuarters } from '../../src/usage/text-estimate.ts';
-import type { ChatReport } from './report.ts';
-import { generatedQuarters } from './text.ts';
+import { Tally } from './tally.ts';
 
 /** Past this the copies are counted and forgotten: about a thousand events, one or two milliseconds of parsing. */
 const KEPT_BYTES_MAX = 256 * 1024;
@@ -15,14 +13,16 @@ const KEPT_BYTES_MAX = 256 * 1024;
 /** Room made at first: the events of a short reply. */
 const KEPT_BYTES_FIRST = 16 * 1024;
 
-export class ChatEvidence {
-  readonly #report: ChatReport;
-  readonly #kept = new GrowingBytes(KEPT_BYTES_FIRST);
-  #quarters = 0;
-  #deltas = 0;
+/** Reads one event into the tally. */
+export type EventWeigher = (event: Readonly<Record<string, unknown>>, tally: Tally) => void;
 
-  constructor(report: ChatReport) {
-    this.#report = report;
+export class Evidence {
+  readonly #weigh: EventWeigher;
+  readonly #kept = new GrowingBytes(KEPT_BYTES_FIRST);
+  readonly #tally = new Tally();
+
+  constructor(weigh: EventWeigher) {
+    this.#weigh = weigh;
   }
 
   /** Keeps a copy of whole events. A copy, because a stream may take over the buffer it is given. */
@@ -41,7 +41,7 @@ export class ChatEvidence {
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {
     this.count();
-    return { outputTokens: tokensOfQuarters(this.#quarters), deltas: this.#deltas };
+    return this.#tally.estimate();
   }
 
   #countEvents(events: Uint8Array): void {
@@ -53,15 +53,6 @@ export class ChatEvidence {
   #countUnit(bytes: Uint8Array, unit: SseUnit): void {
     if (unit.dataLines === 0) return;
     const event = parseJson(sseData(bytes, unit));
-    if (!isRecord(event)) return;
-    if (!this.#report.hasIdentity) this.#report.identify(event);
-    for (const choice of listOf(event['choices'])) {
-      if (!isRecord(choice)) continue;
-      // Perplexity and Writer give the whole message so far beside each delta.
-      const quarters = generatedQuarters(choice['delta'] ?? choice['message']);
-      if (quarters === 0) continue;
-      this.#quarters += quarters;
-      this.#deltas += 1;
-    }
+    if (isRecord(event)) this.#weigh(event, this.#tally);
   }
 }

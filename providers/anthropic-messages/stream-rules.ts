@@ -1,0 +1,64 @@
+/**
+ * The streams of the Messages API: `message_start` tells what was read, the last `message_delta` everything, and
+ * `message_stop` says "complete". A stream's error is an event of its own, after which the connection ends.
+ */
+import { isRecord, parseJson } from '../../src/usage/json-value.ts';
+import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
+import type { Metered } from '../../src/usage/usage.ts';
+import type { Fate, StreamRules } from '../passage/event-reader.ts';
+import { eventType } from '../passage/event-type.ts';
+import { Evidence } from '../passage/evidence.ts';
+import { MessagesReport } from './report.ts';
+import { eventQuarters } from './text.ts';
+
+export class MessagesStreamRules implements StreamRules {
+  readonly #report = new MessagesReport();
+  readonly #evidence = new Evidence((event, tally) => tally.add(eventQuarters(event)));
+  /** The message told why it stopped: its usage will not change any more. */
+  #stopped = false;
+
+  judge(bytes: Uint8Array, unit: SseUnit): Fate {
+    if (unit.dataLines === 0) return 'forward';
+    switch (eventType(bytes, unit)) {
+      case 'message_start':
+      case 'message_delta':
+      case 'error':
+        this.#read(bytes, unit);
+        return 'forward';
+      case 'message_stop':
+        return 'terminal';
+      default:
+        return 'forward';
+    }
+  }
+
+  forwarded(bytes: Uint8Array): void {
+    this.#evidence.keep(bytes);
+  }
+
+  metered(closed: boolean): Metered {
+    // A stream that merely ended, with an error or without a reason to stop, has not told all that it generated.
+    return this.#report.metered(
+      this.#stopped,
+      closed ? 'the stream told no usage' : 'the stream broke off before its usage',
+    );
+  }
+
+  estimate(): { readonly outputTokens: number; readonly deltas: number } {
+    return this.#evidence.estimate();
+  }
+
+  #read(bytes: Uint8Array, unit: SseUnit): void {
+    const event = parseJson(sseData(bytes, unit));
+    if (!isRecord(event)) return;
+    if (event['type'] === 'message_start' && isRecord(event['message'])) {
+      this.#stopped = false;
+      this.#report.takeMessage(event['message']);
+    } else if (event['type'] === 'message_delta') {
+      this.#report.takeUsage(event['usage']);
+      this.#stopped = isRecord(event['delta']) && typeof event['delta']['stop_reason'] === 'string';
+    } else if (event['type'] === 'error') {
+      this.#report.fail(event['error']);
+    }
+  }
+}

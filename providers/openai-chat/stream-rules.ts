@@ -1,0 +1,80 @@
+/**
+ * The streams of chat completions and of the older completions: `[DONE]` says "complete", and the usage chunk that only
+ * the gateway asked for is withheld.
+ */
+import { isRecord, parseJson } from '../../src/usage/json-value.ts';
+import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
+import type { Metered } from '../../src/usage/usage.ts';
+import type { Fate, StreamRules } from '../passage/event-reader.ts';
+import { Evidence } from '../passage/evidence.ts';
+import { hasMarker } from './markers.ts';
+import { ChatReport } from './report.ts';
+import { weighChatEvent } from './text.ts';
+
+export class ChatStreamRules implements StreamRules {
+  readonly #withholdsUsage: boolean;
+  readonly #report = new ChatReport();
+  readonly #evidence = new Evidence((event, tally) => {
+    if (!this.#report.hasIdentity) this.#report.identify(event);
+    weighChatEvent(event, tally);
+  });
+  /** The last event was one of usage alone, which by the dialect is the last before the terminal marker. */
+  #usageWasLast = false;
+
+  /** `withholdsUsage`: whether the usage chunk was asked for by the gateway alone. */
+  constructor(withholdsUsage: boolean) {
+    this.#withholdsUsage = withholdsUsage;
+  }
+
+  judge(bytes: Uint8Array, unit: SseUnit): Fate {
+    if (unit.dataLines === 0) {
+      if (startsWith(bytes, unit.start, ERROR_FIELD))
+        this.#report.fail('the stream broke off with an error field');
+      return 'forward';
+    }
+    if (unit.dataLines === 1 && startsWith(bytes, unit.dataStart, DONE)) return 'terminal';
+    this.#usageWasLast = false;
+    return hasMarker(bytes, unit.start, unit.end) ? this.#read(bytes, unit) : 'forward';
+  }
+
+  forwarded(bytes: Uint8Array): void {
+    this.#evidence.keep(bytes);
+  }
+
+  metered(closed: boolean): Metered {
+    if (!this.#report.hasIdentity) this.#evidence.count();
+    return this.#report.metered(closed || this.#usageWasLast, 'the stream told no usage');
+  }
+
+  estimate(): { readonly outputTokens: number; readonly deltas: number } {
+    return this.#evidence.estimate();
+  }
+
+  /** An event that says something of usage or of an error. */
+  #read(bytes: Uint8Array, unit: SseUnit): Fate {
+    const event = parseJson(sseData(bytes, unit));
+    if (!isRecord(event)) return 'forward';
+    this.#report.take(event);
+    this.#usageWasLast = isUsageOnly(event);
+    return this.#usageWasLast && this.#withholdsUsage ? 'withhold' : 'forward';
+  }
+}
+
+const DONE = new TextEncoder().encode('[DONE]');
+/** GPUStack reports a failure in a field of this name, which SSE clients pass over. */
+const ERROR_FIELD = new TextEncoder().encode('error:');
+
+function startsWith(bytes: Uint8Array, start: number, text: Uint8Array): boolean {
+  for (let index = 0; index < text.length; index += 1) {
+    if (bytes[start + index] !== text[index]) return false;
+  }
+  return true;
+}
+
+/** An event that came for its usage alone. Lists carry content (citations, search results): an event with one stays. */
+function isUsageOnly(event: Readonly<Record<string, unknown>>): boolean {
+  const choices = event['choices'];
+  if (!Array.isArray(choices) || choices.length > 0) return false;
+  if (!isRecord(event['usage']) || (event['error'] ?? null) !== null) return false;
+  return Object.values(event).every((value) => !Array.isArray(value) || value.length === 0);
+}

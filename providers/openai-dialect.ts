@@ -1,0 +1,115 @@
+/**
+ * OpenAI's dialect as a provider: what OpenAI and everyone compatible share. The same bytes both ways; what differs by
+ * endpoint is the path, how the reply's usage is read, and whether usage must be asked for.
+ */
+import { memberValue } from '../src/usage/json-scanner.ts';
+import { tokensOfQuarters } from '../src/usage/text-estimate.ts';
+import { chatBody, embeddingsBody } from './openai-chat/body.ts';
+import { listModels, modelIds } from './openai-chat/models.ts';
+import { chatSplices } from './openai-chat/request.ts';
+import { ChatStreamRules } from './openai-chat/stream-rules.ts';
+import { messagesQuarters, promptQuarters, toolsQuarters } from './openai-chat/text.ts';
+import { responsesBody } from './openai-responses/body.ts';
+import { ResponsesStreamRules } from './openai-responses/stream-rules.ts';
+import { responsesInputQuarters } from './openai-responses/text.ts';
+import { EventReader, type StreamRules } from './passage/event-reader.ts';
+import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
+import { isEventStream, leastTokens, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
+import type { Endpoint, Provider, ProviderCall } from './provider.ts';
+
+interface EndpointRules {
+  /** After the base URL. */
+  readonly path: string;
+  /** Whether a stream tells its usage only when `stream_options.include_usage` asks for it. */
+  readonly asksUsage: boolean;
+  readonly body: BodyRules;
+  readonly streamRules: (withholdsUsage: boolean) => StreamRules;
+  /** `frame`: what frames a message, unless it is to be left out. */
+  readonly inputQuarters: (call: ProviderCall, frame?: number) => number;
+}
+
+const member = (call: ProviderCall, key: string): unknown => memberValue(call.body, call.scan, key);
+
+const chat: EndpointRules = {
+  path: '/chat/completions',
+  asksUsage: true,
+  body: chatBody,
+  streamRules: (withholdsUsage) => new ChatStreamRules(withholdsUsage),
+  inputQuarters: (call, frame) =>
+    messagesQuarters(member(call, 'messages'), frame) +
+    toolsQuarters(member(call, 'tools')) +
+    toolsQuarters(member(call, 'functions')),
+};
+const embeddings: EndpointRules = {
+  ...chat,
+  path: '/embeddings',
+  asksUsage: false,
+  body: embeddingsBody,
+  inputQuarters: (call) => promptQuarters(member(call, 'input')),
+};
+const responses: EndpointRules = {
+  path: '/responses',
+  asksUsage: false,
+  body: responsesBody,
+  streamRules: () => new ResponsesStreamRules(),
+  inputQuarters: (call, frame) =>
+    responsesInputQuarters(member(call, 'instructions'), member(call, 'input'), frame) +
+    toolsQuarters(member(call, 'tools')),
+};
+
+const RULES: ReadonlyMap<Endpoint, EndpointRules> = new Map<Endpoint, EndpointRules>([
+  ['chat.completions', chat],
+  [
+    'completions',
+    {
+      ...chat,
+      path: '/completions',
+      inputQuarters: (call) =>
+        promptQuarters(member(call, 'prompt')) + promptQuarters(member(call, 'suffix')),
+    },
+  ],
+  ['embeddings', embeddings],
+  ['moderations', { ...embeddings, path: '/moderations' }],
+  ['responses', responses],
+  ['responses.compact', { ...responses, path: '/responses/compact' }],
+  ['responses.input_tokens', { ...responses, path: '/responses/input_tokens' }],
+]);
+
+export function createOpenaiProvider(type: string): Provider {
+  return {
+    type,
+    endpoints: [...RULES.keys()],
+    prepare(call, upstream) {
+      const rules = rulesOf(call);
+      const { splices, addedUsageOption } = rules.asksUsage
+        ? chatSplices(call, upstream.asksUsage)
+        : { splices: modelSplice(call), addedUsageOption: false };
+      return {
+        request: {
+          method: 'POST',
+          url: `${upstream.baseUrl}${rules.path}`,
+          headers: upstreamHeaders(
+            call,
+            upstream.apiKey === null ? {} : { authorization: `Bearer ${upstream.apiKey}` },
+          ),
+          body: splicedBody(call, splices),
+        },
+        addedUsageOption,
+        read: (head) =>
+          isSuccess(head.status) && isEventStream(head.headers, call.stream)
+            ? new EventReader(rules.streamRules(addedUsageOption))
+            : new JsonReader(head, rules.body),
+      };
+    },
+    listModels,
+    modelIds,
+    estimateInput: (call) => tokensOfQuarters(rulesOf(call).inputQuarters(call)),
+    leastInput: (call) => leastTokens(rulesOf(call).inputQuarters(call, 0)),
+  };
+}
+
+function rulesOf({ endpoint }: ProviderCall): EndpointRules {
+  const rules = RULES.get(endpoint);
+  if (rules === undefined) throw new Error(`OpenAI's dialect has no endpoint ${endpoint}`);
+  return rules;
+}

@@ -1,0 +1,45 @@
+/** What a reply of the Responses API tells of itself: the chat dialect's report under other names. */
+import { isRecord } from '../../src/usage/json-value.ts';
+import type { Metered } from '../../src/usage/usage.ts';
+import { ChatReport } from '../openai-chat/report.ts';
+
+export class ResponsesReport {
+  readonly #report = new ChatReport();
+
+  get hasIdentity(): boolean {
+    return this.#report.hasIdentity;
+  }
+
+  /** Takes in a response object: the whole reply, or the one inside an event. */
+  take(response: Readonly<Record<string, unknown>>): void {
+    const { id, model, usage, error } = response;
+    this.#report.take({ id, model, usage: asChatUsage(usage), error });
+    if (response['status'] === 'failed') this.#report.fail('the response failed');
+  }
+
+  identify(response: Readonly<Record<string, unknown>>): void {
+    this.#report.identify(response);
+  }
+
+  /** An event of type `error`: it has its code at the top or in an object. */
+  takeError(event: Readonly<Record<string, unknown>>): void {
+    this.#report.take({ error: isRecord(event['error']) ? event['error'] : { code: event['code'] } });
+  }
+
+  metered(complete: boolean, missing: string): Metered {
+    return this.#report.metered(complete, missing);
+  }
+}
+
+/** The same counts by the names of the chat dialect, so that one arithmetic reads both. */
+function asChatUsage(usage: unknown): unknown {
+  if (!isRecord(usage)) return usage;
+  const { input_tokens, output_tokens, input_tokens_details, output_tokens_details, ...rest } = usage;
+  return {
+    prompt_tokens: input_tokens,
+    completion_tokens: output_tokens,
+    prompt_tokens_details: input_tokens_details,
+    completion_tokens_details: output_tokens_details,
+    ...rest,
+  };
+}

@@ -1,0 +1,148 @@
+/**
+ * Reads an event stream as it goes past, by the rules of a dialect. Whole events are forwarded at once; the terminal
+ * marker and what follows it wait for the settlement.
+ */
+import { ReplyTooLarge } from '../../src/usage/reply-too-large.ts';
+import { SseScanner, type SseUnit } from '../../src/usage/sse-scanner.ts';
+import type { Metered } from '../../src/usage/usage.ts';
+import type { ResponseReader } from '../provider.ts';
+
+/** What may come after the terminal marker. Nothing should: the bound is for a provider gone wrong. */
+const HELD_BYTES_MAX = 1024 * 1024;
+
+/**
+ * What becomes of an event: `forward` now; `withhold` for good; `terminal`: it says "complete", and waits for the
+ * settlement with all that follows; `last`: the stream may end here, so it waits for the next event or the settlement.
+ */
+export type Fate = 'forward' | 'withhold' | 'terminal' | 'last';
+
+/** What a dialect knows of its streams. */
+export interface StreamRules {
+  /** Looks at one unit; units without data (comments, stray fields) come too. */
+  judge(bytes: Uint8Array, unit: SseUnit): Fate;
+  /** Told of every run of events that is forwarded. The bytes may be taken over afterwards: copy what is kept. */
+  forwarded?(bytes: Uint8Array): void;
+  /** `closed`: whether the stream ended or its terminal marker was seen. */
+  metered(closed: boolean): Metered;
+  estimate(): { readonly outputTokens: number; readonly deltas: number };
+}
+
+export class EventReader implements ResponseReader {
+  readonly streams = true;
+  readonly #rules: StreamRules;
+  readonly #scanner = new SseScanner((bytes, unit) => this.#take(bytes, unit));
+  #terminal = false;
+  #ended = false;
+  #place: 'forward' | 'hold' | 'withhold' = 'forward';
+
+  #held: Uint8Array[] = [];
+  #surplus = 0;
+  // What this write forwards: finished slices, and a run of neighbouring units that goes out as one slice.
+  #forwarded: Uint8Array[] = [];
+  #run: Uint8Array | undefined;
+  #runStart = 0;
+  #runEnd = 0;
+
+  constructor(rules: StreamRules) {
+    this.#rules = rules;
+  }
+
+  get terminal(): boolean {
+    return this.#terminal;
+  }
+
+  write(chunk: Uint8Array): readonly Uint8Array[] {
+    this.#ended = false;
+    this.#scanner.write(chunk);
+    return this.#releaseForwarded();
+  }
+
+  end(): readonly Uint8Array[] {
+    this.#scanner.end();
+    this.#ended = true;
+    const released = this.#releaseForwarded();
+    if (this.#held.length === 0) return released;
+    const all = [...released, ...this.#held];
+    this.#held = [];
+    this.#surplus = 0;
+    return all;
+  }
+
+  metered(): Metered {
+    return this.#rules.metered(this.#ended || this.#terminal);
+  }
+
+  estimate(): { readonly outputTokens: number; readonly deltas: number } {
+    return this.#rules.estimate();
+  }
+
+  #take(bytes: Uint8Array, unit: SseUnit): void {
+    // A line feed that came apart goes where its event went.
+    if (!unit.tail) this.#place = this.#placeOf(bytes, unit);
+    if (this.#place === 'forward') this.#forward(bytes, unit);
+    else if (this.#place === 'hold') this.#held.push(bytes.subarray(unit.start, unit.end));
+  }
+
+  #placeOf(bytes: Uint8Array, unit: SseUnit): 'forward' | 'hold' | 'withhold' {
+    const fate = this.#rules.judge(bytes, unit);
+    if (fate === 'withhold') return 'withhold';
+    if (this.#terminal) {
+      this.#checkSurplus(unit.end - unit.start);
+      return 'hold';
+    }
+    // A comment is no sign that more is to come: it waits behind what waits.
+    if (unit.dataLines === 0 && this.#held.length > 0) {
+      this.#checkSurplus(unit.end - unit.start);
+      return 'hold';
+    }
+    if (this.#held.length > 0) this.#forwardHeld();
+    this.#terminal = fate === 'terminal';
+    return fate === 'forward' ? 'forward' : 'hold';
+  }
+
+  /** What might have been the last was not. */
+  #forwardHeld(): void {
+    this.#closeRun();
+    this.#forwarded.push(...this.#held);
+    this.#held = [];
+    this.#surplus = 0;
+  }
+
+  #forward(bytes: Uint8Array, unit: SseUnit): void {
+    if (this.#run === bytes && this.#runEnd === unit.start) {
+      this.#runEnd = unit.end;
+      return;
+    }
+    this.#closeRun();
+    this.#run = bytes;
+    this.#runStart = unit.start;
+    this.#runEnd = unit.end;
+  }
+
+  #closeRun(): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    const whole = this.#runStart === 0 && this.#runEnd === run.length;
+    const slice = whole ? run : run.subarray(this.#runStart, this.#runEnd);
+    this.#rules.forwarded?.(slice);
+    this.#forwarded.push(slice);
+    this.#run = undefined;
+  }
+
+  #releaseForwarded(): readonly Uint8Array[] {
+    this.#closeRun();
+    if (this.#forwarded.length === 0) return NOTHING;
+    const forwarded = this.#forwarded;
+    this.#forwarded = [];
+    return forwarded;
+  }
+
+  #checkSurplus(length: number): void {
+    this.#surplus += length;
+    if (this.#surplus > HELD_BYTES_MAX) {
+      throw new ReplyTooLarge("What follows the stream's end marker", HELD_BYTES_MAX);
+    }
+  }
+}
+
+const NOTHING: readonly Uint8Array[] = [];

@@ -1,0 +1,19 @@
+/** The type of an event in the dialects that name their events: Anthropic's messages and OpenAI's responses. */
+import { isRecord, parseJson } from '../../src/usage/json-value.ts';
+import { sseData, sseEventName, type SseUnit } from '../../src/usage/sse-scanner.ts';
+
+/** A type stands first in its event's data wherever a vendor writes it there; so far it is looked for unparsed. */
+const TYPE_WITHIN_BYTES = 120;
+const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([a-z_.]+)"/;
+
+/** The event's name, else the `type` of its data; empty when it has neither. */
+export function eventType(bytes: Uint8Array, unit: SseUnit): string {
+  if (unit.eventEnd > unit.eventStart) return sseEventName(bytes, unit);
+  const end = Math.min(unit.dataEnd, unit.dataStart + TYPE_WITHIN_BYTES);
+  const leading = LEADING_TYPE.exec(decoder.decode(bytes.subarray(unit.dataStart, end)))?.[1];
+  if (leading !== undefined) return leading;
+  const event = parseJson(sseData(bytes, unit));
+  return isRecord(event) && typeof event['type'] === 'string' ? event['type'] : '';
+}
+
+const decoder = new TextDecoder();

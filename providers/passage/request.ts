@@ -1,0 +1,54 @@
+/** What every same-dialect request has in common: the caller's headers with our credential, the caller's body with our model. */
+import { memberText } from '../../src/usage/json-scanner.ts';
+import type { ProviderCall } from '../provider.ts';
+import { spliceObject, type Splice } from './splice.ts';
+
+/** Set by the relay, which knows the length and the host, or false once the body is spliced. */
+const DROPPED = new Set([
+  'authorization',
+  'x-api-key',
+  'api-key',
+  'x-goog-api-key',
+  'cookie',
+  'host',
+  'content-length',
+  'content-encoding',
+  'transfer-encoding',
+]);
+
+/** The headers to an upstream: the caller's that may travel, and the credential in the vendor's own header. */
+export function upstreamHeaders(
+  call: ProviderCall,
+  credential: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(call.headers)) if (!DROPPED.has(name)) headers[name] = value;
+  headers['content-type'] = 'application/json';
+  // An encoded reply could not be read on its way.
+  headers['accept-encoding'] = 'identity';
+  return { ...headers, ...credential };
+}
+
+/** The splice that names the model as the upstream knows it; none where the body does already. */
+export function modelSplice(call: ProviderCall): readonly Splice[] {
+  const model = call.scan.members.get('model');
+  const json = JSON.stringify(call.model);
+  return model === undefined || memberText(call.body, model) !== json ? [{ key: 'model', json }] : [];
+}
+
+/** The caller's body, spliced; the same bytes where there is nothing to splice. */
+export const splicedBody = (call: ProviderCall, splices: readonly Splice[]): readonly Uint8Array[] =>
+  splices.length === 0 ? [call.body] : spliceObject(call.body, call.scan, splices);
+
+/** Whether a successful reply is an event stream: its own word comes before what was asked for. */
+export function isEventStream(headers: Readonly<Record<string, string>>, streamAsked: boolean): boolean {
+  const contentType = (headers['content-type'] ?? '').toLowerCase();
+  return contentType.includes('event-stream') || (streamAsked && !contentType.includes('json'));
+}
+
+/**
+ * Of an input's weight, in quarters of a token, what it surely has in tokens: half, which is eight characters of English
+ * a token, where tokenizers come to four or five. What frames a message is left out before: vendors differ in charging
+ * for it.
+ */
+export const leastTokens = (quartersWithoutFrames: number): number => Math.floor(quartersWithoutFrames / 8);

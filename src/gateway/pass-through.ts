@@ -1,0 +1,98 @@
+/** Routes that bill nothing: the call goes to its upstream and the reply back, with no admission and no settlement. */
+import { Refusal, refusalReply } from '../errors.ts';
+import type { Call } from './call.ts';
+import { replyHeaders } from './headers.ts';
+import type { CallerReply, Flow, Relay, UpstreamFailure } from './ports.ts';
+
+/** Replies are small (a count, a verdict); past this the upstream is broken off. */
+const REPLY_BYTES_MAX = 4 * 1024 * 1024;
+
+export interface PassThroughOptions {
+  readonly relay: Relay;
+  /** Told once, when the caller has his answer or has left. */
+  readonly done: () => void;
+}
+
+/** Asks the call's upstream and answers the caller with the whole reply, or with a 502. */
+export function passThrough(call: Call, reply: CallerReply, { relay, done }: PassThroughOptions): void {
+  const { upstream, provider } = call.target.route;
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  let head: { status: number; headers: Readonly<Record<string, string>> } | undefined;
+  let over = false;
+
+  const answerOnce = (
+    status: number,
+    headers: Readonly<Record<string, string>>,
+    body: readonly Uint8Array[],
+  ): void => {
+    if (over) return;
+    over = true;
+    answer(reply, status, headers, body);
+    done();
+  };
+  const refuse = (what: string, code: 'upstream_error' | 'upstream_timeout' = 'upstream_error'): void => {
+    flow?.abort();
+    const message = `The provider "${upstream.name}" ${what}. The request id is ${call.id}.`;
+    const refusal = refusalReply(new Refusal(code, message), call.dialect, call.id);
+    answerOnce(refusal.status, refusal.headers, [encoder.encode(refusal.body)]);
+  };
+  let flow: Flow | undefined;
+  flow = relay.send(provider.prepare(call.request, upstream).request, {
+    head(status, headers) {
+      head = { status, headers };
+      if (status >= 300 && status < 400) refuse(`answered with a redirect (${status})`);
+    },
+    chunk(bytes) {
+      length += bytes.length;
+      if (length > REPLY_BYTES_MAX) refuse(`sent more than ${REPLY_BYTES_MAX} bytes`);
+      else pieces.push(bytes.slice());
+      return true;
+    },
+    end() {
+      if (head === undefined) return;
+      const headers = { ...replyHeaders(head.headers), ...ownHeaders(call) };
+      answer(
+        reply,
+        head.status,
+        headers,
+        head.status < 400 ? pieces : withoutSecret(pieces, upstream.apiKey),
+      );
+    },
+    fail: (error: UpstreamFailure) =>
+      refuse(error.message, error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error'),
+  });
+  reply.onGone(() => {
+    if (over) return;
+    over = true;
+    flow.abort();
+    done();
+  });
+}
+
+const encoder = new TextEncoder();
+
+const ownHeaders = (call: Call): Record<string, string> =>
+  call.dialect === 'anthropic'
+    ? { 'x-request-id': call.id, 'request-id': call.id }
+    : { 'x-request-id': call.id };
+
+function answer(
+  reply: CallerReply,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  pieces: readonly Uint8Array[],
+): void {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  reply.head(status, { ...headers, 'content-length': String(length) });
+  for (const piece of pieces) reply.write(piece);
+  reply.end();
+}
+
+/** A vendor's error may repeat the credential it was given; it is the operator's, and stays here. */
+export function withoutSecret(pieces: Uint8Array[], secret: string | null): Uint8Array[] {
+  if (secret === null || secret === '') return pieces;
+  const decoder = new TextDecoder();
+  const text = pieces.map((piece) => decoder.decode(piece, { stream: true })).join('') + decoder.decode();
+  return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : pieces;
+}
