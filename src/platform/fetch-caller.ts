@@ -93,6 +93,9 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
     // A mark of 0, so that `pull` means: all was read and the reader waits for more.
     new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
   );
+  // An error discards what is still queued, here and at each hop up to the caller, so it waits until all was read.
+  const fail = (): void =>
+    void setTimeout(() => controller?.error(new Error('The reply broke off.')), BREAK_AFTER_MS);
   const reply: CallerReply = {
     head(status, headers) {
       resolve(new Response(status === 204 || status === 304 ? null : body, { status, headers }));
@@ -111,9 +114,6 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
     break() {
       if (over) return;
       over = true;
-      // An error discards what is still queued, here and at each hop up to the caller, so it waits until all was read.
-      const fail = (): void =>
-        void setTimeout(() => controller?.error(new Error('The reply broke off.')), BREAK_AFTER_MS);
       if (waiting) fail();
       else onDrain = fail;
     },
