@@ -53,6 +53,8 @@ export interface StartOptions {
   readonly relay?: UndiciRelayOptions;
   /** How long running calls may go on after `close`, milliseconds; then they are broken off and billed as far as they came. */
   readonly drainMs?: number;
+  /** How long the head of a request may take, milliseconds; a slow sender is cut within a third more. */
+  readonly headersMs?: number;
 }
 
 /**
@@ -63,7 +65,7 @@ export interface StartOptions {
 export async function startGateway(
   settings: Settings,
   runtime: Runtime,
-  { delivers = true, relay = RELAY_DEFAULTS, drainMs = DRAIN_MS }: StartOptions = {},
+  { delivers = true, relay = RELAY_DEFAULTS, drainMs = DRAIN_MS, headersMs = HEADERS_MS }: StartOptions = {},
 ): Promise<RunningGateway> {
   if (settings.database.kind !== 'sqlite') {
     throw new LedgerUnavailable(
@@ -77,7 +79,7 @@ export async function startGateway(
     const ledger = createLedger({ database, bootId: runtime.id() });
     const recovered = await ledger.recover({ nowMs: runtime.now() });
     if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
-    return await serve({ settings, runtime, path, database, ledger, delivers, relay, drainMs });
+    return await serve({ settings, runtime, path, database, ledger, delivers, relay, drainMs, headersMs });
   } catch (error) {
     await database.close();
     throw error;
@@ -93,6 +95,7 @@ interface Opened {
   readonly delivers: boolean;
   readonly relay: UndiciRelayOptions;
   readonly drainMs: number;
+  readonly headersMs: number;
 }
 
 async function serve(opened: Opened): Promise<RunningGateway> {
@@ -125,7 +128,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
 
-  const server = createServer(gateway.app);
+  const server = createServer(gateway.app, opened.headersMs);
   const url = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
     await loop.stop();
     throw error;
@@ -161,12 +164,14 @@ function answerOnSocket(
   return RESPONSE_ALREADY_SENT;
 }
 
-const createServer = (app: Hono): Server =>
+const createServer = (app: Hono, headersMs: number): Server =>
   createAdaptorServer({
     fetch: app.fetch,
     overrideGlobalObjects: false,
     serverOptions: {
-      headersTimeout: HEADERS_MS,
+      headersTimeout: headersMs,
+      // Node looks for slow senders every 30 s unless told otherwise.
+      connectionsCheckingInterval: headersMs / 3,
       requestTimeout: REQUEST_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
     },

@@ -19,8 +19,14 @@ export function createFetchCaller(request: Request): {
   return { caller, response };
 }
 
+/**
+ * Past the limit so many bytes are still read, and dropped: who is answered before he has sent everything often sees a
+ * broken connection instead of the answer. 128 MiB is more than Cloudflare lets through on most plans.
+ */
+const DROPPED_BYTES_MAX = 128 * 1024 * 1024;
+
 async function readBody(request: Request, bytesMax: number): Promise<Uint8Array | 'too_large' | 'gone'> {
-  if (Number(request.headers.get('content-length') ?? 0) > bytesMax) return 'too_large';
+  if (Number(request.headers.get('content-length') ?? 0) > DROPPED_BYTES_MAX) return 'too_large';
   if (request.body === null) return new Uint8Array();
   const pieces: Uint8Array[] = [];
   let length = 0;
@@ -28,16 +34,16 @@ async function readBody(request: Request, bytesMax: number): Promise<Uint8Array 
   try {
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
       length += read.value.length;
-      if (length > bytesMax) {
-        await reader.cancel();
-        return 'too_large';
-      }
-      pieces.push(read.value);
+      if (length <= bytesMax) pieces.push(read.value);
+      else pieces.length = 0;
+      if (length <= DROPPED_BYTES_MAX) continue;
+      await reader.cancel();
+      break;
     }
   } catch {
     return 'gone';
   }
-  return joined(pieces, length);
+  return length > bytesMax ? 'too_large' : joined(pieces, length);
 }
 
 function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
@@ -54,6 +60,9 @@ function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
 
 /** Bytes that may wait in the response's stream before the upstream is asked to pause: 64 KiB. */
 const QUEUE_BYTES_MAX = 64 * 1024;
+
+/** Between a reply's last byte and its breaking off, milliseconds. */
+const BREAK_AFTER_MS = 25;
 
 function createReply(signal: AbortSignal): { reply: CallerReply; response: Promise<Response> } {
   const { promise, resolve } = Promise.withResolvers<Response>();
@@ -84,7 +93,9 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
     // A mark of 0, so that `pull` means: all was read and the reader waits for more.
     new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
   );
-  const fail = (): void => controller?.error(new Error('The reply broke off.'));
+  // An error discards what is still queued, here and at each hop up to the caller, so it waits until all was read.
+  const fail = (): void =>
+    void setTimeout(() => controller?.error(new Error('The reply broke off.')), BREAK_AFTER_MS);
   const reply: CallerReply = {
     head(status, headers) {
       resolve(new Response(status === 204 || status === 304 ? null : body, { status, headers }));
@@ -103,7 +114,6 @@ function createReply(signal: AbortSignal): { reply: CallerReply; response: Promi
     break() {
       if (over) return;
       over = true;
-      // An error discards what is still queued, so it must wait until all was read.
       if (waiting) fail();
       else onDrain = fail;
     },
