@@ -111,7 +111,6 @@ async function exchange(gateway: TestGateway, recorded: RecordedCase, way: strin
 }
 
 interface ChatBody {
-  readonly messages?: unknown;
   readonly model: string;
   readonly messages?: readonly unknown[];
   readonly stream_options?: { readonly include_usage?: boolean } | null;
