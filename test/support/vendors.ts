@@ -266,8 +266,11 @@ function responseEvents(model: string): string[] {
     { type: 'response.output_text.delta', ...item, delta: 'Paid at' },
     { type: 'response.output_text.delta', ...item, delta: ' the gate.' },
     { type: `response.${status}`, response: responseOf(model, status) },
-  ].map((event, index) => ({ ...event, sequence_number: index }));
-  return events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+  ];
+  return events.map((event, index) => {
+    const data = JSON.stringify(Object.assign(event, { sequence_number: index }));
+    return `event: ${event.type}\ndata: ${data}\n\n`;
+  });
 }
 
 const CHAT_USAGE = { prompt_tokens: 6, completion_tokens: 5, total_tokens: 11 };
