@@ -96,6 +96,14 @@ describe('the Google client', () => {
     expect(await bench.billed()).toEqual({});
   });
 
+  it('lists the models by provider and name', async () => {
+    const { client } = benchOf();
+    const names: (string | undefined)[] = [];
+    for await (const { name } of await client.models.list()) names.push(name);
+    expect(names).toContain('models/google/gemini-plain');
+    expect(names).toContain('models/quick');
+  });
+
   it("gets the provider's error as its own, unbilled", async () => {
     const bench = benchOf();
     const asked = bench.client.models.generateContent({ model: 'gemini-overloaded', contents: CONTENTS });

@@ -36,6 +36,8 @@ export async function startTestVendors(): Promise<TestVendors> {
 }
 
 async function answer(asked: VendorRequest, response: ServerResponse): Promise<void> {
+  if (asked.path === '/v1/models') return json(response, { data: [{ type: 'model', id: 'claude-plain' }] });
+  if (asked.path === '/v1beta/models') return json(response, { models: [{ name: 'models/gemini-plain' }] });
   const gemini = /^\/(?:v1|v1beta)\/models\/(.+):(\w+)$/.exec(asked.path);
   const model = String(gemini?.[1] ?? asked.body['model'] ?? '');
   if (model.endsWith('overloaded')) return fails(response, { gemini: gemini !== null });
