@@ -10,9 +10,10 @@ export function firstTelling(bytes: Uint8Array, start: number, end: number): num
   let at = start + WINDOW - 1;
   while (at < end) {
     const last = bytes[at] ?? 0;
-    const shift = SHIFT[last] ?? 1;
-    if (IS_LAST[last] === 1 && isTellingAt(bytes, at - WINDOW + 1, end)) return at - WINDOW + 1;
-    at += shift;
+    const first = at - WINDOW + 1;
+    if (IS_LAST[last] === 1 && IS_FIRST[bytes[first] ?? 0] === 1 && isTellingAt(bytes, first, end))
+      return first;
+    at += SHIFT[last] ?? 1;
   }
   return -1;
 }
@@ -22,14 +23,16 @@ const encoder = new TextEncoder();
 const KEYS = ['"usage"', '"x_groq"', '"error"'].map((text) => encoder.encode(text));
 const WORDS = ['[DONE]', 'error:'].map((text) => encoder.encode(text));
 
-/** How far the window may move on when its last byte is this one, and whether a word can end with it there. */
+/** How far the window may move on when its last byte is this one, and whether a word begins and ends with a byte. */
 const SHIFT = new Uint8Array(256).fill(WINDOW);
+const IS_FIRST = new Uint8Array(256);
 const IS_LAST = new Uint8Array(256);
 for (const word of [...KEYS, ...WORDS]) {
   for (let index = 0; index < WINDOW - 1; index += 1) {
     const byte = word[index] ?? 0;
     SHIFT[byte] = Math.min(SHIFT[byte] ?? WINDOW, WINDOW - 1 - index);
   }
+  IS_FIRST[word[0] ?? 0] = 1;
   IS_LAST[word[WINDOW - 1] ?? 0] = 1;
 }
 
