@@ -62,6 +62,13 @@ export const ENDPOINTS: Readonly<Record<Endpoint, EndpointTraits>> = {
   },
   embedContent: { ...gemini, path: 'embedContent', switchedBy: 'embedContent' },
   batchEmbedContents: { ...gemini, path: 'batchEmbedContents', switchedBy: 'embedContent' },
+  interactions: {
+    ...gemini,
+    path: '/:version{v1|v1beta}/interactions',
+    modelFrom: 'body',
+    stream: 'body',
+    switchedBy: 'generateContent',
+  },
   countTokens: { ...gemini, path: 'countTokens', metered: false, switchedBy: 'generateContent' },
 };
 
