@@ -33,7 +33,7 @@ export function createAdmin(options: AdminOptions): Hono {
   });
   admin.get('/events', async (c) => {
     const { customer, call, state, identifier } = c.req.query();
-    const filter = { customer, call, identifier, state: state as EventState | undefined };
+    const filter = { customer, call, identifier, state: eventState(state) };
     const page = await ledger.events({ ...filter, ...paging(c.req.query()) });
     return c.json({ data: page.data.map(eventJson), next_cursor: page.nextCursor });
   });
@@ -106,6 +106,25 @@ const paging = (query: Readonly<Record<string, string>>): { cursor: string | und
   if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return { cursor: query.cursor, limit };
   throw new Refusal('invalid_request', `limit must be a whole number from 1 to 1000, not "${query.limit}".`, {
     param: 'limit',
+  });
+};
+
+const EVENT_STATES: readonly EventState[] = [
+  'pending',
+  'sending',
+  'accepted',
+  'confirmed',
+  'refused',
+  'ambiguous',
+  'quarantined',
+  'expired',
+  'cancelled',
+];
+const eventState = (state: string | undefined): EventState | undefined => {
+  const known = EVENT_STATES.find((one) => one === state);
+  if (known !== undefined || state === undefined) return known;
+  throw new Refusal('invalid_request', `state must be one of ${EVENT_STATES.join(', ')}, not "${state}".`, {
+    param: 'state',
   });
 };
 
