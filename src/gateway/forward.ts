@@ -164,8 +164,8 @@ class Forwarding implements ReplySink {
     this.#options.settler.settle(this.#call, ending, measured).then(
       (bill) => {
         this.#settled = true;
-        this.#complete(bill);
         this.#options.done();
+        this.#complete(bill);
       },
       (error: unknown) => this.#answer(unwritten(error)),
     );
