@@ -68,6 +68,8 @@ class Forwarding implements ReplySink {
   }
 
   ask(exchange: Exchange): void {
+    // The caller left while he was admitted and the policy is to cancel: the books are closed, so nobody is asked.
+    if (this.#settling) return;
     this.#attempt += 1;
     this.#exchange = exchange;
     this.#flow = this.#options.relay.send(exchange.request, this);

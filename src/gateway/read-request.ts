@@ -63,7 +63,12 @@ const MODEL_LENGTH_MAX = 256;
 const UNNAMEABLE = /[\p{Cc}\p{Cs}]/u;
 
 function modelOf(model: unknown): string {
-  if (typeof model === 'string' && model !== '' && model.length <= MODEL_LENGTH_MAX && !UNNAMEABLE.test(model))
+  if (
+    typeof model === 'string' &&
+    model !== '' &&
+    model.length <= MODEL_LENGTH_MAX &&
+    !UNNAMEABLE.test(model)
+  )
     return model;
   throw new Refusal(
     'invalid_request',

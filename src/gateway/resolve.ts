@@ -73,10 +73,25 @@ export function createResolver(options: ResolverOptions): Resolver {
   };
 
   return {
-    resolve: (model, endpoint) => (options.aliases.get(model) ?? [model]).map((name) => one(name, endpoint)),
+    resolve(model, endpoint) {
+      const names = options.aliases.get(model) ?? [model];
+      // Of several, those that cannot serve this endpoint are passed over; of one, or none that can, the first says why.
+      const able = names.filter((name) => canServe(() => one(name, endpoint)));
+      return (able.length > 0 ? able : names).map((name) => one(name, endpoint));
+    },
     aliases: options.aliases,
     routes,
   };
+}
+
+function canServe(find: () => Target): boolean {
+  try {
+    find();
+    return true;
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
 }
 
 const serves = (route: Route, endpoint: Endpoint): boolean =>
