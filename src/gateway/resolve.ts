@@ -40,6 +40,9 @@ export interface ResolverOptions {
   readonly billedName: (providerType: string, model: string) => string;
 }
 
+/** Callers choose model names, so the memory of what they resolve to is bounded. */
+const RESOLVED_MAX = 1_000;
+
 export function createResolver(options: ResolverOptions): Resolver {
   const routes = new Map(options.routes.map((route) => [route.upstream.name, route]));
 
@@ -72,8 +75,17 @@ export function createResolver(options: ResolverOptions): Resolver {
     return vendor === undefined ? undefined : routes.get(vendor);
   };
 
+  const resolved = new Map<string, readonly Target[]>();
   return {
-    resolve: (model, endpoint) => (options.aliases.get(model) ?? [model]).map((name) => one(name, endpoint)),
+    resolve(model, endpoint) {
+      const asked = `${endpoint} ${model}`;
+      const known = resolved.get(asked);
+      if (known !== undefined) return known;
+      const targets = (options.aliases.get(model) ?? [model]).map((name) => one(name, endpoint));
+      if (resolved.size >= RESOLVED_MAX) resolved.clear();
+      resolved.set(asked, targets);
+      return targets;
+    },
     aliases: options.aliases,
     routes,
   };
