@@ -3,13 +3,14 @@ import { memberValue } from '../src/usage/json-scanner.ts';
 import { isRecord, listOf, parseJson, textOf } from '../src/usage/json-value.ts';
 import { tokensOfQuarters } from '../src/usage/text-estimate.ts';
 import { GeminiArrayReader } from './gemini/array-reader.ts';
+import { interactionBody, InteractionStreamRules } from './gemini/interactions.ts';
 import { GeminiReport } from './gemini/report.ts';
 import { GeminiStreamRules } from './gemini/stream-rules.ts';
 import { candidateQuarters, contentsQuarters } from './gemini/text.ts';
-import { toolsQuarters } from './openai-chat/text.ts';
+import { promptQuarters, toolsQuarters } from './openai-chat/text.ts';
 import { EventReader } from './passage/event-reader.ts';
 import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
-import { leastTokens, splicedBody, upstreamHeaders } from './passage/request.ts';
+import { isEventStream, leastTokens, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
 import type { Splice } from './passage/splice.ts';
 import type { Provider, ProviderCall, ResponseReader, Upstream, UpstreamHead } from './provider.ts';
 
@@ -21,6 +22,7 @@ export const google: Provider = {
     'embedContent',
     'batchEmbedContents',
     'countTokens',
+    'interactions',
   ],
   prepare(call, upstream) {
     return {
@@ -31,7 +33,8 @@ export const google: Provider = {
         body: splicedBody(call, modelSplices(call)),
       },
       addedUsageOption: false,
-      read: (head) => readerOf(head, call.stream),
+      read: (head) =>
+        call.endpoint === 'interactions' ? interactionReader(head, call.stream) : readerOf(head, call.stream),
     };
   },
   listModels: (upstream) => ({
@@ -53,7 +56,7 @@ export const google: Provider = {
 };
 
 function inputQuarters(call: ProviderCall, frame?: number): number {
-  let quarters = toolsQuarters(member(call, 'tools'));
+  let quarters = toolsQuarters(member(call, 'tools')) + promptQuarters(member(call, 'input'));
   for (const key of ['contents', 'content', 'systemInstruction', 'system_instruction']) {
     quarters += contentsQuarters(member(call, key), frame);
   }
@@ -71,6 +74,7 @@ function urlOf(call: ProviderCall, upstream: Upstream): string {
   const version = call.path.startsWith('/v1/') ? 'v1' : 'v1beta';
   const query = new URLSearchParams(call.query);
   const sse = call.stream && (query.get('alt') ?? query.get('$alt')) === 'sse' ? '?alt=sse' : '';
+  if (call.endpoint === 'interactions') return `${base(upstream)}/${version}/interactions${sse}`;
   const model = encodeURIComponent(plainName(call.model));
   return `${base(upstream)}/${version}/models/${model}:${call.endpoint}${sse}`;
 }
@@ -89,6 +93,11 @@ function readerOf(head: UpstreamHead, streams: boolean): ResponseReader {
   return contentType.includes('json') ? new GeminiArrayReader() : new EventReader(new GeminiStreamRules());
 }
 
+const interactionReader = (head: UpstreamHead, streams: boolean): ResponseReader =>
+  isSuccess(head.status) && isEventStream(head.headers, streams)
+    ? new EventReader(new InteractionStreamRules())
+    : new JsonReader(head, interactionBody);
+
 const contentBody: BodyRules = {
   meter(body) {
     const report = new GeminiReport();
@@ -106,6 +115,7 @@ const member = (call: ProviderCall, key: string): unknown => memberValue(call.bo
 
 /** The model stands in the path. Where the body repeats it, the vendor wants the same: there it is replaced. */
 function modelSplices(call: ProviderCall): readonly Splice[] {
+  if (call.endpoint === 'interactions') return modelSplice(call);
   const name = `models/${plainName(call.model)}`;
   const isOther = (value: unknown): boolean =>
     isRecord(value) && value['model'] !== undefined && value['model'] !== name;

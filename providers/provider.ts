@@ -22,7 +22,8 @@ export type Endpoint =
   | 'streamGenerateContent'
   | 'embedContent'
   | 'batchEmbedContents'
-  | 'countTokens';
+  | 'countTokens'
+  | 'interactions';
 
 export interface Upstream {
   /** The configured provider's name: the part before the slash in a billed model. */

@@ -60,8 +60,9 @@ const number = (expression: string): number =>
 
 /** The routes that a file has, as method and path. */
 const routes = (file: string, prefix: string): readonly string[] =>
-  [...text(file).matchAll(/\b(?:app|admin)\.(get|post|delete)\('([^']+)'/g)].map(
-    ([, method = '', path = '']) => `${method.toUpperCase()} ${prefix}${path.replace(/\{[^}]*\}/g, '')}`,
+  [...text(file).matchAll(/\b(?:app|admin)\.(get|post|delete)\(['`]([^'`]+)['`]/g)].map(
+    ([, method = '', path = '']) =>
+      `${method.toUpperCase()} ${prefix}${path.replace('${version}', ':version').replace(/\{[^}]*\}/g, '')}`,
   );
 
 describe('docs/configuration.md', () => {
@@ -153,7 +154,7 @@ describe('docs/operations.md', () => {
 
   it('has every route of the application', () => {
     const inference = Object.values(ENDPOINTS).map(({ path, modelFrom }) =>
-      modelFrom === 'body' ? `POST ${path}` : `POST /:version/models/:model:${path}`,
+      modelFrom === 'body' ? `POST ${path.replace(/\{.*\}/, '')}` : `POST /:version/models/:model:${path}`,
     );
     // The one route that is written with a pattern stands for all with the model in the path.
     const fixed = routes('src/app.ts', '').filter((route) => !route.includes('/:rest'));

@@ -7,7 +7,7 @@ import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
 import { Evidence } from '../passage/evidence.ts';
-import { hasMarker } from './markers.ts';
+import { firstTelling } from './markers.ts';
 import { ChatReport } from './report.ts';
 import { weighChatEvent } from './text.ts';
 
@@ -34,7 +34,15 @@ export class ChatStreamRules implements StreamRules {
     }
     if (unit.dataLines === 1 && startsWith(bytes, unit.dataStart, DONE)) return 'terminal';
     this.#usageWasLast = false;
-    return hasMarker(bytes, unit.start, unit.end) ? this.#read(bytes, unit) : 'forward';
+    return firstTelling(bytes, unit.start, unit.end) < 0 ? 'forward' : this.#read(bytes, unit);
+  }
+
+  firstTelling(bytes: Uint8Array): number {
+    return firstTelling(bytes, 0, bytes.length);
+  }
+
+  passed(): void {
+    this.#usageWasLast = false;
   }
 
   forwarded(bytes: Uint8Array): void {

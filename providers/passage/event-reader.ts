@@ -20,6 +20,12 @@ export type Fate = 'forward' | 'withhold' | 'terminal' | 'last';
 export interface StreamRules {
   /** Looks at one unit; units without data (comments, stray fields) come too. */
   judge(bytes: Uint8Array, unit: SseUnit): Fate;
+  /**
+   * Where the bytes first have anything that `judge` must see, or -1. Whole events before it need no look of their own:
+   * they are forwarded, and `passed` is told. A dialect without it has every event judged.
+   */
+  firstTelling?(bytes: Uint8Array): number;
+  passed?(): void;
   /** Told of every run of events that is forwarded. The bytes may be taken over afterwards: copy what is kept. */
   forwarded?(bytes: Uint8Array): void;
   /** `closed`: whether the stream ended or its terminal marker was seen. */
@@ -53,8 +59,24 @@ export class EventReader implements ResponseReader {
 
   write(chunk: Uint8Array): readonly Uint8Array[] {
     this.#ended = false;
-    this.#scanner.write(chunk);
+    this.#scanner.write(chunk, this.#passWholeEvents(chunk));
     return this.#releaseForwarded();
+  }
+
+  /**
+   * Forwards the events at the chunk's beginning that have nothing to tell, all at once; answers where the rest begins.
+   * Most of a stream goes this way: one search of a chunk costs a fifth of taking it apart.
+   */
+  #passWholeEvents(chunk: Uint8Array): number {
+    if (this.#rules.firstTelling === undefined || this.#terminal || this.#held.length > 0) return 0;
+    if (!this.#scanner.isBetweenUnits) return 0;
+    const telling = this.#rules.firstTelling(chunk);
+    const end = afterBlankLine(chunk, telling < 0 ? chunk.length : telling);
+    if (end === 0) return 0;
+    this.#rules.passed?.();
+    this.#place = 'forward';
+    this.#forward(chunk, { start: 0, end });
+    return end;
   }
 
   end(): readonly Uint8Array[] {
@@ -108,7 +130,7 @@ export class EventReader implements ResponseReader {
     this.#surplus = 0;
   }
 
-  #forward(bytes: Uint8Array, unit: SseUnit): void {
+  #forward(bytes: Uint8Array, unit: { readonly start: number; readonly end: number }): void {
     if (this.#run === bytes && this.#runEnd === unit.start) {
       this.#runEnd = unit.end;
       return;
@@ -143,6 +165,14 @@ export class EventReader implements ResponseReader {
       throw new ReplyTooLarge("What follows the stream's end marker", HELD_BYTES_MAX);
     }
   }
+}
+
+const LF = 0x0a;
+
+/** Where the last event that ends before that offset ends; 0 when none does. Lines that end otherwise are not looked for. */
+function afterBlankLine(bytes: Uint8Array, before: number): number {
+  for (let at = before; at >= 2; at -= 1) if (bytes[at - 1] === LF && bytes[at - 2] === LF) return at;
+  return 0;
 }
 
 const NOTHING: readonly Uint8Array[] = [];

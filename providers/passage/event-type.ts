@@ -1,4 +1,4 @@
-/** The type of an event in the dialects that name their events: Anthropic's messages and OpenAI's responses. */
+/** The type of an event in the dialects that name their events: Anthropic's messages, OpenAI's responses, Gemini's interactions. */
 import { isRecord, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, sseEventName, type SseUnit } from '../../src/usage/sse-scanner.ts';
 
@@ -6,14 +6,15 @@ import { sseData, sseEventName, type SseUnit } from '../../src/usage/sse-scanner
 const TYPE_WITHIN_BYTES = 120;
 const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([a-z_.]+)"/;
 
-/** The event's name, else the `type` of its data; empty when it has neither. */
+/** The event's name, else the type that its data tells; empty when it has neither. */
 export function eventType(bytes: Uint8Array, unit: SseUnit): string {
   if (unit.eventEnd > unit.eventStart) return sseEventName(bytes, unit);
   const end = Math.min(unit.dataEnd, unit.dataStart + TYPE_WITHIN_BYTES);
   const leading = LEADING_TYPE.exec(decoder.decode(bytes.subarray(unit.dataStart, end)))?.[1];
   if (leading !== undefined) return leading;
   const event = parseJson(sseData(bytes, unit));
-  return isRecord(event) && typeof event['type'] === 'string' ? event['type'] : '';
+  const type = isRecord(event) ? (event['type'] ?? event['event_type']) : undefined;
+  return typeof type === 'string' ? type : '';
 }
 
 const decoder = new TextDecoder();

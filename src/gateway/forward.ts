@@ -30,14 +30,23 @@ export interface ForwardOptions {
 const CHECKPOINT_EVERY_MS = 250;
 
 /** Asks the call's upstream and answers the caller. Everything after this happens by events. */
-export function forward(call: Call, reply: CallerReply, options: ForwardOptions): void {
-  new Forwarding(call, reply, options).ask(exchangeFor(call, true));
+export function forward(prepared: PreparedCall, reply: CallerReply, options: ForwardOptions): void {
+  new Forwarding(prepared.call, reply, options).ask(prepared.exchange);
 }
 
-const exchangeFor = (call: Call, asksUsage: boolean): Exchange => {
+/** A call and what its upstream will be asked. Made before the call is opened: nothing can fail between record and question. */
+export interface PreparedCall {
+  readonly call: Call;
+  readonly exchange: Exchange;
+}
+
+export function prepare(call: Call): PreparedCall {
   const { upstream, provider } = call.target.route;
-  return provider.prepare(call.request, asksUsage ? upstream : { ...upstream, asksUsage: false });
-};
+  return { call, exchange: provider.prepare(call.request, upstream) };
+}
+
+const withoutUsageOption = ({ request, target: { route } }: Call): Exchange =>
+  route.provider.prepare(request, { ...route.upstream, asksUsage: false });
 
 class Forwarding implements ReplySink {
   readonly #call: Call;
@@ -137,7 +146,7 @@ class Forwarding implements ReplySink {
       this.#held = [];
       this.#status = null;
       this.#upstreamEnded = false;
-      this.ask(exchangeFor(this.#call, false));
+      this.ask(withoutUsageOption(this.#call));
       return;
     }
     this.#settle();

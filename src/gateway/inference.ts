@@ -11,7 +11,7 @@ import { admit, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { Call } from './call.ts';
 import { ENDPOINTS } from './endpoints.ts';
-import { forward, type ForwardOptions } from './forward.ts';
+import { forward, type ForwardOptions, prepare, type PreparedCall } from './forward.ts';
 import { readRequestHeaders } from './headers.ts';
 import type { Caller, Relay } from './ports.ts';
 import { passThrough } from './pass-through.ts';
@@ -52,7 +52,7 @@ export function createInference(options: GatewayOptions): Inference {
     runtime.log('warn', 'usage_option_refused', { model: call.target.billedModel, request_id: call.id });
   };
 
-  const open = async (asked: Asked, caller: Caller, id: string): Promise<Call | undefined> => {
+  const open = async (asked: Asked, caller: Caller, id: string): Promise<PreparedCall | undefined> => {
     const { endpoint } = asked;
     const { dialect, metered } = ENDPOINTS[endpoint];
     const startedAtMs = runtime.now();
@@ -86,21 +86,19 @@ export function createInference(options: GatewayOptions): Inference {
       request,
       startedAtMs,
     };
+    const prepared = prepare(call);
     if (metered) await admit(ledger, customers, call);
-    return call;
+    return prepared;
   };
 
   const serve: Inference['serve'] = async (asked, caller) => {
     const id = `req_${runtime.id()}`;
     running += 1;
     try {
-      const call = await open(asked, caller, id);
-      if (call === undefined) {
-        done();
-        return;
-      }
-      if (ENDPOINTS[call.endpoint].metered) forward(call, caller.reply, forwarding);
-      else passThrough(call, caller.reply, forwarding);
+      const prepared = await open(asked, caller, id);
+      if (prepared === undefined) done();
+      else if (ENDPOINTS[asked.endpoint].metered) forward(prepared, caller.reply, forwarding);
+      else passThrough(prepared, caller.reply, forwarding);
     } catch (error) {
       done();
       refuse(caller, asRefusal(error, runtime, id), {

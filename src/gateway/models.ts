@@ -1,5 +1,5 @@
-/** `GET /v1/models`: what a caller may name. Bills nothing. */
-import { Refusal } from '../errors.ts';
+/** `GET /v1/models` and `/v1beta/models`: what a caller may name, in the dialect he speaks. Bills nothing. */
+import { type Dialect, Refusal } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
 import type { Runtime } from '../runtime.ts';
 import { authenticate } from './authenticate.ts';
@@ -63,9 +63,10 @@ export function createModels(options: ModelsOptions): Models {
     for (const { route, ids } of lists) {
       for (const id of ids) models.push(model(`${route.upstream.name}/${id}`, route.upstream.name));
     }
-    if (wanted === undefined) return answer(caller, { object: 'list', data: models }, options.runtime);
+    const shape = SHAPES[modelsDialect(caller)];
+    if (wanted === undefined) return answer(caller, shape.list(models), options.runtime);
     const one = models.find(({ id }) => id === wanted);
-    if (one !== undefined) return answer(caller, one, options.runtime);
+    if (one !== undefined) return answer(caller, shape.one(one), options.runtime);
     throw new Refusal('model_not_found', `No model "${wanted}" is served here. GET /v1/models lists them.`, {
       param: 'model',
     });
@@ -73,6 +74,40 @@ export function createModels(options: ModelsOptions): Models {
 }
 
 const model = (id: string, owner: string): Model => ({ id, object: 'model', created: 0, owned_by: owner });
+
+/** Three SDKs ask the same path: what they send tells them apart. */
+export function modelsDialect(caller: Caller): Dialect {
+  const names = new Set(caller.headers.filter((_value, index) => index % 2 === 0));
+  if (caller.path.startsWith('/v1beta/') || names.has('x-goog-api-key')) return 'gemini';
+  return names.has('anthropic-version') ? 'anthropic' : 'openai';
+}
+
+interface Shape {
+  one(model: Model): object;
+  list(models: readonly Model[]): object;
+}
+
+const anthropicModel = ({ id }: Model): object => ({
+  type: 'model',
+  id,
+  display_name: id,
+  created_at: '1970-01-01T00:00:00Z',
+});
+const geminiModel = ({ id }: Model): object => ({ name: `models/${id}`, displayName: id });
+
+const SHAPES: Readonly<Record<Dialect, Shape>> = {
+  openai: { one: (one) => one, list: (models) => ({ object: 'list', data: models }) },
+  anthropic: {
+    one: anthropicModel,
+    list: (models) => ({
+      data: models.map(anthropicModel),
+      has_more: false,
+      first_id: models.at(0)?.id ?? null,
+      last_id: models.at(-1)?.id ?? null,
+    }),
+  },
+  gemini: { one: geminiModel, list: (models) => ({ models: models.map(geminiModel) }) },
+};
 
 function answer(caller: Caller, body: unknown, runtime: Runtime): void {
   const bytes = new TextEncoder().encode(JSON.stringify(body));

@@ -1,6 +1,7 @@
 /** Routes that bill nothing: the call goes to its upstream and the reply back, with no admission and no settlement. */
 import { Refusal, refusalReply } from '../errors.ts';
 import type { Call } from './call.ts';
+import type { PreparedCall } from './forward.ts';
 import { replyHeaders } from './headers.ts';
 import type { CallerReply, Flow, Relay, UpstreamFailure } from './ports.ts';
 
@@ -14,8 +15,12 @@ export interface PassThroughOptions {
 }
 
 /** Asks the call's upstream and answers the caller with the whole reply, or with a 502. */
-export function passThrough(call: Call, reply: CallerReply, { relay, done }: PassThroughOptions): void {
-  const { upstream, provider } = call.target.route;
+export function passThrough(
+  { call, exchange }: PreparedCall,
+  reply: CallerReply,
+  { relay, done }: PassThroughOptions,
+): void {
+  const { upstream } = call.target.route;
   const pieces: Uint8Array[] = [];
   let length = 0;
   let head: { status: number; headers: Readonly<Record<string, string>> } | undefined;
@@ -38,7 +43,7 @@ export function passThrough(call: Call, reply: CallerReply, { relay, done }: Pas
     answerOnce(refusal.status, refusal.headers, [encoder.encode(refusal.body)]);
   };
   let flow: Flow | undefined;
-  flow = relay.send(provider.prepare(call.request, upstream).request, {
+  flow = relay.send(exchange.request, {
     head(status, headers) {
       head = { status, headers };
       if (status >= 300 && status < 400) refuse(`answered with a redirect (${status})`);

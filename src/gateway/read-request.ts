@@ -86,7 +86,8 @@ function streamOf(bytes: Uint8Array, scan: JsonObjectScan): boolean {
 
 /** A background response tells its usage only when it is fetched later, so it could not be billed here. */
 function refuseBackground(endpoint: Endpoint, bytes: Uint8Array, scan: JsonObjectScan): void {
-  if (endpoint !== 'responses' || memberValue(bytes, scan, 'background') !== true) return;
+  if (endpoint !== 'responses' && endpoint !== 'interactions') return;
+  if (memberValue(bytes, scan, 'background') !== true) return;
   throw new Refusal(
     'unsupported_parameter',
     '"background": true is not served here: its usage would not be told in this reply. Leave it out, or stream.',

@@ -60,10 +60,19 @@ export class SseScanner {
     this.#bytesMax = bytesMax;
   }
 
-  /** Hands every unit that `chunk` completes to the sink. Throws `ReplyTooLarge` when one unit exceeds the bound. */
-  write(chunk: Uint8Array): void {
-    if (chunk.length === 0) return;
-    let at = 0;
+  /** Nothing of a unit is waiting for its rest, nor a line feed for its carriage return. */
+  get isBetweenUnits(): boolean {
+    return this.#carry.length === 0 && !this.#afterReturn;
+  }
+
+  /**
+   * Hands every unit that `chunk` completes to the sink. Throws `ReplyTooLarge` when one unit exceeds the bound. Whole
+   * units before `from` have been dealt with, which only `isBetweenUnits` allows.
+   */
+  write(chunk: Uint8Array, from = 0): void {
+    if (from > 0) this.#atStreamStart = false;
+    let at = from;
+    if (at === chunk.length) return;
     if (this.#afterReturn) {
       this.#afterReturn = false;
       if (chunk[0] === LF) {

@@ -103,6 +103,15 @@ describe('the Anthropic client', () => {
     expect(await bench.client.messages.countTokens(counted)).toEqual({ input_tokens: 7 });
     expect(await bench.billed()).toEqual({});
     expect(await bench.calls()).toEqual([]);
+    expect(gateway.running.gateway.inference.running()).toBe(0);
+  });
+
+  it('lists the models by provider and name', async () => {
+    const { client } = benchOf();
+    const ids: string[] = [];
+    for await (const { id } of client.models.list()) ids.push(id);
+    expect(ids).toContain('anthropic/claude-plain');
+    expect((await client.models.retrieve('anthropic/claude-plain')).type).toBe('model');
   });
 
   it("sends its own version and betas on, and the operator's key instead of its own", async () => {
@@ -113,7 +122,6 @@ describe('the Anthropic client', () => {
     expect(sent?.headers['x-api-key']).toBe(KEY_GIVEN);
     expect(sent?.headers['authorization']).toBeUndefined();
     expect(sent?.headers['x-stripe-customer-id']).toBeUndefined();
-    expect(sent?.query).toBe('?beta=true');
     expect(sent?.body['model']).toBe('claude-plain');
   });
 

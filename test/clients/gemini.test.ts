@@ -89,11 +89,33 @@ describe('the Google client', () => {
     expect(await bench.billed()).toEqual({ 'google/gemini-embedding-001 input': 6 });
   });
 
+  it.each([false, true])('holds an interaction, billed by its end (streamed: %s)', async (stream) => {
+    const bench = benchOf();
+    const asked = { model: 'gemini-plain', input: CONTENTS };
+    if (stream) {
+      const types: unknown[] = [];
+      for await (const event of await bench.client.interactions.create({ ...asked, stream: true }))
+        types.push(event.event_type);
+      expect(types).toEqual(['interaction.created', 'step.delta', 'interaction.completed']);
+    } else {
+      expect((await bench.client.interactions.create(asked)).id).toBe('int_1');
+    }
+    expect(await bench.billed()).toEqual(BILL);
+  });
+
   it('counts tokens without a bill', async () => {
     const bench = benchOf();
     const reply = await bench.client.models.countTokens({ model: 'gemini-plain', contents: CONTENTS });
     expect(reply.totalTokens).toBe(7);
     expect(await bench.billed()).toEqual({});
+  });
+
+  it('lists the models by provider and name', async () => {
+    const { client } = benchOf();
+    const names: (string | undefined)[] = [];
+    for await (const { name } of await client.models.list()) names.push(name);
+    expect(names).toContain('models/google/gemini-plain');
+    expect(names).toContain('models/quick');
   });
 
   it("gets the provider's error as its own, unbilled", async () => {

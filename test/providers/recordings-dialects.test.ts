@@ -15,6 +15,7 @@ const APIS: readonly (RecordedApi & { readonly atLeast: number })[] = [
     atLeast: 60,
   },
   { api: 'gemini.embedContent', provider: google, endpoint: () => 'embedContent', atLeast: 10 },
+  { api: 'gemini.interactions', provider: google, endpoint: () => 'interactions', atLeast: 15 },
   { api: 'openai.responses', provider: openaiCompatible, endpoint: () => 'responses', atLeast: 350 },
   { api: 'openai.completions', provider: openaiCompatible, endpoint: () => 'completions', atLeast: 70 },
   { api: 'openai.embeddings', provider: openaiCompatible, endpoint: () => 'embeddings', atLeast: 100 },

@@ -36,6 +36,8 @@ export async function startTestVendors(): Promise<TestVendors> {
 }
 
 async function answer(asked: VendorRequest, response: ServerResponse): Promise<void> {
+  if (asked.path === '/v1/models') return json(response, { data: [{ type: 'model', id: 'claude-plain' }] });
+  if (asked.path === '/v1beta/models') return json(response, { models: [{ name: 'models/gemini-plain' }] });
   const gemini = /^\/(?:v1|v1beta)\/models\/(.+):(\w+)$/.exec(asked.path);
   const model = String(gemini?.[1] ?? asked.body['model'] ?? '');
   if (model.endsWith('overloaded')) return fails(response, { gemini: gemini !== null });
@@ -55,6 +57,11 @@ async function answer(asked: VendorRequest, response: ServerResponse): Promise<v
       return json(response, { ...responseOf(model, 'completed'), object: 'response.compaction' });
     case '/v1/responses/input_tokens':
       return json(response, { object: 'response.input_tokens', input_tokens: 7 });
+    case '/v1/interactions':
+    case '/v1beta/interactions':
+      return asked.body['stream'] === true
+        ? streamed(response, interactionEvents(model), model)
+        : json(response, interaction(model));
     case '/v1/embeddings':
       return json(response, {
         object: 'list',
@@ -217,6 +224,28 @@ function answerGemini(
   }
 }
 
+const interaction = (model: string): object => ({
+  id: 'int_1',
+  object: 'interaction',
+  status: 'completed',
+  model,
+  outputs: [{ type: 'text', text: 'Paid at the gate.' }],
+  usage: {
+    total_input_tokens: 14,
+    total_cached_tokens: 4,
+    total_output_tokens: 5,
+    total_tool_use_tokens: 0,
+    total_thought_tokens: 6,
+    total_tokens: 25,
+  },
+});
+const interactionEvents = (model: string): string[] =>
+  [
+    { event_type: 'interaction.created', interaction: { id: 'int_1', status: 'in_progress', model } },
+    { event_type: 'step.delta', index: 0, delta: { type: 'text', text: 'Paid at the gate.' } },
+    { event_type: 'interaction.completed', interaction: interaction(model) },
+  ].map((event) => `event: ${event.event_type}\ndata: ${JSON.stringify(event)}\n\n`);
+
 // OpenAI's newer routes: 15 read, 5 of them from a cache, 10 generated, 4 of them thought.
 
 const responseOf = (model: string, status: string): object => ({
@@ -266,8 +295,11 @@ function responseEvents(model: string): string[] {
     { type: 'response.output_text.delta', ...item, delta: 'Paid at' },
     { type: 'response.output_text.delta', ...item, delta: ' the gate.' },
     { type: `response.${status}`, response: responseOf(model, status) },
-  ].map((event, index) => ({ ...event, sequence_number: index }));
-  return events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+  ];
+  return events.map((event, index) => {
+    const data = JSON.stringify(Object.assign(event, { sequence_number: index }));
+    return `event: ${event.type}\ndata: ${data}\n\n`;
+  });
 }
 
 const CHAT_USAGE = { prompt_tokens: 6, completion_tokens: 5, total_tokens: 11 };
