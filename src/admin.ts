@@ -55,14 +55,12 @@ export function createAdmin(options: AdminOptions): Hono {
     return c.json({ data: list.map(keyJson), next_cursor: null });
   });
   admin.post('/keys', async (c) => {
-    const made = await keys.create(parseWantedKey(await c.req.json<unknown>()));
+    const made = await keys.create(parseWantedKey(await c.req.json<unknown>().catch(() => null)));
     return c.json({ key: keyJson(made.key), secret: made.secret }, 201);
   });
   admin.post('/keys/:id/rotate', async (c) => {
-    const body: { overlap_seconds?: unknown } = await c.req
-      .json<{ overlap_seconds?: unknown }>()
-      .catch(() => ({}));
-    const overlapS = typeof body.overlap_seconds === 'number' ? body.overlap_seconds : 0;
+    const body = await c.req.json<{ overlap_seconds?: unknown } | null>().catch(() => null);
+    const overlapS = typeof body?.overlap_seconds === 'number' ? body.overlap_seconds : 0;
     const made = await keys.rotate(c.req.param('id'), overlapS * 1000);
     if (made === undefined) throw new Refusal('not_found', `There is no key ${c.req.param('id')}.`);
     return c.json({ key: keyJson(made.key), secret: made.secret }, 201);

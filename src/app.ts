@@ -6,7 +6,7 @@
 import { type Context, Hono } from 'hono';
 import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
-import { BODY_ENDPOINTS, modelInPath } from './gateway/endpoints.ts';
+import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
 import type { Inference } from './gateway/inference.ts';
 import { type Models, modelsDialect } from './gateway/models.ts';
 import type { Caller } from './gateway/ports.ts';
@@ -36,16 +36,18 @@ export function createApp(options: AppOptions): Hono {
 
   for (const { path, endpoint } of BODY_ENDPOINTS)
     app.post(path, (c) => serve(c, (caller) => inference.serve({ endpoint }, caller)));
-  app.post('/:version{v1|v1beta}/models/:rest{.+}', (c) => {
-    const asked = modelInPath(c.req.param('rest'));
-    return asked === undefined ? c.notFound() : serve(c, (caller) => inference.serve(asked, caller));
-  });
-  app.get('/:version{v1|v1beta}/models', (c) =>
-    serve(c, (caller) => refusing(caller, options, () => models(caller))),
-  );
-  app.get('/:version{v1|v1beta}/models/:id{.+}', (c) =>
-    serve(c, (caller) => refusing(caller, options, () => models(caller, c.req.param('id')))),
-  );
+  for (const version of VERSIONS) {
+    app.post(`/${version}/models/:rest{.+}`, (c) => {
+      const asked = modelInPath(c.req.param('rest') ?? '');
+      return asked === undefined ? c.notFound() : serve(c, (caller) => inference.serve(asked, caller));
+    });
+    app.get(`/${version}/models`, (c) =>
+      serve(c, (caller) => refusing(caller, options, () => models(caller))),
+    );
+    app.get(`/${version}/models/:id{.+}`, (c) =>
+      serve(c, (caller) => refusing(caller, options, () => models(caller, c.req.param('id')))),
+    );
+  }
 
   app.post('/webhooks/stripe', async (c) => {
     const body = await bytesUpTo(WEBHOOK_BYTES_MAX, c.req.raw);

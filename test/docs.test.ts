@@ -60,8 +60,9 @@ const number = (expression: string): number =>
 
 /** The routes that a file has, as method and path. */
 const routes = (file: string, prefix: string): readonly string[] =>
-  [...text(file).matchAll(/\b(?:app|admin)\.(get|post|delete)\('([^']+)'/g)].map(
-    ([, method = '', path = '']) => `${method.toUpperCase()} ${prefix}${path.replace(/\{[^}]*\}/g, '')}`,
+  [...text(file).matchAll(/\b(?:app|admin)\.(get|post|delete)\(['`]([^'`]+)['`]/g)].map(
+    ([, method = '', path = '']) =>
+      `${method.toUpperCase()} ${prefix}${path.replace('${version}', ':version').replace(/\{[^}]*\}/g, '')}`,
   );
 
 describe('docs/configuration.md', () => {

@@ -64,7 +64,7 @@ export const ENDPOINTS: Readonly<Record<Endpoint, EndpointTraits>> = {
   batchEmbedContents: { ...gemini, path: 'batchEmbedContents', switchedBy: 'embedContent' },
   interactions: {
     ...gemini,
-    path: '/:version{v1|v1beta}/interactions',
+    path: '/:version/interactions',
     modelFrom: 'body',
     stream: 'body',
     switchedBy: 'generateContent',
@@ -81,10 +81,18 @@ export const DIALECT_VENDOR: Readonly<Record<Dialect, string>> = {
 
 const isEndpoint = (name: string): name is Endpoint => name in ENDPOINTS;
 
+/** What `:version` stands for in a path. Spelled out in routes: a pattern would cost every request the slowest router. */
+export const VERSIONS = ['v1', 'v1beta'] as const;
+
+const pathsOf = (path: string): readonly string[] =>
+  path.startsWith('/:version/') ? VERSIONS.map((version) => path.replace(':version', version)) : [path];
+
 /** The endpoints whose model is in the body, with their paths. */
 export const BODY_ENDPOINTS: readonly { readonly endpoint: Endpoint; readonly path: string }[] =
   Object.entries(ENDPOINTS).flatMap(([endpoint, { path, modelFrom }]) =>
-    modelFrom === 'body' && isEndpoint(endpoint) ? [{ endpoint, path }] : [],
+    modelFrom === 'body' && isEndpoint(endpoint)
+      ? pathsOf(path).map((each) => ({ endpoint, path: each }))
+      : [],
   );
 
 /** Longer than any model's path; what is longer is no model. */

@@ -77,6 +77,8 @@ class Forwarding implements ReplySink {
   }
 
   ask(exchange: Exchange): void {
+    // The caller left while he was admitted and the policy is to cancel: the books are closed, so nobody is asked.
+    if (this.#settling) return;
     this.#attempt += 1;
     this.#exchange = exchange;
     this.#flow = this.#options.relay.send(exchange.request, this);
@@ -173,8 +175,8 @@ class Forwarding implements ReplySink {
     this.#options.settler.settle(this.#call, ending, measured).then(
       (bill) => {
         this.#settled = true;
-        this.#complete(bill);
         this.#options.done();
+        this.#complete(bill);
       },
       (error: unknown) => this.#answer(unwritten(error)),
     );

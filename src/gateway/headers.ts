@@ -184,7 +184,8 @@ export function replyHeaders(upstream: Readonly<Record<string, string>>): Record
   const headers: Record<string, string> = {};
   for (const name of REPLY_HEADERS) {
     const value = upstream[name];
-    if (value !== undefined) headers[name] = value;
+    // A runtime throws over a character that no header line can hold, when the call is already paid for.
+    if (value !== undefined) headers[name] = value.replace(/[^\t\x20-\x7e]/g, '?');
   }
   return headers;
 }

@@ -59,12 +59,20 @@ export interface Asked {
 
 /** Names are short; the bound keeps a model from becoming a database key of any size. */
 const MODEL_LENGTH_MAX = 256;
+/** Control characters and halves of a surrogate pair: no name has them, and neither a header nor a bill can hold them. */
+const UNNAMEABLE = /[\p{Cc}\p{Cs}]/u;
 
 function modelOf(model: unknown): string {
-  if (typeof model === 'string' && model !== '' && model.length <= MODEL_LENGTH_MAX) return model;
+  if (
+    typeof model === 'string' &&
+    model !== '' &&
+    model.length <= MODEL_LENGTH_MAX &&
+    !UNNAMEABLE.test(model)
+  )
+    return model;
   throw new Refusal(
     'invalid_request',
-    `"model" must be a string of 1 to ${MODEL_LENGTH_MAX} characters, such as "openai/gpt-4o-mini".`,
+    `"model" must be a string of 1 to ${MODEL_LENGTH_MAX} characters, none of them a control character, such as "openai/gpt-4o-mini".`,
     { param: 'model' },
   );
 }

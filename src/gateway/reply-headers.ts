@@ -7,11 +7,14 @@ import type { Bill } from './settle.ts';
 export function callHeaders(call: Call): Record<string, string> {
   const headers: Record<string, string> = {
     'x-request-id': call.id,
-    'x-faregate-model': call.target.billedModel,
+    'x-faregate-model': headerText(call.target.billedModel),
   };
   if (call.dialect === 'anthropic') headers['request-id'] = call.id;
   return headers;
 }
+
+/** A caller names the model as he likes; what cannot stand in a header line is percent-encoded. */
+const headerText = (text: string): string => text.replace(/[^\x20-\x7e]+/gu, encodeURIComponent);
 
 /** On a reply whose bill is known before its first byte: neither streamed nor binary. */
 export function billHeaders(bill: Bill): Record<string, string> {

@@ -40,6 +40,9 @@ export interface ResolverOptions {
   readonly billedName: (providerType: string, model: string) => string;
 }
 
+/** Callers choose model names, so the memory of what they resolve to is bounded. */
+const RESOLVED_MAX = 1_000;
+
 export function createResolver(options: ResolverOptions): Resolver {
   const routes = new Map(options.routes.map((route) => [route.upstream.name, route]));
 
@@ -74,11 +77,33 @@ export function createResolver(options: ResolverOptions): Resolver {
     return vendor === undefined ? undefined : routes.get(vendor);
   };
 
+  const resolved = new Map<string, readonly Target[]>();
   return {
-    resolve: (model, endpoint) => (options.aliases.get(model) ?? [model]).map((name) => one(name, endpoint)),
+    resolve(model, endpoint) {
+      const asked = `${endpoint} ${model}`;
+      const known = resolved.get(asked);
+      if (known !== undefined) return known;
+      const names = options.aliases.get(model) ?? [model];
+      // Of several, those that cannot serve this endpoint are passed over; of one, or none that can, the first says why.
+      const able = names.filter((name) => canServe(() => one(name, endpoint)));
+      const targets = (able.length > 0 ? able : names).map((name) => one(name, endpoint));
+      if (resolved.size >= RESOLVED_MAX) resolved.clear();
+      resolved.set(asked, targets);
+      return targets;
+    },
     aliases: options.aliases,
     routes,
   };
+}
+
+function canServe(find: () => Target): boolean {
+  try {
+    find();
+    return true;
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
 }
 
 const serves = (route: Route, endpoint: Endpoint): boolean =>

@@ -60,9 +60,16 @@ interface Head {
 
 /** The head comes first for people's eyes; a field of the same name would stand beside it, so there is none. */
 function jsonLine({ ms, level, event }: Head, fields: LogFields): string {
-  const { time: _time, level: _level, event: _event, ...own } = fields;
-  const rest = JSON.stringify(own).slice(1, -1);
+  const rest = JSON.stringify(hasHeadField(fields) ? withoutHeadFields(fields) : fields).slice(1, -1);
   return `{"time":"${isoTime(ms)}","level":"${level}","event":${JSON.stringify(event)}${rest === '' ? '' : `,${rest}`}}\n`;
+}
+
+const hasHeadField = (fields: LogFields): boolean =>
+  'time' in fields || 'level' in fields || 'event' in fields;
+
+function withoutHeadFields(fields: LogFields): LogFields {
+  const { time: _time, level: _level, event: _event, ...own } = fields;
+  return own;
 }
 
 let isoMs = NaN;
