@@ -63,7 +63,7 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
   const sender = createSender({ ...options, breaker, random, parallelMax });
   /** No retry that this process knows of is due later. At first: leases that a crash may have left. */
   let latestDueMs = runtime.now() + LEASE_MS;
-  /** Events at which Stripe refused the key: one that is refused for a reason of its own must not be every probe. */
+  /** Customers at whose events Stripe refused the key: one refused for reasons of its own must not be every probe. */
   const refusedKeyAt = new Set<string>();
 
   const pass = async (): Promise<FlushReport> => {
@@ -75,7 +75,8 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
       isExhausted = leased.events.length === 0;
       for (const delivery of await sender.send(leased)) {
         tally(report, delivery);
-        noteRefusedKey(refusedKeyAt, delivery);
+        const customer = leased.events.find((event) => event.identifier === delivery.identifier)?.customer;
+        if (customer !== undefined) noteRefusedKey(refusedKeyAt, customer, delivery);
         if ('notBeforeMs' in delivery) latestDueMs = Math.max(latestDueMs, delivery.notBeforeMs);
       }
     }
@@ -135,7 +136,7 @@ async function leaseRound({ ledger, breaker, nowMs, limit, refusedKeyAt }: Lease
     leave.canary === null ? [] : await ledger.lease({ ...term, limit: 1, identifier: leave.canary });
   // The canary may be gone: cancelled by the operator, or leased by another process.
   const events = canary.length > 0 ? canary : await ledger.lease({ ...term, limit: PROBE_CHOICE });
-  const rank = ({ identifier }: { identifier: string }): number => Number(refusedKeyAt.has(identifier));
+  const rank = ({ customer }: { customer: string }): number => Number(refusedKeyAt.has(customer));
   return {
     events,
     untilMs,
@@ -143,10 +144,9 @@ async function leaseRound({ ledger, breaker, nowMs, limit, refusedKeyAt }: Lease
   };
 }
 
-function noteRefusedKey(refusedKeyAt: Set<string>, delivery: Delivery): void {
-  const { identifier } = delivery;
-  if (delivery.kind === 'retry' && delivery.cause === 'unauthorised') refusedKeyAt.add(identifier);
-  else if (delivery.kind !== 'retry') refusedKeyAt.delete(identifier);
+function noteRefusedKey(refusedKeyAt: Set<string>, customer: string, delivery: Delivery): void {
+  if (delivery.kind === 'retry' && delivery.cause === 'unauthorised') refusedKeyAt.add(customer);
+  else if (delivery.kind !== 'retry') refusedKeyAt.delete(customer);
   const oldest = refusedKeyAt.size > REFUSED_KEY_MAX ? refusedKeyAt.values().next() : undefined;
   if (oldest?.done === false) refusedKeyAt.delete(oldest.value);
 }
