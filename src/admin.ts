@@ -33,7 +33,7 @@ export function createAdmin(options: AdminOptions): Hono {
   });
   admin.get('/events', async (c) => {
     const { customer, call, state, identifier } = c.req.query();
-    const filter = { customer, call, identifier, state: state as EventState | undefined };
+    const filter = { customer, call, identifier, state: eventState(state) };
     const page = await ledger.events({ ...filter, ...paging(c.req.query()) });
     return c.json({ data: page.data.map(eventJson), next_cursor: page.nextCursor });
   });
@@ -111,6 +111,26 @@ const callState = (state: string | undefined): 'open' | 'settled' | undefined =>
   if (state === undefined || state === 'open' || state === 'settled') return state;
   throw new Refusal('invalid_request', `state must be open or settled, not "${state}".`, { param: 'state' });
 };
+
+const EVENT_STATES: readonly EventState[] = [
+  'pending',
+  'sending',
+  'accepted',
+  'confirmed',
+  'refused',
+  'ambiguous',
+  'quarantined',
+  'expired',
+  'cancelled',
+];
+
+function eventState(state: string | undefined): EventState | undefined {
+  const known = EVENT_STATES.find((each) => each === state);
+  if (known !== undefined || state === undefined) return known;
+  throw new Refusal('invalid_request', `state must be one of ${EVENT_STATES.join(', ')}, not "${state}".`, {
+    param: 'state',
+  });
+}
 
 function parseWantedKey(body: unknown): { customer: string | null; label: string } {
   const { customer, service, label } = (body ?? {}) as Readonly<Record<string, unknown>>;
