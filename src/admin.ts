@@ -107,6 +107,25 @@ const paging = (query: Readonly<Record<string, string>>): { cursor: string | und
   });
 };
 
+const EVENT_STATES: readonly EventState[] = [
+  'pending',
+  'sending',
+  'accepted',
+  'confirmed',
+  'refused',
+  'ambiguous',
+  'quarantined',
+  'expired',
+  'cancelled',
+];
+const eventState = (state: string | undefined): EventState | undefined => {
+  const known = EVENT_STATES.find((one) => one === state);
+  if (known !== undefined || state === undefined) return known;
+  throw new Refusal('invalid_request', `state must be one of ${EVENT_STATES.join(', ')}, not "${state}".`, {
+    param: 'state',
+  });
+};
+
 const callState = (state: string | undefined): 'open' | 'settled' | undefined => {
   if (state === undefined || state === 'open' || state === 'settled') return state;
   throw new Refusal('invalid_request', `state must be open or settled, not "${state}".`, { param: 'state' });

@@ -193,3 +193,9 @@ async function textOf(request: IncomingMessage): Promise<string> {
   for await (const chunk of request) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks).toString('utf8');
 }
+
+it('"faregate events list" exits 2 on a state that there is not, and names those there are', async () => {
+  const ran = await run(['events', 'list', '--state', 'bogus']);
+  expect(ran.code).toBe(2);
+  expect(ran.err).toContain('refused, ambiguous');
+});

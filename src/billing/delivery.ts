@@ -53,6 +53,8 @@ const PARALLEL_MAX = 16;
 const POLL_MS = 5_000;
 /** Leased for a probe that must be an event tried least; the others go back unsent. */
 const PROBE_CHOICE = 8;
+/** Remembered; past it the oldest goes. */
+const REFUSED_KEY_MAX = 1_000;
 
 export function createDelivery(options: DeliveryOptions): MeterDelivery {
   const { ledger, runtime, crypto, parallelMax = PARALLEL_MAX } = options;
@@ -61,15 +63,19 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
   const sender = createSender({ ...options, breaker, random, parallelMax });
   /** No retry that this process knows of is due later. At first: leases that a crash may have left. */
   let latestDueMs = runtime.now() + LEASE_MS;
+  /** Events at which Stripe refused the key: one that is refused for a reason of its own must not be every probe. */
+  const refusedKeyAt = new Set<string>();
 
   const pass = async (): Promise<FlushReport> => {
     const report = { ...NOTHING_DONE, sealed: await sealAll(options) };
     let isExhausted = false;
     for (let round = 0; round < ROUNDS_MAX && !isExhausted; round += 1) {
-      const leased = await leaseRound({ ledger, breaker, nowMs: runtime.now(), limit: sender.width() * 2 });
+      const limit = sender.width() * 2;
+      const leased = await leaseRound({ ledger, breaker, nowMs: runtime.now(), limit, refusedKeyAt });
       isExhausted = leased.events.length === 0;
       for (const delivery of await sender.send(leased)) {
         tally(report, delivery);
+        noteRefusedKey(refusedKeyAt, delivery);
         if ('notBeforeMs' in delivery) latestDueMs = Math.max(latestDueMs, delivery.notBeforeMs);
       }
     }
@@ -114,9 +120,10 @@ interface LeaseRound {
   readonly breaker: Breaker;
   readonly nowMs: number;
   readonly limit: number;
+  readonly refusedKeyAt: ReadonlySet<string>;
 }
 
-async function leaseRound({ ledger, breaker, nowMs, limit }: LeaseRound): Promise<Leased> {
+async function leaseRound({ ledger, breaker, nowMs, limit, refusedKeyAt }: LeaseRound): Promise<Leased> {
   const leave = breaker.leave(nowMs);
   const untilMs = nowMs + LEASE_MS;
   const term = { nowMs, leaseMs: LEASE_MS };
@@ -128,7 +135,20 @@ async function leaseRound({ ledger, breaker, nowMs, limit }: LeaseRound): Promis
     leave.canary === null ? [] : await ledger.lease({ ...term, limit: 1, identifier: leave.canary });
   // The canary may be gone: cancelled by the operator, or leased by another process.
   const events = canary.length > 0 ? canary : await ledger.lease({ ...term, limit: PROBE_CHOICE });
-  return { events, untilMs, probe: events.toSorted((a, b) => a.attempts - b.attempts)[0] };
+  const rank = ({ identifier }: { identifier: string }): number => Number(refusedKeyAt.has(identifier));
+  return {
+    events,
+    untilMs,
+    probe: events.toSorted((a, b) => rank(a) - rank(b) || a.attempts - b.attempts)[0],
+  };
+}
+
+function noteRefusedKey(refusedKeyAt: Set<string>, delivery: Delivery): void {
+  const { identifier } = delivery;
+  if (delivery.kind === 'retry' && delivery.cause === 'unauthorised') refusedKeyAt.add(identifier);
+  else if (delivery.kind !== 'retry') refusedKeyAt.delete(identifier);
+  const oldest = refusedKeyAt.size > REFUSED_KEY_MAX ? refusedKeyAt.values().next() : undefined;
+  if (oldest?.done === false) refusedKeyAt.delete(oldest.value);
 }
 
 function tally(report: FlushReport, delivery: Delivery): void {

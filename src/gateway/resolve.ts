@@ -58,7 +58,9 @@ export function createResolver(options: ResolverOptions): Resolver {
     return { route, upstreamModel: model, billedModel };
   };
 
-  const one = (model: string, endpoint: Endpoint): Target => {
+  const one = (asked: string, endpoint: Endpoint): Target => {
+    // Gemini's own list names its models `models/…`: no provider's prefix, unless one is configured under that name.
+    const model = routes.has('models') ? asked : asked.replace(/^models\/(?=[^/]+$)/, '');
     const slash = model.indexOf('/');
     const prefixed = slash > 0 ? routes.get(model.slice(0, slash)) : undefined;
     if (prefixed !== undefined && slash + 1 < model.length) {

@@ -125,3 +125,17 @@ describe('a refused key', () => {
     expect(ledger.states()).toEqual({ accepted: 50 });
   });
 });
+
+it('an event at which alone the key is refused does not hold up the others', async () => {
+  const { ledger, stripe, run } = setUp(20);
+  const poison = 'cus_0';
+  stripe.answer = ({ customer }) => (customer === poison ? 'unauthorised' : 'accepted');
+  ledger.lines.splice(1);
+  await run(1_000);
+  for (let n = 1; n < 20; n += 1)
+    ledger.lines.push(
+      lineOf(`later-${String(n)}`, { customer: `cus_${String(n)}`, endedAtMs: 1_700_000_000_000 + n }),
+    );
+  await run(30_000);
+  expect(ledger.states()).toEqual({ accepted: 19, pending: 1 });
+});

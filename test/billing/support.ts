@@ -110,7 +110,10 @@ export class MemoryLedger {
         (((row.state === 'pending' || row.state === 'ambiguous') && row.notBeforeMs <= nowMs) ||
           (row.state === 'sending' && row.leasedUntilMs <= nowMs)),
     );
-    const taken = due.toSorted((a, b) => a.notBeforeMs - b.notBeforeMs).slice(0, limit);
+    const taken = due
+      .toSorted((a, b) => a.notBeforeMs - b.notBeforeMs)
+      .slice(0, limit)
+      .sort((a, b) => a.event.timestampMs - b.event.timestampMs);
     return taken.map((row) => {
       row.isUnsure ||= row.state !== 'pending';
       row.state = 'sending';

@@ -1,0 +1,16 @@
+import { expect, it } from 'vitest';
+import { google } from '../../providers/google.ts';
+import { billedName } from '../../src/billing/billed-model.ts';
+import { createResolver } from '../../src/gateway/resolve.ts';
+
+it("takes a model by Gemini's own name for it, with models/ before it", () => {
+  const upstream = { name: 'google', type: 'google', baseUrl: 'http://g', apiKey: null, asksUsage: false };
+  const resolver = createResolver({
+    routes: [{ upstream, provider: google, endpoints: undefined }],
+    aliases: new Map(),
+    vendorOf: () => 'google',
+    billedName,
+  });
+  const [target] = resolver.resolve('models/gemini-2.5-flash', 'generateContent');
+  expect(target).toMatchObject({ upstreamModel: 'gemini-2.5-flash', billedModel: 'google/gemini-2.5-flash' });
+});
