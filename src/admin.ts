@@ -131,26 +131,6 @@ const callState = (state: string | undefined): 'open' | 'settled' | undefined =>
   throw new Refusal('invalid_request', `state must be open or settled, not "${state}".`, { param: 'state' });
 };
 
-const EVENT_STATES: readonly EventState[] = [
-  'pending',
-  'sending',
-  'accepted',
-  'confirmed',
-  'refused',
-  'ambiguous',
-  'quarantined',
-  'expired',
-  'cancelled',
-];
-
-function eventState(state: string | undefined): EventState | undefined {
-  const known = EVENT_STATES.find((each) => each === state);
-  if (known !== undefined || state === undefined) return known;
-  throw new Refusal('invalid_request', `state must be one of ${EVENT_STATES.join(', ')}, not "${state}".`, {
-    param: 'state',
-  });
-}
-
 function parseWantedKey(body: unknown): { customer: string | null; label: string } {
   const { customer, service, label } = (body ?? {}) as Readonly<Record<string, unknown>>;
   const text = typeof label === 'string' ? label : '';
