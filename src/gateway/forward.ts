@@ -172,7 +172,7 @@ class Forwarding implements ReplySink {
       );
       return;
     }
-    this.#options.settler.settle(this.#call, ending, measured).then(
+    const settled = this.#options.settler.settle(this.#call, ending, measured).then(
       (bill) => {
         this.#settled = true;
         this.#options.done();
@@ -180,6 +180,7 @@ class Forwarding implements ReplySink {
       },
       (error: unknown) => this.#answer(unwritten(error)),
     );
+    this.#options.runtime.defer(settled);
   }
 
   /** The caller may have the rest: the books are closed. */
@@ -224,10 +225,11 @@ class Forwarding implements ReplySink {
     this.#settling = true;
     const ending = this.#ending(this.#callerLeft && outcome === 'upstream_broke' ? 'caller_left' : outcome);
     const { settler } = this.#options;
-    settler.settle(this.#call, ending, settler.measure(this.#call, ending)).then(
+    const settled = settler.settle(this.#call, ending, settler.measure(this.#call, ending)).then(
       () => this.#answer(refusal),
       (error: unknown) => this.#answer(unwritten(error)),
     );
+    this.#options.runtime.defer(settled);
   }
 
   #answer(refusal: Refusal): void {

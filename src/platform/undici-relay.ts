@@ -1,5 +1,5 @@
 /** The relay on Node: undici's dispatcher, pushing what it reads into the sink as it reads it. */
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Duplex } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import type { UpstreamRequest } from '../../providers/provider.ts';
@@ -155,6 +155,7 @@ function decoderFor(encoding: string, { sink, resume, broken }: DecoderFlow): Du
     'x-gzip': createGunzip,
     deflate: createInflate,
     br: createBrotliDecompress,
+    zstd: createZstdDecompress,
   }[encoding.trim().toLowerCase()];
   if (make === undefined) return undefined;
   const decoder = make();
