@@ -10,7 +10,9 @@ import { Untranslatable } from './conversation.ts';
  * `refused`: the request is answered 400, unless the value is one of `unless`, which ask for nothing.
  */
 export type Fate =
-  'carried' | { readonly ignored: string } | { readonly refused: string; readonly unless?: readonly unknown[] };
+  | 'carried'
+  | { readonly ignored: string }
+  | { readonly refused: string; readonly unless?: readonly unknown[] };
 
 export type Members = Readonly<Record<string, Fate>>;
 

@@ -62,6 +62,8 @@ export function cacheOf(part: JsonRecord, at: string): CacheMark | undefined {
 function stopsOf(value: unknown, at: string): readonly string[] | undefined {
   if (value === undefined || value === null) return undefined;
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
-  const stops = list.map((stop, index) => textAt(stop, `${at}[${index}]`) ?? '').filter((stop) => stop !== '');
+  const stops = list
+    .map((stop, index) => textAt(stop, `${at}[${index}]`) ?? '')
+    .filter((stop) => stop !== '');
   return stops.length === 0 ? undefined : stops;
 }

@@ -7,7 +7,9 @@ import type { JsonRecord } from './members.ts';
 
 /** The whole body. */
 export const bodyOf = (call: ProviderCall): JsonRecord =>
-  Object.fromEntries([...call.scan.members.keys()].map((key) => [key, memberValue(call.body, call.scan, key)]));
+  Object.fromEntries(
+    [...call.scan.members.keys()].map((key) => [key, memberValue(call.body, call.scan, key)]),
+  );
 
 export function recordAt(value: unknown, at: string): JsonRecord {
   if (isRecord(value)) return value;

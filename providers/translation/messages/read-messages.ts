@@ -52,9 +52,7 @@ function readBlock(block: JsonRecord, at: string, toolNames: Map<string, string>
   switch (block['type']) {
     case 'text':
       check(block, at, 'text block');
-      return [
-        { kind: 'text', at, text: neededText(block['text'], `${at}.text`), cache: cacheOf(block, at) },
-      ];
+      return [{ kind: 'text', at, text: neededText(block['text'], `${at}.text`), cache: cacheOf(block, at) }];
     case 'image':
       return [readImage(block, at)];
     case 'document':
@@ -137,7 +135,13 @@ function readThought(block: JsonRecord, at: string): ReasoningPart {
   const proof = unwrapProof(secret);
   if (proof !== undefined) return { kind: 'reasoning', at, text, ...proof };
   if (redacted) return { kind: 'reasoning', at, text, vendor: 'anthropic', sealed: secret };
-  return { kind: 'reasoning', at, text, vendor: 'anthropic', signature: secret };
+  // Without a signature it is no thought of this vendor's.
+  return {
+    kind: 'reasoning',
+    at,
+    text,
+    ...(secret === '' ? {} : { vendor: 'anthropic', signature: secret }),
+  };
 }
 
 function readCall(block: JsonRecord, at: string): ToolCallPart {

@@ -164,7 +164,8 @@ function readFile(part: JsonRecord, at: string): DocumentPart {
   const name = textAt(part['filename'], `${at}.filename`);
   const cache = cacheOf(part, at);
   const url = textAt(part['file_url'], `${at}.file_url`);
-  if (url !== undefined) return { kind: 'document', at: `${at}.file_url`, source: sourceOf(url), name, cache };
+  if (url !== undefined)
+    return { kind: 'document', at: `${at}.file_url`, source: sourceOf(url), name, cache };
   const data = neededText(part['file_data'], `${at}.file_data`);
   const source = dataOf(data) ?? { mediaType: 'application/pdf', base64: data };
   return { kind: 'document', at: `${at}.file_data`, source: { kind: 'data', ...source }, name, cache };
