@@ -6,11 +6,12 @@ import { isRecord } from '../../src/usage/json-value.ts';
 import { Untranslatable } from './conversation.ts';
 
 /**
- * `carried`: the reader takes it over. `ignored`: it changes nothing that another vendor could do, for the reason given.
+ * `carried`: it is taken over, with a note where it changes on the way. `ignored`: it changes nothing that another vendor could do, for the reason given.
  * `refused`: the request is answered 400, unless the value is one of `unless`, which ask for nothing.
  */
 export type Fate =
   | 'carried'
+  | { readonly carried: string }
   | { readonly ignored: string }
   | { readonly refused: string; readonly unless?: readonly unknown[] };
 
@@ -49,5 +50,6 @@ export function checkMembers(record: JsonRecord, at: string, members: Members): 
 /** The path of a member. */
 export const within = (at: string, key: string): string => (at === '' ? key : `${at}.${key}`);
 
-const isHarmless = (value: unknown, unless: readonly unknown[] = []): boolean =>
+/** Whether the value asks for nothing. */
+export const isHarmless = (value: unknown, unless: readonly unknown[] = []): boolean =>
   unless.some((harmless) => JSON.stringify(harmless) === JSON.stringify(value));
