@@ -78,19 +78,10 @@ export function createInference(options: GatewayOptions): Inference {
       headers: headers.forwarded,
     };
     const willing = refusesUsageOption.has(targetKey(target)) ? withoutUsageOption(target) : target;
-    const call: Call = {
-      id: visit.id,
-      customer,
-      keyId: key.id,
-      endpoint,
-      dialect,
-      target: willing,
-      request,
-      startedAtMs,
-    };
-    const prepared = prepare(call);
+    const what = { endpoint, dialect, target: willing, request };
+    const prepared = prepare({ id: visit.id, customer, keyId: key.id, startedAtMs, ...what });
     visit.pass.take(() => willing.route.provider.estimateInput(request));
-    if (metered) await admit(ledger, customers, call);
+    if (metered) await admit(ledger, customers, prepared.call);
     return prepared;
   };
 
@@ -105,15 +96,9 @@ export function createInference(options: GatewayOptions): Inference {
       else passThrough(prepared, visit.pass.watch(caller.reply), passing);
     } catch (error) {
       visit.pass.leave(done);
-      refuse(
-        { path: caller.path, reply: visit.pass.watch(caller.reply) },
-        asRefusal(error, runtime, visit.id),
-        {
-          dialect: ENDPOINTS[asked.endpoint].dialect,
-          id: visit.id,
-          runtime,
-        },
-      );
+      const { dialect } = ENDPOINTS[asked.endpoint];
+      const asker = { path: caller.path, reply: visit.pass.watch(caller.reply) };
+      refuse(asker, asRefusal(error, runtime, visit.id), { dialect, id: visit.id, runtime });
     }
   };
   const forwarding: ForwardOptions = { ...options, usageOptionRefused, done };
