@@ -1,4 +1,6 @@
 /** The one Ledger, over any SQL engine behind the `Database` port. The statements live with their subjects beside it. */
+import { createAccounts } from './accounts.ts';
+import { createBudgets } from './budgets.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
@@ -32,6 +34,8 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createCustomers(parts),
+    ...createAccounts(parts),
+    ...createBudgets(parts),
     ...views,
     ...createTotals(parts),
   };
