@@ -4,6 +4,7 @@
  * bits, too few for milliseconds), times in milliseconds unless a name says seconds, money in picodollars.
  */
 import type { Database } from './ledger.ts';
+import { attemptsAndIdempotencyKeys } from './migrations/002-attempts-and-idempotency-keys.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -125,4 +126,5 @@ const MIGRATIONS: readonly Migration[] = [
     purpose: 'calls, lines, meter events, customers, webhooks, keys',
     statements: [...CALLS, ...LINES, ...EVENTS, ...CUSTOMERS, ...API_KEYS],
   },
+  attemptsAndIdempotencyKeys,
 ];

@@ -14,6 +14,7 @@ import type {
 } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
 import type { Opened } from './database.ts';
+import { describeAttempts } from './ledger-attempts.ts';
 
 export const MODEL = 'openai/gpt-4o-mini';
 let names = 0;
@@ -93,6 +94,7 @@ export function describeLedger(engine: string, open: () => Promise<Opened>): voi
     describeDelivery(given);
     describeCustomers(given);
     describeViews(given);
+    describeAttempts(given);
   });
 }
 
@@ -123,7 +125,7 @@ function describeCalls(given: Given): void {
   it('migrates a database that is up to date without a change', async () => {
     await migrate(given().database);
     expect(await given().database.batch([{ sql: 'SELECT version FROM schema_version', params: [] }])).toEqual(
-      [[{ version: 1 }]],
+      [[{ version: 1 }, { version: 2 }]],
     );
   });
 
