@@ -19,7 +19,7 @@ const IDEMPOTENCY_KEYS = [
   `CREATE INDEX idempotency_keys_by_time ON idempotency_keys (claimed_at_ms)`,
 ];
 
-export const attemptsAndIdempotencyKeys = {
+export const ATTEMPTS_MIGRATION = {
   version: 2,
   purpose: 'failed attempts, idempotency keys',
   statements: [...ATTEMPTS, ...IDEMPOTENCY_KEYS],
