@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import type { Attempt, CallView, Database, Ledger } from '../../src/ledger/ledger.ts';
-import { callToOpen, ending, fresh, MODEL } from './ledger.ts';
+import { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
 
 type Given = () => { ledger: Ledger; database: Database; customer: string };
 
