@@ -1,6 +1,7 @@
 /** The one Ledger, over any SQL engine behind the `Database` port. The statements live with their subjects beside it. */
 import { createAccounts } from './accounts.ts';
 import { createBudgets } from './budgets.ts';
+import { createAttempts } from './attempts.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
@@ -31,6 +32,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
   const views = createViews(parts);
   return {
     ...createCalls(parts, views),
+    ...createAttempts(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createCustomers(parts),

@@ -32,6 +32,7 @@ const grant = (id: string, more: Partial<GrantFact> = {}): GrantFact => ({
   ...more,
 });
 const record = (...grants: GrantFact[]) => ledger.recordGrants({ customer: CUSTOMER, readAtMs: NOW, grants });
+const state = (name: string) => ({ id: 'sub_1', state: name });
 const credit = async (nowMs: number) => (await ledger.balance(CUSTOMER, nowMs)).creditPico;
 
 describe('an account', () => {
@@ -54,7 +55,6 @@ describe('an account', () => {
 
   it('takes the later of two readings of its subscription, in whatever order they come', async () => {
     const reading = { customer: CUSTOMER, paymentBlock: null, period: null };
-    const state = (name: string) => ({ id: 'sub_1', state: name });
     expect(await ledger.recordSubscription({ ...reading, readAtMs: 20, subscription: state('active') })).toBe(
       'recorded',
     );
