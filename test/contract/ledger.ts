@@ -453,21 +453,68 @@ function describeDelivery(given: Given): void {
     expect(await leased(event, 199_000)).toBeUndefined();
   });
 
-  it.each(['refused', 'quarantined'] as const)(
-    'sends a %s event again when the operator asks',
-    async (kind) => {
-      const { ledger } = given();
-      const { identifier, ...rest } = await oneSealed(given);
-      expect(await ledger.retryEvent(identifier, 140_000)).toBe(false);
-      await leased({ identifier, ...rest }, 140_000);
-      await ledger.mark([{ identifier, kind, error: 'no' }], 140_001);
-      expect(await ledger.retryEvent(identifier, 140_002)).toBe(true);
-      expect(await leased({ identifier, ...rest }, 140_002)).toMatchObject({
-        attempts: 1,
-        firstAttemptAtMs: 140_002,
-      });
-    },
-  );
+  it('sends a refused event again when the operator asks', async () => {
+    const { ledger } = given();
+    const { identifier, ...rest } = await oneSealed(given);
+    expect(await ledger.retryEvent(identifier, 140_000)).toBe(false);
+    await leased({ identifier, ...rest }, 140_000);
+    await ledger.mark([{ identifier, kind: 'refused', error: 'no' }], 140_001);
+    expect(await ledger.retryEvent(identifier, 140_002)).toBe(true);
+    expect(await leased({ identifier, ...rest }, 140_002)).toMatchObject({
+      attempts: 1,
+      firstAttemptAtMs: 140_002,
+    });
+  });
+
+  it('remembers, when a refused event is sent again, that an earlier attempt is in doubt', async () => {
+    const { ledger } = given();
+    const event = await oneSealed(given);
+    const { identifier } = event;
+    await leased(event, 141_000);
+    await ledger.mark([{ identifier, kind: 'ambiguous', notBeforeMs: 141_100, error: 'reset' }], 141_001);
+    await leased(event, 141_100);
+    await ledger.mark([{ identifier, kind: 'refused', error: 'no' }], 141_101);
+    expect(await ledger.retryEvent(identifier, 141_200)).toBe(true);
+    expect(await leased(event, 141_200)).toMatchObject({ attempts: 1, firstAttemptAtMs: 141_000 });
+  });
+
+  it('sends a quarantined event again only when Stripe was found not to have it', async () => {
+    const { ledger } = given();
+    const event = await oneSealed(given);
+    const { identifier } = event;
+    await leased(event, 142_000);
+    await ledger.mark([{ identifier, kind: 'quarantined', error: 'old' }], 142_001);
+    expect(await ledger.retryEvent(identifier, 142_002)).toBe(false);
+    expect(await ledger.resolveEvent(identifier, 'lost', 142_003)).toBe(true);
+    expect(await leased(event, 142_003)).toMatchObject({ attempts: 1, firstAttemptAtMs: 142_003 });
+    expect(await ledger.resolveEvent(identifier, 'lost', 142_004)).toBe(false);
+  });
+
+  it('counts a quarantined event as accepted when Stripe was found to have it', async () => {
+    const { ledger } = given();
+    const event = await oneSealed(given);
+    const { identifier } = event;
+    await leased(event, 143_000);
+    await ledger.mark([{ identifier, kind: 'quarantined', error: 'old' }], 143_001);
+    expect(await ledger.resolveEvent(identifier, 'delivered', 143_002)).toBe(true);
+    expect(await viewOf(event)).toMatchObject({ state: 'accepted', acceptedAtMs: 143_002, lastError: null });
+    expect(await leased(event, 199_000)).toBeUndefined();
+  });
+
+  it('moves waiting and doubt with a clock that is set back', async () => {
+    const { ledger } = given();
+    const event = await oneSealed(given);
+    const { identifier } = event;
+    await leased(event, 50_000_000);
+    await ledger.mark(
+      [{ identifier, kind: 'ambiguous', notBeforeMs: 50_020_000, error: 'reset' }],
+      50_000_001,
+    );
+    await ledger.clockSetBack(49_000_000);
+    expect(await leased(event, 1_019_999)).toBeUndefined();
+    expect(await leased(event, 1_020_000)).toMatchObject({ attempts: 2, firstAttemptAtMs: 1_000_000 });
+    expect(await ledger.latestEventMs()).toBeGreaterThan(0);
+  });
 
   it('waives an event that Stripe surely has not, and none that it may have', async () => {
     const { ledger } = given();
