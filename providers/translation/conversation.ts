@@ -4,39 +4,72 @@
  * files and not two for every other.
  *
  * A reader that meets what a `Conversation` cannot hold, and a writer that is given what its dialect cannot say, throws
- * `Untranslatable` with the parameter's name: nothing is dropped in silence.
+ * `Untranslatable` with the parameter's name: nothing is dropped in silence. So that a writer can name it as the caller
+ * does, everything knows where it stood: a part, a tool or a format by its `at`, a member of the whole by `names`.
  */
 
 /** A request cannot be carried over. `param` is the caller's own name for it, e.g. `messages[2].content[0].file_id`. */
 export class Untranslatable extends Error {
   override readonly name = 'Untranslatable';
   readonly param: string;
-  constructor(param: string, why: string) {
+  /** `unsupported`: it means something that cannot be said. `malformed`: it is not what the dialect asks for. */
+  readonly kind: 'unsupported' | 'malformed';
+  constructor(param: string, why: string, kind: Untranslatable['kind'] = 'unsupported') {
     super(why);
     this.param = param;
+    this.kind = kind;
   }
 }
 
 export interface Conversation {
   /** What the model is told before the first turn; joined in order where a dialect has one place for it. */
   readonly instructions: readonly TextPart[];
+  /** Any order of roles: a writer whose dialect wants them to alternate joins neighbours. */
   readonly turns: readonly Turn[];
   readonly tools: readonly Tool[];
   readonly toolChoice: ToolChoice | undefined;
   /** False: one tool call a turn at most. Undefined: the vendor's own default. */
   readonly parallelTools: boolean | undefined;
   readonly format: OutputFormat | undefined;
-  readonly reasoning: Reasoning | undefined;
+  readonly reasoning: Reasoning;
   readonly sampling: Sampling;
   readonly stream: boolean;
   /** The caller's own name for his end user, where vendors ask for one against abuse. */
   readonly endUser: string | undefined;
   /** The caller's labels, for vendors that keep them beside the reply. */
   readonly metadata: Readonly<Record<string, string>> | undefined;
-  readonly serviceTier: string | undefined;
+  readonly serviceTier: ServiceTier | undefined;
   /** Whether the vendor may keep the reply to be read again by id. */
   readonly store: boolean | undefined;
+  /** Sets apart the callers that share a beginning of their prompts, for vendors that cache by it. */
+  readonly cacheKey: string | undefined;
+  readonly verbosity: 'low' | 'medium' | 'high' | undefined;
+  /** What the caller calls the members above that he gave. */
+  readonly names: Readonly<Partial<Record<Member, string>>>;
 }
+
+/** `default` is the vendor's ordinary service; what a vendor calls it is its writer's business. */
+export type ServiceTier = 'auto' | 'default' | 'flex' | 'priority';
+
+/** Everything of a conversation that a dialect may be unable to say as a whole. */
+export type Member =
+  | 'tools'
+  | 'toolChoice'
+  | 'parallelTools'
+  | 'format'
+  | 'effort'
+  | 'budgetTokens'
+  | 'visible'
+  | keyof Sampling
+  | 'endUser'
+  | 'metadata'
+  | 'serviceTier'
+  | 'store'
+  | 'cacheKey'
+  | 'verbosity';
+
+/** Whose secret a proof of thought is. `compatible`: a thought without proof, of a vendor that speaks OpenAI's dialect. */
+export type Vendor = 'openai' | 'anthropic' | 'google' | 'compatible';
 
 export interface Turn {
   readonly role: 'user' | 'assistant';
@@ -55,6 +88,7 @@ export type Part =
 
 export interface TextPart {
   readonly kind: 'text';
+  readonly at?: string | undefined;
   readonly text: string;
   /** The caller marks here what is to be cached; only vendors that ask for such marks are told. */
   readonly cache?: CacheMark | undefined;
@@ -64,18 +98,21 @@ export interface CacheMark {
 }
 export interface ImagePart {
   readonly kind: 'image';
+  readonly at?: string | undefined;
   readonly source: Source;
-  readonly detail?: 'low' | 'high' | 'auto' | undefined;
+  readonly detail?: 'low' | 'high' | 'original' | 'auto' | undefined;
   readonly cache?: CacheMark | undefined;
 }
 export interface DocumentPart {
   readonly kind: 'document';
+  readonly at?: string | undefined;
   readonly source: Source;
   readonly name?: string | undefined;
   readonly cache?: CacheMark | undefined;
 }
 export interface AudioPart {
   readonly kind: 'audio';
+  readonly at?: string | undefined;
   readonly source: Source;
 }
 /** Bytes in base64 with their media type, or an address that the vendor fetches, or plain text (documents only). */
@@ -86,17 +123,19 @@ export type Source =
 
 export interface ToolCallPart {
   readonly kind: 'tool_call';
+  readonly at?: string | undefined;
   /** The id that the result names; made by the reader, stably, where the dialect has none (Gemini). */
   readonly id: string;
   readonly name: string;
   /** The arguments as JSON text, exactly as the model wrote them; `{}` where it wrote none. */
   readonly argumentsJson: string;
-  /** The vendor's proof that the model thought before it called (Gemini's `thoughtSignature`). */
+  /** Google's proof that the model thought before it called (`thoughtSignature`); nobody else is given it. */
   readonly signature?: string | undefined;
   readonly cache?: CacheMark | undefined;
 }
 export interface ToolResultPart {
   readonly kind: 'tool_result';
+  readonly at?: string | undefined;
   readonly id: string;
   /** The tool's name, where the dialect says it or an earlier call of the conversation does. */
   readonly name: string | undefined;
@@ -110,7 +149,10 @@ export interface ToolResultPart {
  */
 export interface ReasoningPart {
   readonly kind: 'reasoning';
+  readonly at?: string | undefined;
   readonly text: string;
+  /** Who thought; undefined where nobody knows. Only that vendor is given the thought again. */
+  readonly vendor?: Vendor | undefined;
   /** Proof that goes with `text` (Anthropic's `signature`). */
   readonly signature?: string | undefined;
   /** Thoughts that only the vendor can read (Anthropic's `redacted_thinking`, OpenAI's `encrypted_content`). */
@@ -120,10 +162,12 @@ export interface ReasoningPart {
 }
 export interface RefusalPart {
   readonly kind: 'refusal';
+  readonly at?: string | undefined;
   readonly text: string;
 }
 
 export interface Tool {
+  readonly at?: string | undefined;
   readonly name: string;
   readonly description: string | undefined;
   /** A JSON schema; undefined for a tool without parameters. */
@@ -134,6 +178,7 @@ export interface Tool {
 export type ToolChoice =
   { readonly kind: 'auto' | 'none' | 'required' } | { readonly kind: 'tool'; readonly name: string };
 
+/** `text` is what every vendor writes unasked. */
 export type OutputFormat =
   | { readonly kind: 'text' | 'json_object' }
   | {
@@ -146,8 +191,8 @@ export type OutputFormat =
 
 export interface Reasoning {
   /** OpenAI's scale; others are mapped by a table. */
-  readonly effort: 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | undefined;
-  /** Tokens the model may think, where the dialect counts them. */
+  readonly effort: 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max' | undefined;
+  /** Tokens the model may think, where the dialect counts them; 0 for none at all, -1 for as many as it likes. */
   readonly budgetTokens: number | undefined;
   /** Whether the caller wants to read what the model thought. */
   readonly visible: boolean | undefined;
