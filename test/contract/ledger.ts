@@ -5,20 +5,12 @@ import { violations } from '../../src/ledger/invariants.ts';
 import type { CustomerFact, Database, Ledger } from '../../src/ledger/ledger.ts';
 import { migrate, MIGRATION_VERSIONS } from '../../src/ledger/migrations.ts';
 import type { Opened } from './database.ts';
+import { describeAttempts } from './ledger-attempts.ts';
+import { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
 import { describeDelivery } from './ledger-delivery.ts';
-import {
-  MODEL,
-  fresh,
-  callToOpen,
-  ending,
-  sealOf,
-  type Given,
-  settled,
-  unsealedOf,
-  oneSealed,
-} from './ledger-world.ts';
+import { oneSealed, sealOf, settled, unsealedOf, type Given } from './ledger-world.ts';
 
-export { callToOpen, ending, fresh, MODEL } from './ledger-world.ts';
+export { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
 
 export function describeLedger(engine: string, open: () => Promise<Opened>): void {
   describe(`the ledger on ${engine}`, () => {
@@ -49,6 +41,7 @@ export function describeLedger(engine: string, open: () => Promise<Opened>): voi
     describeDelivery(given);
     describeCustomers(given);
     describeViews(given);
+    describeAttempts(given);
   });
 }
 
