@@ -89,6 +89,26 @@ export interface CallToSettle {
   readonly responseId: string | null;
 }
 
+/** Why an attempt was followed by another; the words of src/gateway/attempts.ts. */
+export type AttemptFailure =
+  'answered' | 'unreachable' | 'timeout' | 'broken' | 'unreadable' | 'failed_stream' | 'usage_option';
+
+/** An attempt of a call that failed and was followed by another. What it cost is the operator's: it has no lines. */
+export interface Attempt {
+  /** From 1. The attempt that ended the call is the one after the last of these. */
+  readonly attempt: number;
+  readonly provider: string;
+  readonly model: string;
+  readonly failure: AttemptFailure;
+  readonly status: number | null;
+  readonly usageSource: UsageSource;
+  readonly usageJson: string;
+  /** Picodollars; null when the model has no price. */
+  readonly costPico: string | null;
+  readonly responseId: string | null;
+  readonly endedAtMs: number;
+}
+
 /** Evidence kept while a call runs, so that a crash can bill what was surely served and no more. */
 export interface Checkpoint {
   readonly id: string;
@@ -208,6 +228,12 @@ export interface LeaseRequest {
 export interface Ledger {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
+  /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
+  attemptFailed(
+    call: string,
+    failed: Attempt,
+    next: { readonly provider: string; readonly model: string },
+  ): Promise<void>;
   /** Replaces the call's evidence. Does nothing once the call is settled. */
   checkpoint(checkpoint: Checkpoint): Promise<void>;
   /** Closes the call with its lines, durably. The first settlement stands; `already` for any later one. */
@@ -288,6 +314,8 @@ export interface CallView extends CallToOpen {
   readonly costPico: string | null;
   readonly responseId: string | null;
   readonly events: readonly EventView[];
+  /** Those that failed before the one that ended the call, in order. */
+  readonly attempts: readonly Attempt[];
 }
 export interface EventView extends MeterEvent {
   readonly state: EventState;

@@ -30,6 +30,7 @@ export function createTestRuntime(nowMs = Date.UTC(2026, 10, 21, 12)): TestRunti
     now: () => runtime.nowMs,
     id: () => String((ids += 1)).padStart(26, '0'),
     defer: () => undefined,
+    after: () => () => undefined,
     log: (level, event, fields) => {
       runtime.lines.push({ level, event, fields });
     },

@@ -3,7 +3,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import { violations } from '../../src/ledger/invariants.ts';
 import type {
-  CallToOpen,
   CallToSettle,
   CustomerFact,
   Database,
@@ -12,41 +11,12 @@ import type {
   Seal,
   UnsealedLine,
 } from '../../src/ledger/ledger.ts';
-import { migrate } from '../../src/ledger/migrations.ts';
+import { migrate, MIGRATION_VERSIONS } from '../../src/ledger/migrations.ts';
 import type { Opened } from './database.ts';
+import { describeAttempts } from './ledger-attempts.ts';
+import { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
 
-export const MODEL = 'openai/gpt-4o-mini';
-let names = 0;
-/** A name no other case in this process has, sortable like the product's ids. */
-export const fresh = (prefix: string): string => `${prefix}_${String((names += 1)).padStart(6, '0')}`;
-
-export const callToOpen = (more: Partial<CallToOpen> = {}): CallToOpen => ({
-  id: fresh('call'),
-  customer: 'cus_1',
-  keyId: 'key_1',
-  endpoint: 'chat.completions',
-  provider: 'openai',
-  model: MODEL,
-  stream: true,
-  openedAtMs: 1_000,
-  ...more,
-});
-
-export const ending = (id: string, more: Partial<CallToSettle> = {}): CallToSettle => ({
-  id,
-  endedAtMs: 2_000,
-  outcome: 'finished',
-  status: 200,
-  usageSource: 'reported',
-  lines: [
-    { attempt: 1, model: MODEL, tokenType: 'input', tokens: 12 },
-    { attempt: 1, model: MODEL, tokenType: 'output', tokens: 5 },
-  ],
-  usageJson: '[{"servedModel":"gpt-4o-mini-2024-07-18"}]',
-  costPico: '9007199254740993',
-  responseId: 'chatcmpl-1',
-  ...more,
-});
+export { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
 
 const sealOf = (lines: readonly UnsealedLine[], more: Partial<MeterEvent> = {}): Seal => {
   const [first] = lines;
@@ -93,6 +63,7 @@ export function describeLedger(engine: string, open: () => Promise<Opened>): voi
     describeDelivery(given);
     describeCustomers(given);
     describeViews(given);
+    describeAttempts(given);
   });
 }
 
@@ -123,7 +94,7 @@ function describeCalls(given: Given): void {
   it('migrates a database that is up to date without a change', async () => {
     await migrate(given().database);
     expect(await given().database.batch([{ sql: 'SELECT version FROM schema_version', params: [] }])).toEqual(
-      [[{ version: 1 }]],
+      [MIGRATION_VERSIONS.map((version) => ({ version }))],
     );
   });
 
