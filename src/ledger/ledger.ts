@@ -147,6 +147,13 @@ export type EventState =
   | 'expired'
   | 'cancelled';
 
+/**
+ * `busy`: Stripe asked to wait. `unreachable`: nobody answered. `unauthorised`: Stripe refuses the key, not the event.
+ * `forbidden`: the key may not do this; whether for this event or for any, other events tell. `misdirected`: there is no
+ * such route where the request went.
+ */
+export type RetryCause = 'busy' | 'unreachable' | 'unauthorised' | 'forbidden' | 'misdirected';
+
 /** Stripe's answer to one event. */
 export type Delivery =
   | { readonly identifier: string; readonly kind: 'accepted' | 'duplicate' }
@@ -156,8 +163,7 @@ export type Delivery =
       readonly kind: 'retry';
       readonly notBeforeMs: number;
       readonly error: string;
-      /** `busy`: Stripe asked to wait. `unreachable`: nobody answered. `unauthorised`: Stripe refuses the key, not the event. */
-      readonly cause?: 'busy' | 'unreachable' | 'unauthorised' | undefined;
+      readonly cause?: RetryCause | undefined;
       /** True when it was not sent at all, or not for a fault of its own: this lease does not count as an attempt. */
       readonly untried?: boolean | undefined;
     }
@@ -264,8 +270,20 @@ export interface Ledger {
   /** Records Stripe's answers. */
   mark(deliveries: readonly Delivery[], nowMs: number): Promise<void>;
 
-  /** Makes a refused or quarantined event due again; false where it is in no such state. */
+  /** Makes a refused event due again, with its doubt if it has any; false where it is not refused. */
   retryEvent(identifier: string, nowMs: number): Promise<boolean>;
+  /**
+   * Ends the doubt about a quarantined event: Stripe has it (`delivered`, it counts as accepted), or has it not (`lost`,
+   * it is due again). False where it is not quarantined.
+   */
+  resolveEvent(identifier: string, found: 'delivered' | 'lost', nowMs: number): Promise<boolean>;
+  /**
+   * The wall clock was set back by so much: what waits for a time, and what is in doubt since one, moves with it. Without
+   * this, retries would wait for the old time, and doubt would be thought younger than it is.
+   */
+  clockSetBack(byMs: number): Promise<void>;
+  /** The latest time on record of any event; null without events. For the clock to be compared with at the start. */
+  latestEventMs(): Promise<number | null>;
   /** Waives an event that Stripe surely has not; false where it may have it. */
   cancelEvent(identifier: string): Promise<boolean>;
   /** A write that changes nothing. Rejects with `LedgerUnavailable` where calls could not be recorded either. */
