@@ -29,6 +29,9 @@ export interface ForwardOptions {
 /** Evidence for a crash is written this often, in milliseconds, while a reply streams. */
 const CHECKPOINT_EVERY_MS = 250;
 
+/** After its end marker an upstream gets this long to end its reply, in milliseconds; then it is ended without the upstream. */
+const END_GRACE_MS = 1_000;
+
 /** Asks the call's upstream and answers the caller. Everything after this happens by events. */
 export function forward(prepared: PreparedCall, reply: CallerReply, options: ForwardOptions): void {
   new Forwarding(prepared.call, reply, options).ask(prepared.exchange);
@@ -66,6 +69,7 @@ class Forwarding implements ReplySink {
   #settling = false;
   #settled = false;
   #upstreamEnded = false;
+  #cancelGrace: (() => void) | undefined;
 
   constructor(call: Call, reply: CallerReply, options: ForwardOptions) {
     this.#call = call;
@@ -192,6 +196,7 @@ class Forwarding implements ReplySink {
     } else if (this.#reader?.streams === true) {
       this.#release();
       if (this.#upstreamEnded) this.#finish();
+      else this.#finishSoon();
     } else {
       const length = this.#held.reduce((sum, piece) => sum + piece.length, 0);
       this.#reply.head(this.#status ?? 502, {
@@ -214,7 +219,16 @@ class Forwarding implements ReplySink {
     this.#held = [];
   }
 
+  /** The reply is whole but for what an upstream may send behind its end marker; some keep the connection open for minutes. */
+  #finishSoon(): void {
+    this.#cancelGrace = this.#options.runtime.after(END_GRACE_MS, () => {
+      this.#flow?.abort();
+      this.#finish();
+    });
+  }
+
   #finish(): void {
+    this.#cancelGrace?.();
     if (this.#callerLeft) return;
     this.#release();
     this.#reply.end();
@@ -250,6 +264,7 @@ class Forwarding implements ReplySink {
 
   #left(): void {
     this.#callerLeft = true;
+    this.#cancelGrace?.();
     if (this.#settled || this.#options.onDisconnect === 'drain') {
       if (this.#settled) this.#flow?.abort();
       else this.#flow?.resume();
