@@ -2,6 +2,7 @@
 import { JSON_REPLY_BYTES_MAX } from '../../src/usage/json-reply.ts';
 import { ReplyTooLarge } from '../../src/usage/reply-too-large.ts';
 import { addCounts, ZERO_TOKENS, type TokenCounts } from '../../src/usage/usage.ts';
+import type { Vendor } from './conversation.ts';
 import type { Citation, ReplyContext, ReplyEvent, StopReason, TokenLogprob } from './reply.ts';
 
 export type ComposedPart =
@@ -13,6 +14,7 @@ export type ComposedPart =
     }
   | {
       readonly kind: 'reasoning';
+      readonly vendor: Vendor;
       readonly id: string | undefined;
       text: string;
       signature: string | undefined;
@@ -32,6 +34,8 @@ export interface ComposedChoice {
   readonly parts: ComposedPart[];
   stop: { readonly reason: StopReason; readonly sequence: string | undefined } | undefined;
 }
+
+export type ComposedThought = Extract<ComposedPart, { kind: 'reasoning' }>;
 
 /** What an event costs to remember beside its text, in characters. */
 const EVENT_CHARACTERS = 32;
@@ -115,7 +119,7 @@ function newPart(part: Extract<ReplyEvent, { kind: 'part' }>['part']): ComposedP
     case 'refusal':
       return { kind: part.kind, text: '', logprobs: [], citations: [] };
     case 'reasoning':
-      return { kind: 'reasoning', id: part.id, text: '', signature: undefined, sealed: undefined };
+      return { ...part, id: part.id, text: '', signature: undefined, sealed: undefined };
     case 'tool_call':
       return { kind: 'tool_call', id: part.id, name: part.name, signature: part.signature, text: '' };
     case 'media':

@@ -79,14 +79,14 @@ export class Narration {
     this.#say(this.#choice(choice), lane, { kind: 'open', part });
   }
 
-  /** Says more in a lane; one of text, thoughts or refusal opens by itself when it says something. */
+  /** Says more in a lane; one of text, thoughts or refusal opens by itself when it says something, as `compatible` vendors tell it. */
   say(
     choice: number,
     lane: 'text' | 'reasoning' | 'refusal',
     words: { readonly text: string; readonly logprobs?: readonly TokenLogprob[] | undefined },
   ): void {
     if (words.text === '' && (words.logprobs ?? []).length === 0) return;
-    this.open(choice, lane, { kind: lane });
+    this.open(choice, lane, lane === 'reasoning' ? { kind: lane, vendor: 'compatible' } : { kind: lane });
     this.delta(choice, lane, words);
   }
 

@@ -64,7 +64,11 @@ export class ChatMessageReader {
       const signature = textOf(detail['signature']);
       const sealed = detail['type'] === 'reasoning.encrypted' ? textOf(detail['data']) : undefined;
       if (signature !== undefined || sealed !== undefined)
-        this.#narration.open(this.#choice, 'reasoning', { kind: 'reasoning', id: textOf(detail['id']) });
+        this.#narration.open(this.#choice, 'reasoning', {
+          kind: 'reasoning',
+          vendor: 'compatible',
+          id: textOf(detail['id']),
+        });
       if (signature !== undefined) this.#narration.signature(this.#choice, 'reasoning', signature);
       if (sealed !== undefined) this.#narration.sealed(this.#choice, 'reasoning', sealed);
     }

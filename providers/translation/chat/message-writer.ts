@@ -1,5 +1,6 @@
 /** One choice of a chat completion, whole, and the pieces of it that a stream tells at its end. */
-import type { ComposedChoice, ComposedPart } from '../composition.ts';
+import type { ComposedChoice, ComposedPart, ComposedThought } from '../composition.ts';
+import { signedId, wrapProof } from '../proofs.ts';
 import { writtenTokens } from './logprobs.ts';
 import { chatFinishReason } from './stop.ts';
 
@@ -46,12 +47,9 @@ export const finishReason = ({ parts, stop }: ComposedChoice): string =>
 
 export function toolCall(call: Extract<ComposedPart, { kind: 'tool_call' }>): Json {
   return {
-    id: call.id,
+    id: signedId(call.id, call.signature),
     type: 'function',
     function: { name: call.name, arguments: call.text },
-    ...(call.signature === undefined
-      ? {}
-      : { extra_content: { google: { thought_signature: call.signature } } }),
   };
 }
 
@@ -66,13 +64,9 @@ function imagesOf(parts: readonly ComposedPart[]): Json {
 }
 
 /** OpenRouter's words, the only ones in this dialect for proofs of thoughts. */
-function reasoningDetails(part: Extract<ComposedPart, { kind: 'reasoning' }>): Json[] {
-  const id = part.id === undefined ? {} : { id: part.id };
-  const details: Json[] = [];
-  if (part.signature !== undefined)
-    details.push({ type: 'reasoning.text', text: part.text, signature: part.signature, ...id });
-  if (part.sealed !== undefined) details.push({ type: 'reasoning.encrypted', data: part.sealed, ...id });
-  return details;
+function reasoningDetails({ kind: _kind, text, ...proof }: ComposedThought): Json[] {
+  if (proof.signature === undefined && proof.sealed === undefined) return [];
+  return [{ type: 'reasoning.text', text, signature: wrapProof(proof) }];
 }
 
 /** Places count from the beginning of the content, which joins the text parts. */

@@ -1,12 +1,9 @@
 /** The content blocks of an Anthropic message: whole, and as a stream opens them. */
-import { argumentsObject, type ComposedPart } from '../composition.ts';
-import { sealAsSignature } from '../proof.ts';
+import { argumentsObject, type ComposedPart, type ComposedThought } from '../composition.ts';
+import { signedId, wrapProof } from '../proofs.ts';
 import type { Citation } from '../reply.ts';
 
 export type Block = { readonly type: string } & Readonly<Record<string, unknown>>;
-
-/** A thought without words that carries a tool call's proof: see `proof.ts`. */
-export const proofBlock = (signature: string): Block => ({ type: 'thinking', thinking: '', signature });
 
 /** A part as blocks, whole. A thought that says nothing and proves nothing is none. */
 export function wholeBlocks(part: ComposedPart): readonly Block[] {
@@ -16,10 +13,8 @@ export function wholeBlocks(part: ComposedPart): readonly Block[] {
       return [{ ...textBlock(part.text), ...citationsOf(part.citations) }];
     case 'reasoning':
       return reasoningBlocks(part);
-    case 'tool_call': {
-      const call = { ...toolBlock(part.id, part.name), input: argumentsObject(part.text) };
-      return part.signature === undefined ? [call] : [proofBlock(part.signature), call];
-    }
+    case 'tool_call':
+      return [{ ...toolBlock(part), input: argumentsObject(part.text) }];
     case 'media':
       return [];
   }
@@ -32,16 +27,31 @@ export const thinkingBlock = (thinking: string, signature: string): Block => ({
   signature,
 });
 export const sealedBlock = (data: string): Block => ({ type: 'redacted_thinking', data });
-export const toolBlock = (id: string, name: string): Block => ({ type: 'tool_use', id, name, input: {} });
+export const toolBlock = ({ id, name, signature }: ToolCall): Block => ({
+  type: 'tool_use',
+  id: signedId(id, signature),
+  name,
+  input: {},
+});
+type ToolCall = Pick<Extract<ComposedPart, { kind: 'tool_call' }>, 'id' | 'name'> & {
+  readonly signature?: string | undefined;
+};
 
-/** Proof of a thought where the dialect has its signature; a seal only where there are words beside it. */
-export const signatureOf = (signature: string | undefined, sealed: string | undefined): string =>
-  sealed === undefined ? (signature ?? '') : sealAsSignature(sealed);
+/** What proves a thought, in the field of signatures and in that of sealed thoughts; the vendor's own as it is. */
+export function proofsOf({ vendor, signature, sealed, id, text }: ComposedThought): {
+  readonly signature: string;
+  readonly data: string | undefined;
+} {
+  if (vendor === 'anthropic') return { signature: signature ?? '', data: sealed };
+  if (signature === undefined && sealed === undefined) return { signature: '', data: undefined };
+  const wrapped = wrapProof({ vendor, signature, sealed, id });
+  return text === '' ? { signature: '', data: wrapped } : { signature: wrapped, data: undefined };
+}
 
-function reasoningBlocks(part: Extract<ComposedPart, { kind: 'reasoning' }>): readonly Block[] {
-  const { text, signature, sealed } = part;
-  if (text !== '' || signature !== undefined) return [thinkingBlock(text, signatureOf(signature, sealed))];
-  return sealed === undefined ? [] : [sealedBlock(sealed)];
+function reasoningBlocks(thought: ComposedThought): readonly Block[] {
+  const { signature, data } = proofsOf(thought);
+  if (data !== undefined) return [sealedBlock(data)];
+  return thought.text === '' && signature === '' ? [] : [thinkingBlock(thought.text, signature)];
 }
 
 export const citationBlock = ({ url, title }: Citation): Block => ({

@@ -95,7 +95,7 @@ class MessagesRules implements ReplyRules {
         return;
       case 'thinking':
       case 'redacted_thinking':
-        this.#narration.open(ONLY, lane, { kind: 'reasoning' });
+        this.#narration.open(ONLY, lane, { kind: 'reasoning', vendor: 'anthropic' });
         return;
       case 'tool_use':
         this.#narration.open(ONLY, lane, {

@@ -12,9 +12,8 @@ import type {
 } from '../reply.ts';
 import {
   citationBlock,
-  proofBlock,
   sealedBlock,
-  signatureOf,
+  proofsOf,
   textBlock,
   thinkingBlock,
   toolBlock,
@@ -74,8 +73,6 @@ class MessagesStreamWriter implements ReplyWriter {
   #index = -1;
   /** Whether the block of that index is open. */
   #open = false;
-  /** A thought is told as what it turns out to be: until it says something it waits. */
-  #thought: { signature: string | undefined; sealed: string | undefined } | undefined;
 
   constructor(context: ReplyContext) {
     this.#reply = new Composition(context);
@@ -84,26 +81,24 @@ class MessagesStreamWriter implements ReplyWriter {
 
   write(event: ReplyEvent): readonly Uint8Array[] {
     if (this.#failed || ('choice' in event && event.choice !== ONLY)) return NO_BYTES;
-    this.#reply.add(event);
     if (isMedia(event)) return this.#fail(NO_MEDIA);
+    const closed = event.kind === 'part' || event.kind === 'stop' ? this.#close() : NO_BYTES;
+    this.#reply.add(event);
     switch (event.kind) {
       case 'start':
         return [this.#start()];
       case 'part':
-        return [...this.#close(), ...this.#openPart(event.part)];
+        return [...closed, ...this.#openPart(event.part)];
       case 'delta':
         return this.#delta(event.text);
-      case 'signature':
-        if (this.#thought !== undefined) this.#thought.signature = event.signature;
-        return NO_BYTES;
-      case 'sealed':
-        if (this.#thought !== undefined) this.#thought.sealed = event.sealed;
-        return NO_BYTES;
       case 'citation':
         return [this.#blockDelta({ type: 'citations_delta', citation: citationBlock(event.citation) })];
       case 'stop':
-        return this.#close();
+        return closed;
+      case 'signature':
+      case 'sealed':
       case 'usage':
+        // Proofs are told when their thought is closed, usage at the end.
         return NO_BYTES;
       case 'end':
         return this.#end();
@@ -129,13 +124,10 @@ class MessagesStreamWriter implements ReplyWriter {
       case 'text':
       case 'refusal':
         return [this.#openBlock(textBlock(''))];
-      case 'tool_call': {
-        const call = toolBlock(part.id, part.name);
-        if (part.signature === undefined) return [this.#openBlock(call)];
-        return [...this.#thinking(part.signature), this.#openBlock(call)];
-      }
+      case 'tool_call':
+        return [this.#openBlock(toolBlock(part))];
       case 'reasoning':
-        this.#thought = { signature: undefined, sealed: undefined };
+        // Opened when it says something: a thought without words is another kind of block.
         return NO_BYTES;
       case 'media':
         return NO_BYTES;
@@ -154,25 +146,15 @@ class MessagesStreamWriter implements ReplyWriter {
 
   /** Ends the open block; a thought tells its proof first. */
   #close(): readonly Uint8Array[] {
-    const thought = this.#thought;
-    this.#thought = undefined;
-    if (thought === undefined) return this.#closeBlock();
-    const { signature, sealed } = thought;
-    if (!this.#open && signature === undefined)
-      return sealed === undefined ? NO_BYTES : [this.#openBlock(sealedBlock(sealed)), ...this.#closeBlock()];
+    const thought = this.#reply.lastPart(ONLY);
+    if (thought?.kind !== 'reasoning' || this.#reply.choice(ONLY).stop !== undefined)
+      return this.#closeBlock();
+    const { signature, data } = proofsOf(thought);
+    if (data !== undefined)
+      return [...this.#closeBlock(), this.#openBlock(sealedBlock(data)), ...this.#closeBlock()];
+    if (signature === '') return this.#closeBlock();
     const opened = this.#open ? [] : [this.#openBlock(thinkingBlock('', ''))];
-    const proof = signatureOf(signature, sealed);
-    const proven = proof === '' ? [] : [this.#blockDelta({ type: 'signature_delta', signature: proof })];
-    return [...opened, ...proven, ...this.#closeBlock()];
-  }
-
-  /** A block that is nothing but a proof. */
-  #thinking(signature: string): readonly Uint8Array[] {
-    return [
-      this.#openBlock({ ...proofBlock(''), signature: '' }),
-      this.#blockDelta({ type: 'signature_delta', signature }),
-      ...this.#closeBlock(),
-    ];
+    return [...opened, this.#blockDelta({ type: 'signature_delta', signature }), ...this.#closeBlock()];
   }
 
   #openBlock(block: Block): Uint8Array {
