@@ -13,6 +13,8 @@ export interface Runtime {
   id(): string;
   /** Takes charge of work nobody waits for: keeps the runtime alive for it and logs its failure. */
   defer(work: Promise<unknown>): void;
+  /** Does the work after so many milliseconds, unless the function it answers is called before: that cancels it. */
+  after(ms: number, work: () => void): () => void;
   /** One structured line. Never prompts, never secrets. */
   log(level: LogLevel, event: string, fields?: LogFields): void;
 }

@@ -24,6 +24,10 @@ export function createNodeRuntime(options: NodeRuntimeOptions): Runtime {
     defer(work) {
       work.catch((error: unknown) => log('error', 'deferred_work_failed', { error: errorText(error) }));
     },
+    after(ms, work) {
+      const timer = setTimeout(work, ms);
+      return () => clearTimeout(timer);
+    },
     log,
   };
 }

@@ -1,0 +1,50 @@
+/** One call through a test gateway, read to its end, with what the ledger holds of it. */
+import { type AdminCall, CUSTOMER, SERVICE_KEY, type TestGateway } from './gateway.ts';
+
+export interface Got {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** The connection broke before the reply's end. */
+  readonly broken: boolean;
+  readonly call: AdminCall;
+}
+
+export interface Wanted {
+  readonly model: string;
+  readonly stream?: boolean;
+  readonly path?: string;
+  /** Further members of the body. */
+  readonly more?: Readonly<Record<string, unknown>>;
+}
+
+const QUESTION = [{ role: 'user', content: 'What of the fare?' }];
+
+/** Calls, reads what comes, and waits until everything is delivered. */
+export async function callThrough(gateway: TestGateway, wanted: Wanted): Promise<Got> {
+  const { model, stream = false, path = '/v1/chat/completions', more = {} } = wanted;
+  const reply = await fetch(`${gateway.url}${path}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${SERVICE_KEY}`, 'x-stripe-customer-id': CUSTOMER },
+    body: JSON.stringify({ model, ...(stream ? { stream } : {}), messages: QUESTION, ...more }),
+  });
+  let text = '';
+  let broken = false;
+  const decoder = new TextDecoder();
+  try {
+    for await (const bytes of reply.body ?? []) text += decoder.decode(bytes, { stream: true });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    broken = true;
+  }
+  await gateway.flushed();
+  const call = await callById(gateway, reply.headers.get('x-request-id') ?? '');
+  return { status: reply.status, headers: reply.headers, text, broken, call };
+}
+
+export async function callById(gateway: TestGateway, id: string): Promise<AdminCall> {
+  const { data } = await gateway.admin<{ data: AdminCall[] }>(`/calls?id=${id}`);
+  const [call] = data;
+  if (call === undefined) throw new Error(`no call ${id}`);
+  return call;
+}
