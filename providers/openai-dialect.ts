@@ -75,10 +75,11 @@ const RULES: ReadonlyMap<Endpoint, EndpointRules> = new Map<Endpoint, EndpointRu
   ['responses.input_tokens', { ...responses, path: '/responses/input_tokens' }],
 ]);
 
-export function createOpenaiProvider(type: string): Provider {
+export function createOpenaiProvider(type: string, conversational: readonly Endpoint[]): Provider {
   return {
     type,
     endpoints: [...RULES.keys()],
+    conversational,
     prepare(call, upstream) {
       const rules = rulesOf(call);
       const { splices, addedUsageOption } = rules.asksUsage
