@@ -3,7 +3,7 @@
  *
  * The same application runs on Node, in workerd and in a test: what differs is how a caller is answered (`serve`).
  */
-import { type Context, Hono } from 'hono';
+import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
@@ -49,6 +49,8 @@ export function createApp(options: AppOptions): Hono {
     );
   }
 
+  for (const path of OWN_PATHS) app.use(path, withRequestId(options.runtime));
+
   app.post('/webhooks/stripe', async (c) => {
     const body = await bytesUpTo(WEBHOOK_BYTES_MAX, c.req.raw);
     if (body === undefined)
@@ -82,6 +84,16 @@ export function createApp(options: AppOptions): Hono {
   });
   return app;
 }
+
+/** Replies of Hono's own making; what has a caller (`serve`), and every refusal, carries its id already. */
+const OWN_PATHS = ['/webhooks/*', '/admin/*', '/healthz', '/readyz'];
+
+const withRequestId =
+  (runtime: Runtime): MiddlewareHandler =>
+  async (c, next) => {
+    await next();
+    if (!c.res.headers.has('x-request-id')) c.header('x-request-id', `req_${runtime.id()}`);
+  };
 
 /** The body, or undefined as soon as it is longer than that: anyone may send, and nobody is to fill the memory. */
 async function bytesUpTo(bytesMax: number, request: Request): Promise<Uint8Array | undefined> {

@@ -14,6 +14,7 @@ import { billedName } from './billing/billed-model.ts';
 import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
+import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
@@ -79,6 +80,7 @@ export function assemble(parts: Parts): Gateway {
     resolver,
     relay,
     settler,
+    limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });

@@ -120,6 +120,13 @@ export interface MoneyDetails {
   readonly remedy_hint: string;
 }
 
+interface RefusalExtras {
+  readonly param?: string;
+  readonly details?: MoneyDetails;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly retryAfterS?: number;
+}
+
 /** A refusal on its way to the caller. Thrown inside the request path, answered in one place. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
@@ -127,11 +134,17 @@ export class Refusal extends Error {
   /** The request's parameter at fault, where there is one. */
   readonly param: string | null;
   readonly details: MoneyDetails | null;
-  constructor(code: ErrorCode, message: string, more: { param?: string; details?: MoneyDetails } = {}) {
+  /** Further headers of the reply. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Seconds after which it is worth trying again, where that is known. */
+  readonly retryAfterS: number | null;
+  constructor(code: ErrorCode, message: string, more: RefusalExtras = {}) {
     super(message);
     this.code = code;
     this.param = more.param ?? null;
     this.details = more.details ?? null;
+    this.headers = more.headers ?? {};
+    this.retryAfterS = more.retryAfterS ?? null;
   }
 }
 
@@ -148,13 +161,19 @@ export function refusalReply(
   const kind: ErrorKind = ERRORS[refusal.code];
   const headers: Record<string, string> = {
     'content-type': 'application/json',
-    'x-request-id': requestId,
+    ...requestIdHeaders(dialect, requestId),
     'x-faregate-error': refusal.code,
   };
-  if (dialect === 'anthropic') headers['request-id'] = requestId;
   if (kind.shouldRetry !== undefined) headers['x-should-retry'] = String(kind.shouldRetry);
+  Object.assign(headers, refusal.headers);
   return { status: kind.status, headers, body: JSON.stringify(errorBody(refusal, dialect, requestId)) };
 }
+
+/** What every reply carries: the request's id, under the vendor's own name as well. */
+export const requestIdHeaders = (dialect: Dialect, requestId: string): Record<string, string> =>
+  dialect === 'anthropic'
+    ? { 'x-request-id': requestId, 'request-id': requestId }
+    : { 'x-request-id': requestId };
 
 /** The dialect's error object: a reply's body, or the data of a stream's last event. */
 export function errorBody(refusal: Refusal, dialect: Dialect, requestId: string): unknown {
@@ -189,11 +208,18 @@ export function errorBody(refusal: Refusal, dialect: Dialect, requestId: string)
               domain: 'faregate',
               metadata: { code: refusal.code, ...definedText(refusal.details) },
             },
+            ...(refusal.retryAfterS === null ? [] : [retryInfo(refusal.retryAfterS)]),
           ],
         },
       };
   }
 }
+
+/** Where Gemini's clients look for how long to wait. */
+const retryInfo = (seconds: number): unknown => ({
+  '@type': 'type.googleapis.com/google.rpc.RetryInfo',
+  retryDelay: `${seconds}s`,
+});
 
 const definedText = (details: MoneyDetails | null): Record<string, string> =>
   Object.fromEntries(

@@ -11,6 +11,7 @@ import { admit, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { Call } from './call.ts';
 import { ENDPOINTS } from './endpoints.ts';
+import { type Limiter, type Passage, UNLIMITED } from './limits.ts';
 import { forward, type ForwardOptions, prepare, type PreparedCall } from './forward.ts';
 import { readRequestHeaders } from './headers.ts';
 import type { Caller, Relay } from './ports.ts';
@@ -26,6 +27,7 @@ export interface GatewayOptions {
   readonly resolver: Resolver;
   readonly relay: Relay;
   readonly settler: Settler;
+  readonly limiter: Limiter;
   readonly runtime: Runtime;
   readonly onDisconnect: 'drain' | 'cancel';
 }
@@ -45,14 +47,13 @@ export function createInference(options: GatewayOptions): Inference {
   const refusesUsageOption = new Set<string>();
   let running = 0;
   const done = (): void => void (running -= 1);
-
   const usageOptionRefused = (call: Call): void => {
     if (refusesUsageOption.size >= REFUSALS_REMEMBERED_MAX) refusesUsageOption.clear();
     refusesUsageOption.add(targetKey(call.target));
     runtime.log('warn', 'usage_option_refused', { model: call.target.billedModel, request_id: call.id });
   };
 
-  const open = async (asked: Asked, caller: Caller, id: string): Promise<PreparedCall | undefined> => {
+  const open = async (asked: Asked, caller: Caller, visit: Visit): Promise<PreparedCall | undefined> => {
     const { endpoint } = asked;
     const { dialect, metered } = ENDPOINTS[endpoint];
     const startedAtMs = runtime.now();
@@ -61,6 +62,7 @@ export function createInference(options: GatewayOptions): Inference {
     // What costs nothing needs nobody to bill; a customer who is named all the same must be the key's own.
     const billed = metered || headers.customer !== undefined;
     const customer = billed ? customerOf(key, headers) : (key.customer ?? '');
+    visit.pass = options.limiter.enter(key, dialect);
     const body = await readRequest(caller, headers, asked);
     if (body === undefined) return undefined;
     const target = resolver.resolve(body.model, endpoint)[0];
@@ -76,40 +78,37 @@ export function createInference(options: GatewayOptions): Inference {
       headers: headers.forwarded,
     };
     const willing = refusesUsageOption.has(targetKey(target)) ? withoutUsageOption(target) : target;
-    const call: Call = {
-      id,
-      customer,
-      keyId: key.id,
-      endpoint,
-      dialect,
-      target: willing,
-      request,
-      startedAtMs,
-    };
-    const prepared = prepare(call);
-    if (metered) await admit(ledger, customers, call);
+    const what = { endpoint, dialect, target: willing, request };
+    const prepared = prepare({ id: visit.id, customer, keyId: key.id, startedAtMs, ...what });
+    visit.pass.take(() => willing.route.provider.estimateInput(request));
+    if (metered) await admit(ledger, customers, prepared.call);
     return prepared;
   };
 
   const serve: Inference['serve'] = async (asked, caller) => {
-    const id = `req_${runtime.id()}`;
+    const visit: Visit = { id: `req_${runtime.id()}`, pass: UNLIMITED };
     running += 1;
     try {
-      const prepared = await open(asked, caller, id);
-      if (prepared === undefined) done();
-      else if (ENDPOINTS[asked.endpoint].metered) forward(prepared, caller.reply, forwarding);
-      else passThrough(prepared, caller.reply, forwarding);
+      const prepared = await open(asked, caller, visit);
+      const passing = visit.pass.counting(forwarding);
+      if (prepared === undefined) visit.pass.leave(done);
+      else if (ENDPOINTS[asked.endpoint].metered) forward(prepared, visit.pass.watch(caller.reply), passing);
+      else passThrough(prepared, visit.pass.watch(caller.reply), passing);
     } catch (error) {
-      done();
-      refuse(caller, asRefusal(error, runtime, id), {
-        dialect: ENDPOINTS[asked.endpoint].dialect,
-        id,
-        runtime,
-      });
+      visit.pass.leave(done);
+      const { dialect } = ENDPOINTS[asked.endpoint];
+      const asker = { path: caller.path, reply: visit.pass.watch(caller.reply) };
+      refuse(asker, asRefusal(error, runtime, visit.id), { dialect, id: visit.id, runtime });
     }
   };
   const forwarding: ForwardOptions = { ...options, usageOptionRefused, done };
   return { serve, running: () => running };
+}
+
+/** A request as it is followed from its first moment: what was found out before it is a call. */
+interface Visit {
+  readonly id: string;
+  pass: Passage;
 }
 
 const targetKey = (target: Target): string => `${target.route.upstream.name}/${target.upstreamModel}`;
@@ -137,7 +136,7 @@ function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
 
 /** Answers a caller with a refusal. */
 export function refuse(
-  caller: Caller,
+  caller: Pick<Caller, 'path' | 'reply'>,
   refusal: Refusal,
   context: { readonly dialect: Dialect; readonly id: string; readonly runtime: Runtime },
 ): void {

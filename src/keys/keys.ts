@@ -1,5 +1,15 @@
 /** API keys: who may call, and for which customer. */
 
+/** Limits of one key; null is no limit. */
+export interface KeyLimits {
+  /** Requests per minute. */
+  readonly rpm: number | null;
+  /** Tokens per minute. */
+  readonly tpm: number | null;
+  /** Calls at once. */
+  readonly concurrency: number | null;
+}
+
 export interface ApiKey {
   /** Public part of the secret; `env` for the service key given from outside. */
   readonly id: string;
@@ -7,6 +17,8 @@ export interface ApiKey {
   readonly customer: string | null;
   readonly label: string;
   readonly createdAtMs: number;
+  /** Its own limits; what is absent is the configuration's. */
+  readonly limits?: Partial<KeyLimits>;
   /** When a rotated key stops working; null or absent when it does not. */
   readonly expiresAtMs?: number | null;
   readonly revokedAtMs: number | null;

@@ -4,6 +4,7 @@
  * bits, too few for milliseconds), times in milliseconds unless a name says seconds, money in picodollars.
  */
 import type { Database } from './ledger.ts';
+import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -13,7 +14,7 @@ interface Migration {
 }
 
 const CREATE_VERSIONS = `CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)`;
-const READ_VERSION = `SELECT COALESCE(MAX(version), 0) AS version FROM schema_version`;
+const READ_VERSIONS = `SELECT version FROM schema_version ORDER BY version`;
 const RECORD_VERSION = `INSERT INTO schema_version (version) VALUES (?)`;
 
 /**
@@ -21,18 +22,17 @@ const RECORD_VERSION = `INSERT INTO schema_version (version) VALUES (?)`;
  * Throws when a newer program has been there: its tables may mean other things.
  */
 export async function migrate(database: Database): Promise<void> {
-  const [, versions] = await database.batch([
+  const [, rows = []] = await database.batch([
     { sql: CREATE_VERSIONS, params: [] },
-    { sql: READ_VERSION, params: [] },
+    { sql: READ_VERSIONS, params: [] },
   ]);
-  const row = versions?.[0];
-  const current = row === undefined ? 0 : numberOf(row, 'version');
-  const newest = MIGRATIONS.length;
-  if (current > newest)
+  const done = new Set(rows.map((row) => numberOf(row, 'version')));
+  const unknown = [...done].find((version) => !MIGRATIONS.some((step) => step.version === version));
+  if (unknown !== undefined)
     throw new Error(
-      `The ledger has schema version ${current}, this program knows up to ${newest}: run the newer program.`,
+      `The ledger has schema version ${unknown}, this program knows up to ${MIGRATIONS.at(-1)?.version ?? 0}: run the newer program.`,
     );
-  for (const step of MIGRATIONS.slice(current))
+  for (const step of MIGRATIONS.filter(({ version }) => !done.has(version)))
     await database.batch([
       ...step.statements.map((sql) => ({ sql, params: [] })),
       { sql: RECORD_VERSION, params: [step.version] },
@@ -125,4 +125,8 @@ const MIGRATIONS: readonly Migration[] = [
     purpose: 'calls, lines, meter events, customers, webhooks, keys',
     statements: [...CALLS, ...LINES, ...EVENTS, ...CUSTOMERS, ...API_KEYS],
   },
+  BUDGETS_MIGRATION,
 ];
+
+/** The versions this program knows, ascending. */
+export const MIGRATION_VERSIONS: readonly number[] = MIGRATIONS.map(({ version }) => version);

@@ -12,7 +12,7 @@ import type {
   Seal,
   UnsealedLine,
 } from '../../src/ledger/ledger.ts';
-import { migrate } from '../../src/ledger/migrations.ts';
+import { migrate, MIGRATION_VERSIONS } from '../../src/ledger/migrations.ts';
 import type { Opened } from './database.ts';
 
 export const MODEL = 'openai/gpt-4o-mini';
@@ -123,7 +123,7 @@ function describeCalls(given: Given): void {
   it('migrates a database that is up to date without a change', async () => {
     await migrate(given().database);
     expect(await given().database.batch([{ sql: 'SELECT version FROM schema_version', params: [] }])).toEqual(
-      [[{ version: 1 }]],
+      [MIGRATION_VERSIONS.map((version) => ({ version }))],
     );
   });
 

@@ -1,0 +1,144 @@
+/**
+ * What the ledger knows of customers' money, beside the calls: accounts, credit grants, local budgets. The tables and
+ * their words are in migrations/004-budgets.ts. Money is picodollars as decimal text; times are milliseconds.
+ */
+
+export type BudgetMode = 'strict' | 'standard' | 'observe';
+
+/** What may be set for one customer; null falls back to the plan, then to the configuration. */
+export interface AccountSettings {
+  readonly plan: string | null;
+  readonly mode: BudgetMode | null;
+  readonly onEmpty: 'block' | 'overage' | 'grace' | null;
+  /** With `onEmpty: 'grace'`: how far below nothing the balance may go. */
+  readonly gracePico: string | null;
+  readonly noCredit: 'serve' | 'refuse' | null;
+}
+
+export interface Account extends AccountSettings {
+  readonly customer: string;
+  /** Rises with every change of the account that is no mere spending. */
+  readonly version: number;
+  readonly hasHadGrant: boolean;
+  readonly frozen: { readonly atMs: number; readonly why: string } | null;
+  /** Refused as `subscription_inactive` from then on; grace has been added. */
+  readonly paymentBlock: { readonly atMs: number; readonly why: string } | null;
+  readonly subscription: { readonly id: string; readonly state: string } | null;
+  readonly period: { readonly startMs: number; readonly endMs: number } | null;
+  /** Usage that ended before is on a finalised invoice. */
+  readonly finalisedThroughMs: number;
+  /** Rated since then. */
+  readonly unbilledPico: string;
+  /** The part of it that no grant covers, of the time after the first grant. */
+  readonly overdrawnPico: string;
+  /** What Stripe last said; null before it was asked. Never decides an admission. */
+  readonly stripe: {
+    readonly availablePico: string;
+    readonly ledgerPico: string;
+    readonly readAtMs: number;
+  } | null;
+}
+
+/** A credit grant as Stripe has it. */
+export interface GrantFact {
+  readonly id: string;
+  readonly name: string | null;
+  readonly category: 'paid' | 'promotional';
+  /** 0 is burned first, 100 last. */
+  readonly priority: number;
+  readonly amountPico: string;
+  /** What finalised invoices have left of it, by Stripe. */
+  readonly balancePico: string;
+  /** Whether it pays for tokens: metered prices or ours, in USD. */
+  readonly applies: boolean;
+  readonly effectiveAtMs: number;
+  readonly expiresAtMs: number | null;
+  readonly createdAtMs: number;
+  readonly voidedAtMs: number | null;
+}
+export interface Grant extends GrantFact {
+  readonly customer: string;
+  /** Burned by usage that is on no finalised invoice yet. */
+  readonly burnedPico: string;
+}
+
+/** One reading of a customer's grants from Stripe. Grants it does not name stay as they are. */
+export interface GrantsReading {
+  readonly customer: string;
+  /** When Stripe was asked. What an earlier answer says of a grant never replaces what a later one said. */
+  readonly readAtMs: number;
+  readonly grants: readonly GrantFact[];
+  /**
+   * The latest finalised invoice's `period_end` that these balances already account for. Give both together: balances
+   * fall when an invoice is finalised, and the burns it accounts for must go with them in one step. It never goes back.
+   */
+  readonly finalisedThroughMs?: number | undefined;
+  /** Stripe's own sums, for the operator. */
+  readonly availablePico?: string | undefined;
+  readonly ledgerPico?: string | undefined;
+}
+
+export interface SubscriptionReading {
+  readonly customer: string;
+  readonly readAtMs: number;
+  /** Null: he has none. */
+  readonly subscription: { readonly id: string; readonly state: string } | null;
+  /** Null lifts the block. */
+  readonly paymentBlock: { readonly atMs: number; readonly why: string } | null;
+  readonly period: { readonly startMs: number; readonly endMs: number } | null;
+}
+
+export type BudgetSpan = 'day' | 'week' | 'month' | 'period' | 'total';
+export interface Budget {
+  readonly id: string;
+  /** A customer's budget, or an API key's over all customers it acts for. */
+  readonly scope: 'customer' | 'key';
+  readonly subject: string;
+  /** Day, week (from Monday) and month are UTC; `period` is the subscription's and a customer's only. */
+  readonly span: BudgetSpan;
+  readonly limitPico: string;
+}
+export interface BudgetView extends Budget {
+  readonly spentPico: string;
+  readonly windowStartMs: number;
+  /** When it starts over; null for `total`. */
+  readonly resetsAtMs: number | null;
+}
+
+/** A customer's money at one moment. */
+export interface Balance {
+  /** Left of the grants in effect. */
+  readonly creditPico: string;
+  /** What running calls may still cost. */
+  readonly heldPico: string;
+  readonly overdrawnPico: string;
+  /** Credit less overdrawn less held: what a new call may cost. May be below zero. */
+  readonly availablePico: string;
+  /** All grants known, in the order they burn. */
+  readonly grants: readonly Grant[];
+}
+
+export interface Accounts {
+  account(customer: string): Promise<Account | undefined>;
+  /** Pages of accounts by customer id, after `cursor`. */
+  accounts(page: {
+    readonly cursor?: string | undefined;
+    readonly limit: number;
+  }): Promise<readonly Account[]>;
+  /** Makes the account where there is none. What is left out stays. `frozen: null` lifts a freeze. */
+  changeAccount(
+    customer: string,
+    change: Partial<AccountSettings> & { readonly frozen?: { readonly why: string } | null | undefined },
+    nowMs: number,
+  ): Promise<Account>;
+  /** Throws `RangeError` past four million dollars of balance. */
+  recordGrants(reading: GrantsReading): Promise<void>;
+  /** `stale`: a later reading is on record, nothing was changed. */
+  recordSubscription(reading: SubscriptionReading): Promise<'recorded' | 'stale'>;
+  balance(customer: string, nowMs: number): Promise<Balance>;
+  /** Sets the one budget of a subject and span, counting what it has already spent in its window. */
+  putBudget(budget: Budget, nowMs: number): Promise<void>;
+  /** False where there is none. */
+  removeBudget(id: string): Promise<boolean>;
+  budgets(subject: string | undefined, nowMs: number): Promise<readonly BudgetView[]>;
+}
