@@ -47,7 +47,10 @@ export class ImagesStreamRules implements StreamRules {
     const event = parseJson(sseData(bytes, unit));
     const read = isRecord(event) ? mediaTokens(event['usage'], 'image') : undefined;
     if (read?.reason !== undefined) this.#reason = read.reason;
-    this.#done = addUsage(this.#done ?? ZERO_TOKENS, read?.kind === 'counts' ? read.counts : unitsLine({ images: 1 }));
+    this.#done = addUsage(
+      this.#done ?? ZERO_TOKENS,
+      read?.kind === 'counts' ? read.counts : unitsLine({ images: 1 }),
+    );
     return 'last';
   }
 

@@ -18,7 +18,11 @@ const typeOf = (head: UpstreamHead): string => (head.headers['content-type'] ?? 
 /** A failure is JSON or anything else, and costs nothing; a stream says that it is one. */
 function readerOf(
   head: UpstreamHead,
-  forms: { readonly stream: () => StreamRules; readonly body: BodyRules; readonly whole?: () => ResponseReader },
+  forms: {
+    readonly stream: () => StreamRules;
+    readonly body: BodyRules;
+    readonly whole?: () => ResponseReader;
+  },
 ): ResponseReader {
   if (!isSuccess(head.status)) return new JsonReader(head, forms.body);
   if (typeOf(head).includes('event-stream')) return new EventReader(forms.stream());

@@ -87,7 +87,8 @@ export class SpeechStreamRules implements StreamRules {
     if (!type.endsWith('audio.done')) return 'forward';
     const event = parseJson(sseData(bytes, unit));
     const tokens = isRecord(event) ? mediaTokens(event['usage'], 'audio') : undefined;
-    this.#metered = tokens === undefined ? meteredUnits({ characters: this.#characters }) : meteredTokens(tokens);
+    this.#metered =
+      tokens === undefined ? meteredUnits({ characters: this.#characters }) : meteredTokens(tokens);
     return 'terminal';
   }
 

@@ -67,7 +67,9 @@ function meterBody(body: JsonBody): Metered {
   if (seconds !== undefined) return meteredUnits({ seconds });
   if (body['error'] !== undefined && body['error'] !== null)
     return { kind: 'none', lines: [], reason: 'the reply carries an error', failed: true };
-  const ends = listOf(body['segments']).map((segment) => wholeSeconds(isRecord(segment) ? segment['end'] : null));
+  const ends = listOf(body['segments']).map((segment) =>
+    wholeSeconds(isRecord(segment) ? segment['end'] : null),
+  );
   const last = Math.max(0, ...ends.map((end) => end ?? 0));
   if (last > 0) return estimatedUnits({ seconds: last }, 'seconds by the last segment');
   return bySpokenText(typeof body['text'] === 'string' ? body['text'] : '');
@@ -84,7 +86,9 @@ function lastTimestamp(text: string): number | undefined {
   const last = [...text.matchAll(/-->[ \t]*(?:(\d{1,4}):)?(\d{2}):(\d{2})[,.](\d{3})/g)].at(-1);
   if (last === undefined) return undefined;
   const [, hours = '0', minutes = '0', seconds = '0', milliseconds = '0'] = last;
-  return Math.ceil(Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds) + Number(milliseconds) / 1000);
+  return Math.ceil(
+    Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds) + Number(milliseconds) / 1000,
+  );
 }
 
 /** OpenAI's `transcript.text.*` and Mistral's `transcription.*`; speakers come as segments, in place of deltas. */

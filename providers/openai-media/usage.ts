@@ -22,7 +22,8 @@ export function mediaTokens(usage: unknown, generates: Generates): ChatUsage | u
     completion_tokens: completion,
     total_tokens: usage['total_tokens'],
     prompt_tokens_details: detailsOf(usage, 'input') ?? detailsOf(usage, 'prompt'),
-    completion_tokens_details: told ?? (generates === 'text' ? undefined : { [`${generates}_tokens`]: completion }),
+    completion_tokens_details:
+      told ?? (generates === 'text' ? undefined : { [`${generates}_tokens`]: completion }),
     reasoning_tokens: usage['reasoning_tokens'],
   });
 }

@@ -66,7 +66,9 @@ export function scanForm(bytes: Uint8Array, boundary: string): FormScanResult {
       return refused(`has a boundary that no line end follows, at byte ${at}`);
     const headersEnd = endOfHeaders(bytes, at + 2);
     if (headersEnd === undefined)
-      return refused(`has a part whose headers do not end within ${FORM_HEADER_BYTES_MAX} bytes, at byte ${at}`);
+      return refused(
+        `has a part whose headers do not end within ${FORM_HEADER_BYTES_MAX} bytes, at byte ${at}`,
+      );
     const header = readHeaders(decoder.decode(bytes.subarray(at + 2, headersEnd)));
     if (typeof header === 'string') return refused(`${header}, at byte ${at}`);
     const start = headersEnd + (headersEnd === at + 2 ? 2 : 4);
@@ -102,7 +104,10 @@ const CR = 0x0d;
 const LF = 0x0a;
 const DASH = 0x2d;
 
-const refused = (what: string): FormScanResult => ({ kind: 'refused', message: `The multipart form ${what}.` });
+const refused = (what: string): FormScanResult => ({
+  kind: 'refused',
+  message: `The multipart form ${what}.`,
+});
 
 /** Horspool's search for the bytes where a line begins: at offset 0, or after a CR or an LF, whichever. */
 function lineSearch(wanted: Uint8Array): (bytes: Uint8Array, from: number) => number {
