@@ -246,19 +246,20 @@ describe('the OpenAI client on transcriptions', () => {
   });
 });
 
+const post = (contentType: string, body: string, path = '/v1/audio/transcriptions'): Promise<Response> =>
+  fetch(`${gateway.url}${path}`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${SERVICE_KEY}`,
+      'x-stripe-customer-id': 'cus_media_1',
+      'content-type': contentType,
+    },
+    body,
+  });
+const part = (name: string, value: string): string =>
+  `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
+
 describe('a form that two servers might read differently', () => {
-  const post = (contentType: string, body: string, path = '/v1/audio/transcriptions'): Promise<Response> =>
-    fetch(`${gateway.url}${path}`, {
-      method: 'POST',
-      headers: {
-        authorization: `Bearer ${SERVICE_KEY}`,
-        'x-stripe-customer-id': 'cus_media_1',
-        'content-type': contentType,
-      },
-      body,
-    });
-  const part = (name: string, value: string): string =>
-    `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
   const type = 'multipart/form-data; boundary=b';
 
   it.each([
