@@ -94,6 +94,11 @@ export interface ResponseReader {
   readonly streams: boolean;
   /** True once the terminal marker was seen: the call can be settled although the connection is still open. */
   readonly terminal: boolean;
+  /**
+   * Asked after the last byte: whether the reply is whole by its dialect's own signs (a terminal marker, or where vendors
+   * leave that out a reason to stop). False for a stream that merely ended, or whose last word is an error.
+   */
+  readonly complete: boolean;
   /** Throws `ReplyTooLarge` past the reader's own bounds. */
   write(chunk: Uint8Array): readonly Uint8Array[];
   /** After the last chunk, or at the terminal marker: everything still held. May be called again after more writes. */

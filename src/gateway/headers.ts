@@ -157,6 +157,8 @@ const STAYS = new Set([
   'openai-project',
   'x-goog-user-project',
   'idempotency-key',
+  // The gateway's own word for the call; who wants to name a request to OpenAI sends x-client-request-id, which travels.
+  'x-request-id',
 ]);
 const STAYS_PREFIXES = [
   'x-faregate-',
@@ -200,4 +202,10 @@ export function replyHeaders(upstream: Readonly<Record<string, string>>): Record
     if (value !== undefined) headers[name] = value.replace(/[^\t\x20-\x7e]/g, '?');
   }
   return headers;
+}
+
+/** The encoding that a reply still has behind the relay, which undoes those it knows. */
+export function undecoded(headers: Readonly<Record<string, string>>): string | undefined {
+  const encoding = (headers['content-encoding'] ?? '').trim().toLowerCase();
+  return encoding === '' || encoding === 'identity' ? undefined : encoding.slice(0, 100);
 }
