@@ -1,4 +1,4 @@
 /** Any vendor or server that speaks OpenAI's dialect at a base URL of its own. */
 import { createOpenaiProvider } from './openai-dialect.ts';
 
-export const openaiCompatible = createOpenaiProvider('openai-compatible', ['chat.completions']);
+export const openaiCompatible = createOpenaiProvider('openai-compatible');

@@ -56,9 +56,7 @@ function nativeCall(call: ProviderCall, others: readonly Endpoint[]): ProviderCa
     const { write, path, query } = askedOf(endpoint);
     try {
       const body = encoder.encode(JSON.stringify(write(conversation, call.model)));
-      const headers = Object.fromEntries(
-        Object.entries(call.headers).filter(([name]) => HEADERS.has(name)),
-      );
+      const headers = Object.fromEntries(Object.entries(call.headers).filter(([name]) => HEADERS.has(name)));
       return { ...call, endpoint, body, scan: scanned(body), path, query, headers };
     } catch (error) {
       if (!(error instanceof Untranslatable)) throw error;

@@ -111,9 +111,10 @@ function canServe(find: () => Target): boolean {
 /** The route as it serves the endpoint: in its own dialect, else translated into one it speaks; undefined for neither. */
 function routeFor(route: Route, endpoint: Endpoint): Route | undefined {
   const { provider } = route;
-  const isOpen = (one: Endpoint): boolean => route.endpoints?.includes(ENDPOINTS[one].switchedBy) ?? true;
-  if (provider.endpoints.includes(endpoint) && isOpen(endpoint)) return route;
-  const others = isTranslatable(endpoint) ? provider.conversational.filter(isOpen) : [];
+  const serves = (one: Endpoint): boolean =>
+    provider.endpoints.includes(one) && (route.endpoints?.includes(ENDPOINTS[one].switchedBy) ?? true);
+  if (serves(endpoint)) return route;
+  const others = isTranslatable(endpoint) ? provider.conversational.filter(serves) : [];
   return others.length === 0 ? undefined : { ...route, provider: translated(provider, endpoint, others) };
 }
 
