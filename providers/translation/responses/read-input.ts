@@ -92,7 +92,7 @@ function readResult(item: JsonRecord, at: string, toolNames: ReadonlyMap<string,
     name: toolNames.get(id) ?? textAt(item['name'], `${at}.name`),
     content: readContent(item['output'], `${at}.output`).map((part) => {
       if (part.kind === 'text' || part.kind === 'image' || part.kind === 'document') return part;
-      throw new Untranslatable(part.at ?? at, 'a tool’s answer has text, images and files only');
+      throw new Untranslatable(part.at ?? at, "a tool's answer has text, images and files only");
     }),
     isError: false,
   };
