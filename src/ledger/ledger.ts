@@ -6,6 +6,9 @@
  * *leased* for sending and *marked* with Stripe's answer. Money is picodollars as decimal text; times are milliseconds.
  */
 
+import type { Recording } from './recording.ts';
+import type { UsageReads } from './usage-port.ts';
+
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {
   readonly sql: string;
@@ -205,7 +208,7 @@ export interface LeaseRequest {
   readonly identifier?: string | undefined;
 }
 
-export interface Ledger {
+export interface Ledger extends UsageReads, Recording {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
   /** Replaces the call's evidence. Does nothing once the call is settled. */

@@ -5,6 +5,7 @@
  */
 import type { Database } from './ledger.ts';
 import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
+import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -126,6 +127,7 @@ const MIGRATIONS: readonly Migration[] = [
     statements: [...CALLS, ...LINES, ...EVENTS, ...CUSTOMERS, ...API_KEYS],
   },
   BUDGETS_MIGRATION,
+  READINGS_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */
