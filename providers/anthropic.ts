@@ -2,6 +2,7 @@
 import { memberValue } from '../src/usage/json-scanner.ts';
 import { isRecord, listOf, parseJson, textOf } from '../src/usage/json-value.ts';
 import { tokensOfQuarters } from '../src/usage/text-estimate.ts';
+import { vendorName } from './anthropic-messages/model-name.ts';
 import { MessagesReport } from './anthropic-messages/report.ts';
 import { MessagesStreamRules } from './anthropic-messages/stream-rules.ts';
 import { contentQuarters, messagesQuarters } from './anthropic-messages/text.ts';
@@ -27,7 +28,7 @@ export const anthropic: Provider = {
           ...credential(upstream),
           'anthropic-version': call.headers['anthropic-version'] ?? DEFAULT_VERSION,
         }),
-        body: splicedBody(call, modelSplice(call)),
+        body: splicedBody(call, modelSplice({ ...call, model: vendorName(call.model) })),
       },
       addedUsageOption: false,
       read: (head) =>

@@ -41,8 +41,15 @@ export function createAdmin(options: AdminOptions): Hono {
   });
   admin.post('/events/:identifier/retry', async (c) => {
     const identifier = c.req.param('identifier');
-    if (!(await ledger.retryEvent(identifier, options.now()))) throw notRefused(identifier);
+    if (!(await ledger.retryEvent(identifier, options.now()))) throw await notRefused(ledger, identifier);
     return c.json({ identifier, state: 'pending' });
+  });
+  admin.post('/events/:identifier/resolve', async (c) => {
+    const identifier = c.req.param('identifier');
+    const found = foundOf(await c.req.json<unknown>().catch(() => null));
+    if (!(await ledger.resolveEvent(identifier, found, options.now())))
+      throw new Refusal('not_found', `No quarantined event has the identifier ${identifier}.`);
+    return c.json({ identifier, state: found === 'delivered' ? 'accepted' : 'pending' });
   });
   admin.post('/events/:identifier/cancel', async (c) => {
     const identifier = c.req.param('identifier');
@@ -113,8 +120,26 @@ export function authoriseAdmin(
   );
 }
 
-const notRefused = (identifier: string): Refusal =>
-  new Refusal('not_found', `No refused or quarantined event has the identifier ${identifier}.`);
+/** A quarantined event may be with Stripe already: whoever sends it again says so in so many words. */
+async function notRefused(ledger: Ledger, identifier: string): Promise<Refusal> {
+  const [event] = (await ledger.events({ identifier, limit: 1 })).data;
+  if (event?.state !== 'quarantined')
+    return new Refusal('not_found', `No refused event has the identifier ${identifier}.`);
+  return new Refusal(
+    'invalid_request',
+    `Stripe may have ${identifier} already and would count it again. Compare with Stripe's usage of ${event.customer}, ` +
+      'then `faregate events resolve` it: --delivered if Stripe has it, --lost if not.',
+  );
+}
+
+function foundOf(body: unknown): 'delivered' | 'lost' {
+  const { found } = (body ?? {}) as Readonly<Record<string, unknown>>;
+  if (found === 'delivered' || found === 'lost') return found;
+  throw new Refusal('invalid_request', 'Say what was found: "found": "delivered" or "found": "lost".', {
+    param: 'found',
+  });
+}
+
 const notCancellable = (identifier: string): Refusal =>
   new Refusal(
     'not_found',

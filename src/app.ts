@@ -3,7 +3,7 @@
  *
  * The same application runs on Node, in workerd and in a test: what differs is how a caller is answered (`serve`).
  */
-import { type Context, Hono } from 'hono';
+import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
@@ -69,6 +69,7 @@ export function createApp(options: AppOptions): Hono {
   app.get('/v1/credits', reading('credits'));
   app.get('/v1/key', reading('key'));
   app.get('/v1/generation', reading('generation'));
+  for (const path of OWN_PATHS) app.use(path, withRequestId(options.runtime));
   app.post('/v1/usage/record', async (c) => {
     const body = await bytesUpTo(RECORD_BYTES_MAX, c.req.raw);
     if (body === undefined)
@@ -109,6 +110,16 @@ export function createApp(options: AppOptions): Hono {
   });
   return app;
 }
+
+/** Replies of Hono's own making; what has a caller (`serve`), and every refusal, carries its id already. */
+const OWN_PATHS = ['/v1/usage/record', '/webhooks/*', '/admin/*', '/healthz', '/readyz'];
+
+const withRequestId =
+  (runtime: Runtime): MiddlewareHandler =>
+  async (c, next) => {
+    await next();
+    if (!c.res.headers.has('x-request-id')) c.header('x-request-id', `req_${runtime.id()}`);
+  };
 
 /** The body, or undefined as soon as it is longer than that: anyone may send, and nobody is to fill the memory. */
 async function bytesUpTo(bytesMax: number, request: Request): Promise<Uint8Array | undefined> {

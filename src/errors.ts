@@ -161,14 +161,19 @@ export function refusalReply(
   const kind: ErrorKind = ERRORS[refusal.code];
   const headers: Record<string, string> = {
     'content-type': 'application/json',
-    'x-request-id': requestId,
+    ...requestIdHeaders(dialect, requestId),
     'x-faregate-error': refusal.code,
   };
-  if (dialect === 'anthropic') headers['request-id'] = requestId;
   if (kind.shouldRetry !== undefined) headers['x-should-retry'] = String(kind.shouldRetry);
   Object.assign(headers, refusal.headers);
   return { status: kind.status, headers, body: JSON.stringify(errorBody(refusal, dialect, requestId)) };
 }
+
+/** What every reply carries: the request's id, under the vendor's own name as well. */
+export const requestIdHeaders = (dialect: Dialect, requestId: string): Record<string, string> =>
+  dialect === 'anthropic'
+    ? { 'x-request-id': requestId, 'request-id': requestId }
+    : { 'x-request-id': requestId };
 
 /** The dialect's error object: a reply's body, or the data of a stream's last event. */
 export function errorBody(refusal: Refusal, dialect: Dialect, requestId: string): unknown {

@@ -21,6 +21,8 @@ export interface Breaker {
   leave(nowMs: number): Leave;
   /** Answers whether this made the breaker trip. */
   saw(sign: Sign, event: SentEvent, nowMs: number): boolean;
+  /** The clock was set back by so much. */
+  clockSetBack(byMs: number): void;
 }
 
 export interface SentEvent {
@@ -60,6 +62,9 @@ export function createBreaker({ random }: BreakerOptions): Breaker {
       if (trip === undefined) return { kind: 'send' };
       if (nowMs < trip.untilMs) return { kind: 'wait', untilMs: trip.untilMs };
       return { kind: 'probe', canary: wantsFresh(trip.probes + 1) ? null : trip.canary };
+    },
+    clockSetBack(byMs) {
+      if (trip !== undefined) trip = { ...trip, untilMs: trip.untilMs - byMs };
     },
     saw(sign, { identifier, isProbe, notBeforeMs }, nowMs) {
       if (sign === 'answered') {

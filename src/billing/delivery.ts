@@ -5,6 +5,8 @@
 import type { Delivery, Ledger } from '../ledger/ledger.ts';
 import type { Crypto, Runtime } from '../runtime.ts';
 import { createBreaker } from './breaker.ts';
+import { createPermission } from './permission.ts';
+import type { Permission } from './permission.ts';
 import type { Breaker, Leave } from './breaker.ts';
 import type { MeterSink } from './ports.ts';
 import { sealLines } from './seal.ts';
@@ -12,7 +14,7 @@ import { createSender } from './sender.ts';
 import type { Leased } from './sender.ts';
 
 export interface DeliveryOptions {
-  readonly ledger: Pick<Ledger, 'unsealed' | 'seal' | 'lease' | 'mark'>;
+  readonly ledger: Pick<Ledger, 'unsealed' | 'seal' | 'lease' | 'mark' | 'clockSetBack' | 'latestEventMs'>;
   readonly sink: MeterSink;
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
   readonly crypto: Pick<Crypto, 'sha256' | 'random'>;
@@ -53,30 +55,33 @@ const PARALLEL_MAX = 16;
 const POLL_MS = 5_000;
 /** Leased for a probe that must be an event tried least; the others go back unsent. */
 const PROBE_CHOICE = 8;
-/** Remembered; past it the oldest goes. */
-const REFUSED_KEY_MAX = 1_000;
+/** A clock this much behind its last reading was set back; less is the correction of a running clock. */
+const CLOCK_BACK_MS = 1_000;
 
 export function createDelivery(options: DeliveryOptions): MeterDelivery {
   const { ledger, runtime, crypto, parallelMax = PARALLEL_MAX } = options;
   const random = (): number => crypto.random(4).reduce((sum, byte) => sum * 256 + byte, 0) / 2 ** 32;
   const breaker = createBreaker({ random });
-  const sender = createSender({ ...options, breaker, random, parallelMax });
+  const permission = createPermission();
+  const sender = createSender({ ...options, breaker, permission, random, parallelMax });
   /** No retry that this process knows of is due later. At first: leases that a crash may have left. */
   let latestDueMs = runtime.now() + LEASE_MS;
-  /** Customers at whose events Stripe refused the key: one refused for reasons of its own must not be every probe. */
-  const refusedKeyAt = new Set<string>();
+  const watchClock = createClockWatch(options);
 
   const pass = async (): Promise<FlushReport> => {
+    const setBackMs = await watchClock();
+    if (setBackMs > 0) {
+      breaker.clockSetBack(setBackMs);
+      latestDueMs -= setBackMs;
+    }
     const report = { ...NOTHING_DONE, sealed: await sealAll(options) };
     let isExhausted = false;
     for (let round = 0; round < ROUNDS_MAX && !isExhausted; round += 1) {
       const limit = sender.width() * 2;
-      const leased = await leaseRound({ ledger, breaker, nowMs: runtime.now(), limit, refusedKeyAt });
+      const leased = await leaseRound({ ledger, breaker, nowMs: runtime.now(), limit, permission });
       isExhausted = leased.events.length === 0;
       for (const delivery of await sender.send(leased)) {
         tally(report, delivery);
-        const customer = leased.events.find((event) => event.identifier === delivery.identifier)?.customer;
-        if (customer !== undefined) noteRefusedKey(refusedKeyAt, customer, delivery);
         if ('notBeforeMs' in delivery) latestDueMs = Math.max(latestDueMs, delivery.notBeforeMs);
       }
     }
@@ -105,6 +110,25 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
 
 const NOTHING_DONE = { sent: 0, accepted: 0, retried: 0, refused: 0, ambiguous: 0, quarantined: 0 };
 
+/** Answers a check of the clock, made before each pass: by how much it was set back since the last, mostly 0. */
+function createClockWatch({
+  ledger,
+  runtime,
+}: Pick<DeliveryOptions, 'ledger' | 'runtime'>): () => Promise<number> {
+  let lastMs: number | undefined;
+  return async () => {
+    lastMs ??= (await ledger.latestEventMs()) ?? 0;
+    const nowMs = runtime.now();
+    const byMs = lastMs - nowMs;
+    if (byMs > CLOCK_BACK_MS) {
+      await ledger.clockSetBack(byMs);
+      runtime.log('error', 'clock_set_back', { seconds: Math.round(byMs / 1000) });
+    }
+    lastMs = nowMs;
+    return byMs > CLOCK_BACK_MS ? byMs : 0;
+  };
+}
+
 async function sealAll({ ledger, eventName, crypto }: DeliveryOptions): Promise<number> {
   let sealed = 0;
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
@@ -121,10 +145,10 @@ interface LeaseRound {
   readonly breaker: Breaker;
   readonly nowMs: number;
   readonly limit: number;
-  readonly refusedKeyAt: ReadonlySet<string>;
+  readonly permission: Pick<Permission, 'isSuspect'>;
 }
 
-async function leaseRound({ ledger, breaker, nowMs, limit, refusedKeyAt }: LeaseRound): Promise<Leased> {
+async function leaseRound({ ledger, breaker, nowMs, limit, permission }: LeaseRound): Promise<Leased> {
   const leave = breaker.leave(nowMs);
   const untilMs = nowMs + LEASE_MS;
   const term = { nowMs, leaseMs: LEASE_MS };
@@ -136,19 +160,12 @@ async function leaseRound({ ledger, breaker, nowMs, limit, refusedKeyAt }: Lease
     leave.canary === null ? [] : await ledger.lease({ ...term, limit: 1, identifier: leave.canary });
   // The canary may be gone: cancelled by the operator, or leased by another process.
   const events = canary.length > 0 ? canary : await ledger.lease({ ...term, limit: PROBE_CHOICE });
-  const rank = ({ customer }: { customer: string }): number => Number(refusedKeyAt.has(customer));
+  const rank = ({ customer }: { customer: string }): number => Number(permission.isSuspect(customer));
   return {
     events,
     untilMs,
     probe: events.toSorted((a, b) => rank(a) - rank(b) || a.attempts - b.attempts)[0],
   };
-}
-
-function noteRefusedKey(refusedKeyAt: Set<string>, customer: string, delivery: Delivery): void {
-  if (delivery.kind === 'retry' && delivery.cause === 'unauthorised') refusedKeyAt.add(customer);
-  else if (delivery.kind !== 'retry') refusedKeyAt.delete(customer);
-  const oldest = refusedKeyAt.size > REFUSED_KEY_MAX ? refusedKeyAt.values().next() : undefined;
-  if (oldest?.done === false) refusedKeyAt.delete(oldest.value);
 }
 
 function tally(report: FlushReport, delivery: Delivery): void {

@@ -1,7 +1,8 @@
 /** Sends leased meter events: one at a time for a customer and meter, several customers at once, and marks each answer. */
-import type { Delivery, LeasedEvent, Ledger } from '../ledger/ledger.ts';
+import type { Delivery, LeasedEvent, Ledger, RetryCause } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Breaker, Sign } from './breaker.ts';
+import type { Permission } from './permission.ts';
 import type { MeterSink } from './ports.ts';
 import { STRIPE_TIMEOUT_MS } from './stripe-client.ts';
 
@@ -10,6 +11,7 @@ export interface SenderOptions {
   readonly sink: MeterSink;
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
   readonly breaker: Breaker;
+  readonly permission: Permission;
   /** A number from 0 up to, not including, 1. */
   readonly random: () => number;
   readonly parallelMax: number;
@@ -36,10 +38,13 @@ const AMBIGUOUS_MS_MAX = 23 * 3_600_000;
 const BACKOFF_MS_FIRST = 500;
 /** The contract: while Stripe is well, a failed send is retried within 30 s. */
 const BACKOFF_MS_MAX = 30_000;
+/** A permission is changed by hand. */
+const FORBIDDEN_MS = 10_000;
 /** So that an event is not sent twice in one pass. */
 const BACKOFF_MS_MIN = 50;
 
-export function createSender({ ledger, sink, runtime, breaker, random, parallelMax }: SenderOptions): Sender {
+export function createSender(options: SenderOptions): Sender {
+  const { ledger, sink, runtime, breaker, permission, random, parallelMax } = options;
   let width = parallelMax;
 
   /** Full jitter: anywhere up to the doubling bound, so that what failed together does not come back together. */
@@ -62,7 +67,7 @@ export function createSender({ ledger, sink, runtime, breaker, random, parallelM
     const isProbe = leased.probe?.identifier === event.identifier;
     const isHeldBack = breaker.leave(nowMs).kind !== 'send' && !isProbe;
     if (isHeldBack || nowMs + STRIPE_TIMEOUT_MS > leased.untilMs) return unsent(event, nowMs);
-    const answer = await ask(sink, event, nowMs);
+    const answer = judged(permission, event, { answer: await ask(sink, event, nowMs), nowMs: runtime.now() });
     const notBeforeMs = 'notBeforeMs' in answer ? answer.notBeforeMs : 0;
     const sent = { identifier: event.identifier, isProbe, notBeforeMs };
     const hasTripped = breaker.saw(signOf(answer), sent, runtime.now());
@@ -83,7 +88,9 @@ export function createSender({ ledger, sink, runtime, breaker, random, parallelM
         : Math.ceil(Math.max(nowMs + backoffMs(event.attempts), answer.notBeforeMs));
     if (answer.kind === 'ambiguous') return { ...answer, notBeforeMs };
     const cause = answer.cause ?? 'busy';
-    return { ...answer, cause, notBeforeMs, untried: cause === 'unauthorised' };
+    const untried = BY_HAND.has(cause);
+    const atMs = cause === 'forbidden' ? Math.max(notBeforeMs, nowMs + FORBIDDEN_MS) : notBeforeMs;
+    return { ...answer, cause, notBeforeMs: atMs, untried };
   };
 
   return {
@@ -93,7 +100,14 @@ export function createSender({ ledger, sink, runtime, breaker, random, parallelM
       const before = width;
       await inParallel(byCustomerAndMeter(leased.events), width, async (events) => {
         const deliveries: Delivery[] = [];
-        for (const event of events) deliveries.push(await deliver(event, leased));
+        for (const event of events) {
+          const last = deliveries.at(-1);
+          deliveries.push(
+            last !== undefined && holdsLane(last)
+              ? unsent(event, last.notBeforeMs)
+              : await deliver(event, leased),
+          );
+        }
         await ledger.mark(deliveries, runtime.now());
         marked.push(...deliveries);
       });
@@ -101,6 +115,42 @@ export function createSender({ ledger, sink, runtime, breaker, random, parallelM
       return marked;
     },
   };
+}
+
+type Retry = Extract<Delivery, { kind: 'retry' }>;
+
+/** Causes that only a change by hand ends: an attempt is not the event's. */
+const BY_HAND: ReadonlySet<RetryCause | undefined> = new Set<RetryCause>([
+  'unauthorised',
+  'forbidden',
+  'misdirected',
+]);
+
+/** Whether the customer's other events wait with this one: what was answered to it is so for them. */
+const holdsLane = (delivery: Delivery): delivery is Retry =>
+  delivery.kind === 'retry' &&
+  (delivery.cause === 'forbidden' || (delivery.untried === true && delivery.cause === undefined));
+
+/** A 403 is the event's own where Stripe takes those of others, and the key's where it does not. */
+function judged(
+  permission: Permission,
+  { identifier, customer }: LeasedEvent,
+  { answer, nowMs }: { answer: Delivery; nowMs: number },
+): Delivery {
+  if (answer.kind === 'ambiguous') return answer;
+  if (answer.kind !== 'retry') {
+    permission.served(customer, nowMs);
+    return answer;
+  }
+  if (answer.cause !== 'forbidden') return answer;
+  switch (permission.refused(customer, nowMs)) {
+    case 'event':
+      return { identifier, kind: 'refused', error: answer.error };
+    case 'customer':
+      return answer;
+    case 'key':
+      return { ...answer, cause: 'unauthorised' };
+  }
 }
 
 /** The sink's answer to one event; a sink that throws or says nothing leaves it ambiguous. */
@@ -125,7 +175,8 @@ async function ask(sink: MeterSink, event: LeasedEvent, nowMs: number): Promise<
 
 function signOf(answer: Delivery): Sign {
   if (answer.kind === 'ambiguous') return 'unanswered';
-  if (answer.kind !== 'retry' || answer.cause === undefined || answer.cause === 'busy') return 'answered';
+  if (answer.kind !== 'retry' || answer.cause === undefined) return 'answered';
+  if (answer.cause === 'busy' || answer.cause === 'forbidden') return 'answered';
   return answer.cause === 'unreachable' ? 'unanswered' : 'unauthorised';
 }
 
@@ -143,7 +194,7 @@ const quarantined = ({ identifier }: LeasedEvent): Delivery => ({
   kind: 'quarantined',
   error:
     'Stripe may have taken it more than 23 hours ago and would count it again. ' +
-    "To do: compare with Stripe's summary (`faregate reconcile`), then `faregate events retry` or `cancel`.",
+    "To do: compare with Stripe's usage of the customer, then `faregate events resolve --delivered` or `--lost`.",
 });
 
 type Told = { readonly delivery: Delivery; readonly hasTripped: boolean };
@@ -154,7 +205,7 @@ function tell(runtime: Pick<Runtime, 'log'>, event: LeasedEvent, { delivery, has
   if (delivery.kind === 'refused') runtime.log('error', 'meter_event_refused', fields);
   else runtime.log('warn', `meter_event_${delivery.kind}`, { ...fields, attempts: event.attempts });
   if (!hasTripped) return;
-  const isKey = delivery.kind === 'retry' && delivery.cause === 'unauthorised';
+  const isKey = delivery.kind === 'retry' && delivery.cause !== 'unreachable';
   runtime.log('error', isKey ? 'stripe_refuses_key' : 'stripe_unreachable', { error: delivery.error });
 }
 

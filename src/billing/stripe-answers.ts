@@ -13,6 +13,36 @@ export function isDuplicate(error: StripeError): boolean {
   );
 }
 
+const ERROR_TYPES: ReadonlySet<unknown> = new Set([
+  'api_error',
+  'idempotency_error',
+  'invalid_request_error',
+  'rate_limit_error',
+  'temporary_session_expired',
+]);
+
+/**
+ * Whether the error is Stripe's own: one of its types, a code that it has for meter events, or its request id. Anything
+ * else may come from a proxy on the way, and says nothing of the event.
+ */
+export function isStripes({ rawType, code, requestId }: StripeError): boolean {
+  return (
+    ERROR_TYPES.has(rawType) ||
+    (typeof code === 'string' && (code in FIXES || V2_CODES.has(code))) ||
+    (typeof requestId === 'string' && requestId.startsWith('req_'))
+  );
+}
+
+const V2_CODES: ReadonlySet<string> = new Set([
+  'invalid_fields',
+  'duplicate_meter_event',
+  'too_many_concurrent_requests',
+]);
+
+/** Whether the answer is about where the request went, and so the same for every event: no such route or API. */
+export const isMisdirected = ({ statusCode, code }: StripeError): boolean =>
+  statusCode === 404 && code !== 'resource_missing' && !(typeof code === 'string' && code in FIXES);
+
 /** Failures from before a request could be written: no address, no connection, no TLS. */
 const UNREACHED = new Set([
   'ECONNREFUSED',

@@ -4,13 +4,20 @@
  * resend for 24 hours and no longer).
  */
 import { Stripe } from 'stripe';
-import type { Delivery, MeterEvent } from '../ledger/ledger.ts';
+import type { Delivery, MeterEvent, RetryCause } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import { DeadlinePassed, realDeadline, within } from './deadline.ts';
 import type { Deadline } from './deadline.ts';
 import type { MeterSink } from './ports.ts';
 import { STRIPE_TIMEOUT_MS } from './stripe-client.ts';
-import { isDuplicate, isNeverReached, refusalText, retryAfterMs } from './stripe-answers.ts';
+import {
+  isDuplicate,
+  isMisdirected,
+  isNeverReached,
+  isStripes,
+  refusalText,
+  retryAfterMs,
+} from './stripe-answers.ts';
 
 export interface StripeSinkOptions {
   readonly stripe: Stripe;
@@ -44,10 +51,12 @@ const paramsOf = (event: MeterEvent): Stripe.V2.Billing.MeterEventCreateParams =
   },
 });
 
+const NOT_STRIPE = 'What answered may not be Stripe: check STRIPE_API_BASE and what stands in front.';
+
 /** The SDK takes any JSON without an `error` member for success, so only our own identifier come back is one. */
 function acknowledged({ identifier }: MeterEvent, echoed: unknown, nowMs: number): Delivery {
   if (echoed === identifier) return { identifier, kind: 'accepted' };
-  const error = 'The answer does not name the event: what answered may not be Stripe. Check STRIPE_API_BASE.';
+  const error = `The answer does not name the event. ${NOT_STRIPE}`;
   return { identifier, kind: 'ambiguous', notBeforeMs: nowMs, error };
 }
 
@@ -65,7 +74,7 @@ function deliveryOf({ identifier }: MeterEvent, error: unknown, nowMs: number): 
   if (isDuplicate(error)) return { identifier, kind: 'duplicate' };
   const text = `${status === undefined ? 'No answer' : `HTTP ${String(status)}`}: ${error.message}`;
   const notBeforeMs = nowMs + retryAfterMs(error.headers?.['retry-after'], nowMs);
-  const retry = (cause: 'busy' | 'unreachable' | 'unauthorised', why = text): Delivery => ({
+  const retry = (cause: RetryCause, why = text): Delivery => ({
     identifier,
     kind: 'retry',
     cause,
@@ -75,7 +84,10 @@ function deliveryOf({ identifier }: MeterEvent, error: unknown, nowMs: number): 
   if (isNeverReached(error)) return retry('unreachable');
   if (status === undefined || status >= 500 || status < 400 || status === 408)
     return ambiguous(text, notBeforeMs);
-  if (status === 401 || status === 403) return retry('unauthorised', refusalText(error));
+  if (status === 401 || status === 403)
+    return retry(status === 401 ? 'unauthorised' : 'forbidden', refusalText(error));
   if (status === 409 || status === 429 || error.code === 'rate_limit') return retry('busy');
+  if (!isStripes(error)) return ambiguous(`${text} ${NOT_STRIPE}`, notBeforeMs);
+  if (isMisdirected(error)) return retry('misdirected', refusalText(error));
   return { identifier, kind: 'refused', error: refusalText(error) };
 }

@@ -32,6 +32,13 @@ interface ListOptions extends CommonOptions {
   readonly cursor?: string;
 }
 
+interface RetryOptions extends CommonOptions {
+  readonly lost?: boolean;
+}
+interface ResolveOptions extends RetryOptions {
+  readonly delivered?: boolean;
+}
+
 export function registerEvents(program: Command): void {
   const events = program.command('events').description('the meter events on their way to Stripe');
   addConfiguredCommand(events, 'list', 'the events, newest first')
@@ -44,9 +51,15 @@ export function registerEvents(program: Command): void {
     .option('--cursor <cursor>', 'where the page before ended')
     .action(list);
   addConfiguredCommand(events, 'show <identifier>', 'one event, whole').action(show);
-  addConfiguredCommand(events, 'retry <identifier>', 'send a refused or quarantined event again').action(
-    (identifier: string, options: CommonOptions) => change('retry', identifier, options),
-  );
+  addConfiguredCommand(events, 'retry <identifier>', 'send a refused event again')
+    .option('--lost', 'a quarantined one too: Stripe was asked and has it not')
+    .action((identifier: string, options: RetryOptions) =>
+      options.lost === true ? resolve(identifier, 'lost', options) : change('retry', identifier, options),
+    );
+  addConfiguredCommand(events, 'resolve <identifier>', 'end the doubt about a quarantined event')
+    .option('--delivered', 'Stripe has it: it counts as accepted and is not sent')
+    .option('--lost', 'Stripe has it not: it is sent again')
+    .action((identifier: string, options: ResolveOptions) => resolveOne(identifier, options));
   addConfiguredCommand(events, 'cancel <identifier>', 'never send an event; its tokens stay unbilled').action(
     (identifier: string, options: CommonOptions) => change('cancel', identifier, options),
   );
@@ -95,5 +108,26 @@ async function change(action: 'retry' | 'cancel', identifier: string, options: C
   );
   say(options, answer, () => [
     action === 'retry' ? `${identifier} will be sent again.` : `${identifier} will not be sent.`,
+  ]);
+}
+
+function resolveOne(identifier: string, options: ResolveOptions): Promise<void> {
+  if ((options.delivered === true) === (options.lost === true)) {
+    throw new CommandFailure(EXIT.usage, 'Say what was found: --delivered or --lost.');
+  }
+  return resolve(identifier, options.delivered === true ? 'delivered' : 'lost', options);
+}
+
+async function resolve(
+  identifier: string,
+  found: 'delivered' | 'lost',
+  options: CommonOptions,
+): Promise<void> {
+  const path = `/events/${encodeURIComponent(identifier)}/resolve`;
+  const answer = await withAdmin(loadSettings('read', options), (admin) =>
+    ask(admin, { path, method: 'POST', body: { found } }, z.unknown()),
+  );
+  say(options, answer, () => [
+    found === 'lost' ? `${identifier} will be sent again.` : `${identifier} counts as delivered.`,
   ]);
 }

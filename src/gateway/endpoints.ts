@@ -111,3 +111,20 @@ export function modelInPath(
   if (ENDPOINTS[method].modelFrom !== 'path') return undefined;
   return { endpoint: method, pathModel: rest.slice(0, colon) };
 }
+
+const ENDPOINT_AT = new Map(BODY_ENDPOINTS.map(({ path, endpoint }) => [path, { endpoint }]));
+/** A model in a path as clients write it: nothing that a router would decode or normalise. */
+const PLAIN_MODEL_PATH = /^\/v1(?:beta)?\/models\/([\w.-]+:\w+)$/;
+
+/**
+ * What a POST to a path asks for, read off the same table as the routes, for an entry that need not go through them;
+ * undefined for a path that is no inference route, or not spelled plainly.
+ */
+export function askedAt(
+  path: string,
+): { readonly endpoint: Endpoint; readonly pathModel?: string } | undefined {
+  const asked = ENDPOINT_AT.get(path);
+  if (asked !== undefined) return asked;
+  const model = PLAIN_MODEL_PATH.exec(path)?.[1];
+  return model === undefined || model.includes('..') ? undefined : modelInPath(model);
+}

@@ -1,5 +1,5 @@
 /** `GET /v1/models` and `/v1beta/models`: what a caller may name, in the dialect he speaks. Bills nothing. */
-import { type Dialect, Refusal } from '../errors.ts';
+import { type Dialect, Refusal, requestIdHeaders } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
 import type { Runtime } from '../runtime.ts';
 import { authenticate } from './authenticate.ts';
@@ -114,7 +114,7 @@ function answer(caller: Caller, body: unknown, runtime: Runtime): void {
   caller.reply.head(200, {
     'content-type': 'application/json',
     'content-length': String(bytes.length),
-    'x-request-id': `req_${runtime.id()}`,
+    ...requestIdHeaders(modelsDialect(caller), `req_${runtime.id()}`),
   });
   caller.reply.write(bytes);
   caller.reply.end();

@@ -1,6 +1,5 @@
 /** Routes that bill nothing: the call goes to its upstream and the reply back, with no admission and no settlement. */
-import { Refusal, refusalReply } from '../errors.ts';
-import type { Call } from './call.ts';
+import { Refusal, refusalReply, requestIdHeaders } from '../errors.ts';
 import type { PreparedCall } from './forward.ts';
 import { replyHeaders } from './headers.ts';
 import type { CallerReply, Flow, Relay, UpstreamFailure } from './ports.ts';
@@ -56,7 +55,7 @@ export function passThrough(
     },
     end() {
       if (head === undefined) return;
-      const headers = { ...replyHeaders(head.headers), ...ownHeaders(call) };
+      const headers = { ...replyHeaders(head.headers), ...requestIdHeaders(call.dialect, call.id) };
       answerOnce(head.status, headers, head.status < 400 ? pieces : withoutSecret(pieces, upstream.apiKey));
     },
     fail: (error: UpstreamFailure) =>
@@ -71,11 +70,6 @@ export function passThrough(
 }
 
 const encoder = new TextEncoder();
-
-const ownHeaders = (call: Call): Record<string, string> =>
-  call.dialect === 'anthropic'
-    ? { 'x-request-id': call.id, 'request-id': call.id }
-    : { 'x-request-id': call.id };
 
 function answer(
   reply: CallerReply,

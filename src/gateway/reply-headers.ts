@@ -1,16 +1,15 @@
 /** The headers the gateway itself sets on a reply. */
+import { requestIdHeaders } from '../errors.ts';
 import { formatUsd } from '../usage/money.ts';
 import type { Call } from './call.ts';
 import type { Bill } from './settle.ts';
 
 /** On every reply to a metered call. */
 export function callHeaders(call: Call): Record<string, string> {
-  const headers: Record<string, string> = {
-    'x-request-id': call.id,
+  return {
+    ...requestIdHeaders(call.dialect, call.id),
     'x-faregate-model': headerText(call.target.billedModel),
   };
-  if (call.dialect === 'anthropic') headers['request-id'] = call.id;
-  return headers;
 }
 
 /** A caller names the model as he likes; what cannot stand in a header line is percent-encoded. */

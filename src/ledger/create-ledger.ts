@@ -1,4 +1,7 @@
 /** The one Ledger, over any SQL engine behind the `Database` port. The statements live with their subjects beside it. */
+import { createAccounts } from './accounts.ts';
+import { createBudgets } from './budgets.ts';
+import { createAttempts } from './attempts.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
@@ -31,9 +34,12 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
   const views = createViews(parts);
   return {
     ...createCalls(parts, views),
+    ...createAttempts(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createCustomers(parts),
+    ...createAccounts(parts),
+    ...createBudgets(parts),
     ...views,
     ...createTotals(parts),
     ...createUsageReads(parts),

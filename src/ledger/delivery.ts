@@ -1,7 +1,7 @@
 /** From sealed meter events to delivered ones: leased for sending, marked with Stripe's answer. */
 import type { LedgerParts } from './create-ledger.ts';
 import type { Delivery, LeasedEvent, Ledger, Row, Statement } from './ledger.ts';
-import { numberOf, textOf } from './rows.ts';
+import { numberOf, numberOrNull, textOf } from './rows.ts';
 
 /** Stripe's message is kept this long at most: it may echo anything. */
 const ERROR_CHARS_MAX = 500;
@@ -49,10 +49,32 @@ const MARK_QUARANTINED = `
   UPDATE meter_events SET state = 'quarantined', last_error = ?
   WHERE identifier = ? AND state IN ('sending', 'ambiguous')`;
 
-/** The operator had what was wrong put right: a refused or quarantined event is due again, as if never tried. */
+/**
+ * The operator had what was wrong put right: a refused event is due again. Where an attempt before the refusal is in
+ * doubt, the doubt stays, with its time: the event is not sent past the 23 hours.
+ */
 const RETRY_EVENT = `
+  UPDATE meter_events SET state = 'pending', not_before_ms = ?, attempts = 0,
+    first_attempt_at_ms = CASE WHEN unsure = 0 THEN NULL ELSE first_attempt_at_ms END
+  WHERE identifier = ? AND state = 'refused' RETURNING identifier`;
+
+/** The operator, or reconciliation, found the event in Stripe's sums. */
+const RESOLVE_DELIVERED = `
+  UPDATE meter_events SET state = 'accepted', accepted_at_ms = ?, last_error = NULL, unsure = 0
+  WHERE identifier = ? AND state = 'quarantined' RETURNING identifier`;
+
+/** They found that Stripe has it not: no attempt is in doubt any more. */
+const RESOLVE_LOST = `
   UPDATE meter_events SET state = 'pending', not_before_ms = ?, attempts = 0, unsure = 0, first_attempt_at_ms = NULL
-  WHERE identifier = ? AND state IN ('refused', 'quarantined') RETURNING identifier`;
+  WHERE identifier = ? AND state = 'quarantined' RETURNING identifier`;
+
+/** Waiting and doubt move with a clock that was set back; what was due stays due. */
+const SHIFT_CLOCK = `
+  UPDATE meter_events SET not_before_ms = CASE WHEN not_before_ms > CAST(? AS BIGINT) THEN not_before_ms - CAST(? AS BIGINT) ELSE 0 END,
+    first_attempt_at_ms = first_attempt_at_ms - CAST(? AS BIGINT)
+  WHERE state = 'pending' OR state = 'sending' OR state = 'ambiguous'`;
+
+const READ_LATEST = `SELECT MAX(timestamp_ms) AS latest_ms FROM meter_events`;
 
 /** The operator waives an event that Stripe surely has not: it is never sent. */
 const CANCEL_EVENT = `
@@ -64,13 +86,36 @@ const PROBE = `UPDATE schema_version SET version = version`;
 
 export function createDelivery({
   database,
-}: LedgerParts): Pick<Ledger, 'lease' | 'mark' | 'retryEvent' | 'cancelEvent' | 'probe'> {
+}: LedgerParts): Pick<
+  Ledger,
+  | 'lease'
+  | 'mark'
+  | 'retryEvent'
+  | 'resolveEvent'
+  | 'cancelEvent'
+  | 'clockSetBack'
+  | 'latestEventMs'
+  | 'probe'
+> {
   const changed = async (statement: Statement): Promise<boolean> => {
     const [rows] = await database.batch([statement]);
     return rows?.length === 1;
   };
   return {
     retryEvent: (identifier, nowMs) => changed({ sql: RETRY_EVENT, params: [nowMs, identifier] }),
+    resolveEvent: (identifier, found, nowMs) =>
+      changed({
+        sql: found === 'delivered' ? RESOLVE_DELIVERED : RESOLVE_LOST,
+        params: [nowMs, identifier],
+      }),
+    async clockSetBack(byMs) {
+      await database.batch([{ sql: SHIFT_CLOCK, params: [byMs, byMs, byMs] }]);
+    },
+    async latestEventMs() {
+      const [rows] = await database.batch([{ sql: READ_LATEST, params: [] }]);
+      const row = rows?.[0];
+      return row === undefined ? null : numberOrNull(row, 'latest_ms');
+    },
     cancelEvent: (identifier) => changed({ sql: CANCEL_EVENT, params: [identifier] }),
     async probe() {
       await database.batch([{ sql: PROBE, params: [] }]);

@@ -36,6 +36,11 @@ const INVARIANTS = {
     WHERE (c.sealed = 1) <> (
       c.line_count = (SELECT COUNT(*) FROM lines l WHERE l.call = c.id)
       AND c.tokens = (SELECT COALESCE(SUM(l.tokens), 0) FROM lines l WHERE l.call = c.id))`,
+  'The failed attempts of a call are numbered from 1, and none of them is billed.': `
+    SELECT a.call, a.attempt FROM attempts a JOIN calls c ON c.id = a.call
+    WHERE a.attempt > (SELECT COUNT(*) FROM attempts b WHERE b.call = a.call)
+      OR EXISTS (SELECT 1 FROM lines l WHERE l.call = a.call AND l.attempt = a.attempt)
+      OR c.lines_json LIKE '%"attempt":' || a.attempt || ',%'`,
   'A sealed line names an event that exists.': `
     SELECT l.call, l.event FROM lines l LEFT JOIN meter_events e ON e.identifier = l.event
     WHERE e.identifier IS NULL`,

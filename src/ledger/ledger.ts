@@ -8,6 +8,7 @@
 
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
+import type { Accounts } from './accounts-port.ts';
 
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {
@@ -92,6 +93,26 @@ export interface CallToSettle {
   readonly responseId: string | null;
 }
 
+/** Why an attempt was followed by another; the words of src/gateway/attempts.ts. */
+export type AttemptFailure =
+  'answered' | 'unreachable' | 'timeout' | 'broken' | 'unreadable' | 'failed_stream' | 'usage_option';
+
+/** An attempt of a call that failed and was followed by another. What it cost is the operator's: it has no lines. */
+export interface Attempt {
+  /** From 1. The attempt that ended the call is the one after the last of these. */
+  readonly attempt: number;
+  readonly provider: string;
+  readonly model: string;
+  readonly failure: AttemptFailure;
+  readonly status: number | null;
+  readonly usageSource: UsageSource;
+  readonly usageJson: string;
+  /** Picodollars; null when the model has no price. */
+  readonly costPico: string | null;
+  readonly responseId: string | null;
+  readonly endedAtMs: number;
+}
+
 /** Evidence kept while a call runs, so that a crash can bill what was surely served and no more. */
 export interface Checkpoint {
   readonly id: string;
@@ -130,6 +151,13 @@ export type EventState =
   | 'expired'
   | 'cancelled';
 
+/**
+ * `busy`: Stripe asked to wait. `unreachable`: nobody answered. `unauthorised`: Stripe refuses the key, not the event.
+ * `forbidden`: the key may not do this; whether for this event or for any, other events tell. `misdirected`: there is no
+ * such route where the request went.
+ */
+export type RetryCause = 'busy' | 'unreachable' | 'unauthorised' | 'forbidden' | 'misdirected';
+
 /** Stripe's answer to one event. */
 export type Delivery =
   | { readonly identifier: string; readonly kind: 'accepted' | 'duplicate' }
@@ -139,8 +167,7 @@ export type Delivery =
       readonly kind: 'retry';
       readonly notBeforeMs: number;
       readonly error: string;
-      /** `busy`: Stripe asked to wait. `unreachable`: nobody answered. `unauthorised`: Stripe refuses the key, not the event. */
-      readonly cause?: 'busy' | 'unreachable' | 'unauthorised' | undefined;
+      readonly cause?: RetryCause | undefined;
       /** True when it was not sent at all, or not for a fault of its own: this lease does not count as an attempt. */
       readonly untried?: boolean | undefined;
     }
@@ -208,9 +235,15 @@ export interface LeaseRequest {
   readonly identifier?: string | undefined;
 }
 
-export interface Ledger extends UsageReads, Recording {
+export interface Ledger extends Accounts, UsageReads, Recording {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
+  /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
+  attemptFailed(
+    call: string,
+    failed: Attempt,
+    next: { readonly provider: string; readonly model: string },
+  ): Promise<void>;
   /** Replaces the call's evidence. Does nothing once the call is settled. */
   checkpoint(checkpoint: Checkpoint): Promise<void>;
   /** Closes the call with its lines, durably. The first settlement stands; `already` for any later one. */
@@ -241,8 +274,20 @@ export interface Ledger extends UsageReads, Recording {
   /** Records Stripe's answers. */
   mark(deliveries: readonly Delivery[], nowMs: number): Promise<void>;
 
-  /** Makes a refused or quarantined event due again; false where it is in no such state. */
+  /** Makes a refused event due again, with its doubt if it has any; false where it is not refused. */
   retryEvent(identifier: string, nowMs: number): Promise<boolean>;
+  /**
+   * Ends the doubt about a quarantined event: Stripe has it (`delivered`, it counts as accepted), or has it not (`lost`,
+   * it is due again). False where it is not quarantined.
+   */
+  resolveEvent(identifier: string, found: 'delivered' | 'lost', nowMs: number): Promise<boolean>;
+  /**
+   * The wall clock was set back by so much: what waits for a time, and what is in doubt since one, moves with it. Without
+   * this, retries would wait for the old time, and doubt would be thought younger than it is.
+   */
+  clockSetBack(byMs: number): Promise<void>;
+  /** The latest time on record of any event; null without events. For the clock to be compared with at the start. */
+  latestEventMs(): Promise<number | null>;
   /** Waives an event that Stripe surely has not; false where it may have it. */
   cancelEvent(identifier: string): Promise<boolean>;
   /** A write that changes nothing. Rejects with `LedgerUnavailable` where calls could not be recorded either. */
@@ -291,6 +336,8 @@ export interface CallView extends CallToOpen {
   readonly costPico: string | null;
   readonly responseId: string | null;
   readonly events: readonly EventView[];
+  /** Those that failed before the one that ended the call, in order. */
+  readonly attempts: readonly Attempt[];
 }
 export interface EventView extends MeterEvent {
   readonly state: EventState;

@@ -4,6 +4,7 @@
  * bits, too few for milliseconds), times in milliseconds unless a name says seconds, money in picodollars.
  */
 import type { Database } from './ledger.ts';
+import { ATTEMPTS_MIGRATION } from './migrations/002-attempts-and-idempotency-keys.ts';
 import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
 import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts';
 import { numberOf } from './rows.ts';
@@ -126,6 +127,7 @@ const MIGRATIONS: readonly Migration[] = [
     purpose: 'calls, lines, meter events, customers, webhooks, keys',
     statements: [...CALLS, ...LINES, ...EVENTS, ...CUSTOMERS, ...API_KEYS],
   },
+  ATTEMPTS_MIGRATION,
   BUDGETS_MIGRATION,
   READINGS_MIGRATION,
 ];

@@ -1,4 +1,5 @@
 /** Calls and events for people to read, newest first, a page at a time. */
+import { attemptView, readAttempts } from './attempts.ts';
 import type { LedgerParts } from './create-ledger.ts';
 import type {
   CallFilter,
@@ -62,12 +63,13 @@ export function createViews({ database }: LedgerParts): Pick<Ledger, 'calls' | '
       const where = callConditions(filter);
       const { sql: page, params } = callPageOf(filter, where, limit + 1);
       const read = (sql: string): Statement => ({ sql, params });
-      const [calls = [], events = [], eventCalls = []] = await database.batch([
+      const [calls = [], attempts = [], events = [], eventCalls = []] = await database.batch([
         read(READ_CALLS(page)),
+        read(readAttempts(page)),
         read(READ_EVENTS(eventsOfCalls(page))),
         read(READ_EVENT_CALLS(eventsOfCalls(page))),
       ]);
-      return pageOf(callViews(calls, eventViews(events, eventCalls)), limit, (call) => call.id);
+      return pageOf(callViews(calls, attempts, eventViews(events, eventCalls)), limit, (call) => call.id);
     },
     async events(filter) {
       const limit = pageRows(filter.limit);
@@ -157,14 +159,22 @@ function pageOf<T>(rows: readonly T[], limit: number, cursorOf: (row: T) => stri
   return { data, nextCursor: rows.length > limit && last !== undefined ? cursorOf(last) : null };
 }
 
-function callViews(calls: readonly Row[], events: readonly EventView[]): CallView[] {
+function callViews(
+  calls: readonly Row[],
+  attempts: readonly Row[],
+  events: readonly EventView[],
+): CallView[] {
+  const attemptsByCall = Map.groupBy(attempts, (row) => textOf(row, 'call'));
   const eventsByCall = new Map<string, EventView[]>();
   for (const event of events)
     for (const call of event.calls) eventsByCall.set(call, [...(eventsByCall.get(call) ?? []), event]);
-  return calls.map((row) => callView(row, eventsByCall.get(textOf(row, 'id')) ?? []));
+  return calls.map((row) => {
+    const id = textOf(row, 'id');
+    return callView(row, attemptsByCall.get(id) ?? [], eventsByCall.get(id) ?? []);
+  });
 }
 
-const callView = (row: Row, events: readonly EventView[]): CallView => ({
+const callView = (row: Row, attempts: readonly Row[], events: readonly EventView[]): CallView => ({
   id: textOf(row, 'id'),
   customer: textOf(row, 'customer'),
   keyId: textOf(row, 'key_id'),
@@ -183,6 +193,7 @@ const callView = (row: Row, events: readonly EventView[]): CallView => ({
   costPico: textOrNull(row, 'cost_pico'),
   responseId: textOrNull(row, 'response_id'),
   events,
+  attempts: attempts.map(attemptView),
 });
 
 function eventViews(events: readonly Row[], eventCalls: readonly Row[]): EventView[] {

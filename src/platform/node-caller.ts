@@ -13,16 +13,21 @@ export function createNodeCaller(
   outgoing: ServerResponse,
   stalledMs: number = STALLED_MS,
 ): Caller {
-  const url = incoming.url ?? '/';
-  const query = url.indexOf('?');
+  const path = pathOf(incoming);
   return {
     method: incoming.method ?? 'GET',
-    path: query < 0 ? url : url.slice(0, query),
-    query: query < 0 ? '' : url.slice(query + 1),
+    path,
+    query: (incoming.url ?? '').slice(path.length + 1),
     headers: lowerCased(incoming.rawHeaders),
     body: (bytesMax) => readBody(incoming, bytesMax),
     reply: createReply(outgoing, stalledMs),
   };
+}
+
+/** The path as it was sent, without the query. */
+export function pathOf({ url = '/' }: IncomingMessage): string {
+  const query = url.indexOf('?');
+  return query < 0 ? url : url.slice(0, query);
 }
 
 function lowerCased(raw: readonly string[]): string[] {

@@ -95,8 +95,13 @@ describe('a pass', () => {
     const house = setUp();
     addLines(house, 1);
     const gate = Promise.withResolvers<Answer>();
-    house.stripe.answer = () => gate.promise;
+    const asked = Promise.withResolvers<undefined>();
+    house.stripe.answer = () => {
+      asked.resolve(undefined);
+      return gate.promise;
+    };
     const first = house.delivery.flush();
+    await asked.promise;
     const second = house.delivery.flush();
     const third = house.delivery.flush();
     house.ledger.lines.push(lineOf('late'));

@@ -9,7 +9,9 @@ function setUp(backlog: number, customers = backlog) {
   const runtime = createTestRuntime();
   const ledger = new MemoryLedger();
   const sent: MeterEvent[] = [];
-  const stripe = { answer: (_event: MeterEvent): 'accepted' | 'ambiguous' | 'unauthorised' => 'accepted' };
+  const stripe = {
+    answer: (_event: MeterEvent): 'accepted' | 'ambiguous' | 'unauthorised' | 'forbidden' => 'accepted',
+  };
   const send = (event: MeterEvent): Delivery => {
     sent.push(event);
     const { identifier } = event;
@@ -126,16 +128,64 @@ describe('a refused key', () => {
   });
 });
 
-it('an event at which alone the key is refused does not hold up the others for ever', async () => {
-  const { ledger, stripe, run } = setUp(20);
-  const poison = 'cus_0';
-  stripe.answer = ({ customer }) => (customer === poison ? 'unauthorised' : 'accepted');
-  ledger.lines.splice(1, Infinity, lineOf('call-0', { customer: poison, tokenType: 'output' }));
-  await run(1_000);
-  for (let n = 1; n < 20; n += 1)
-    ledger.lines.push(
-      lineOf(`later-${String(n)}`, { customer: `cus_${String(n)}`, endedAtMs: 1_700_000_000_000 + n }),
-    );
-  await run(120_000);
-  expect(ledger.states()).toEqual({ accepted: 19, pending: 2 });
+describe('a 403', () => {
+  it('at one customer alone does not slow the others, and becomes a refusal of its events', async () => {
+    const { ledger, stripe, run, sent } = setUp(20);
+    const poison = 'cus_0';
+    stripe.answer = ({ customer }) => (customer === poison ? 'forbidden' : 'accepted');
+    ledger.lines.push(lineOf('call-0', { customer: poison, tokenType: 'output' }));
+    await run(1_000);
+    expect(ledger.states()).toMatchObject({ accepted: 19 });
+    await run(30_000);
+    expect(ledger.states()).toEqual({ accepted: 19, refused: 2 });
+    expect(sent.filter(({ customer }) => customer === poison).length).toBeLessThanOrEqual(4);
+  });
+
+  it('at one customer first of all does not slow those who come later', async () => {
+    const { ledger, stripe, run } = setUp(1);
+    stripe.answer = ({ customer }) => (customer === 'cus_0' ? 'forbidden' : 'accepted');
+    await run(60_000);
+    expect(ledger.states()).toEqual({ pending: 1 });
+    for (let n = 1; n < 20; n += 1)
+      ledger.lines.push(lineOf(`later-${String(n)}`, { customer: `cus_${String(n)}` }));
+    await run(2_000);
+    expect(ledger.states()).toMatchObject({ accepted: 19 });
+    await run(15_000);
+    expect(ledger.states()).toEqual({ accepted: 19, refused: 1 });
+  });
+
+  it('at everyone is the key: everything waits, nothing is refused', async () => {
+    const { ledger, stripe, run, sent, runtime } = setUp(50);
+    stripe.answer = () => 'forbidden';
+    await run(HOUR);
+    expect(sent.length).toBeLessThanOrEqual(8 + 361);
+    expect(ledger.states()).toEqual({ pending: 50 });
+    expect(runtime.lines.some(({ event }) => event === 'stripe_refuses_key')).toBe(true);
+    stripe.answer = () => 'accepted';
+    await run(11_000);
+    expect(ledger.states()).toEqual({ accepted: 50 });
+  });
+});
+
+describe('a clock set back', () => {
+  it('by ten hours does not keep a retry waiting for the old time', async () => {
+    const { ledger, stripe, run, runtime } = setUp(1);
+    stripe.answer = () => 'ambiguous';
+    await run(20_000);
+    runtime.nowMs -= 10 * HOUR;
+    stripe.answer = () => 'accepted';
+    await run(31_000);
+    expect(ledger.states()).toEqual({ accepted: 1 });
+  });
+
+  it('does not make doubt look younger than it is', async () => {
+    const { ledger, stripe, run, runtime } = setUp(1);
+    stripe.answer = () => 'ambiguous';
+    await run(20 * HOUR);
+    runtime.nowMs -= 10 * HOUR;
+    await run(3 * HOUR + 60_000);
+    stripe.answer = () => 'accepted';
+    await run(16_000);
+    expect(ledger.states()).toEqual({ quarantined: 1 });
+  });
 });

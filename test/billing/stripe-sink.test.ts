@@ -136,11 +136,14 @@ describe.each(Object.entries(clients))('a meter event sent with %s', (_, createC
 });
 
 describe.each(Object.entries(clients))('a meter event not wanted, sent with %s', (_, createClient) => {
-  it.each([401, 403])('is retried without blame after %i', async (status) => {
+  it.each([
+    [401, 'unauthorised'],
+    [403, 'forbidden'],
+  ])('is retried without blame after %i', async (status, cause) => {
     const error = { type: 'invalid_request_error', message: 'Invalid API Key provided' };
     expect(await answering(createClient, { status, error })).toMatchObject({
       kind: 'retry',
-      cause: 'unauthorised',
+      cause,
       error: expect.stringContaining('To do:') as unknown,
     });
   });
@@ -157,6 +160,30 @@ describe.each(Object.entries(clients))('a meter event not wanted, sent with %s',
     });
     expect(delivery).toMatchObject({ kind: 'refused', error: expect.stringContaining(fix) as unknown });
     expect(delivery).toMatchObject({ error: expect.stringContaining(code) as unknown });
+  });
+});
+
+describe.each(Object.entries(clients))('the fate of an event sent with %s', (_, createClient) => {
+  it.each([
+    [404, { message: 'Not Found', code: 404 }],
+    [404, { message: 'no Route matched with those values' }],
+    [400, 'bad request'],
+    [400, { code: 'bad_request', message: 'Request blocked' }],
+    [421, { message: 'Misdirected Request' }],
+  ])('is not decided by a %i that is not of Stripe: %j', async (status, error) => {
+    answer = (response) => {
+      json(response, status, { error });
+    };
+    expect(await send(createClient)).toMatchObject({ kind: 'ambiguous' });
+  });
+
+  it("is not decided by Stripe's own 404 for a route it has not", async () => {
+    const error = { type: 'invalid_request_error', message: 'Unrecognized request URL (POST: /v2/x).' };
+    expect(await answering(createClient, { status: 404, error })).toMatchObject({
+      kind: 'retry',
+      cause: 'misdirected',
+      error: expect.stringContaining('STRIPE_API_BASE') as unknown,
+    });
   });
 });
 
@@ -228,7 +255,8 @@ it('stays ambiguous when the first of two sends by the SDK broke and the second 
 it('gives every event of a batch its own answer', async () => {
   answer = (response) => {
     const { identifier } = JSON.parse(seen.at(-1)?.body ?? '{}') as { identifier: string };
-    if (identifier === 'fg_2') json(response, 400, { error: { message: 'No.' } });
+    if (identifier === 'fg_2')
+      json(response, 400, { error: { type: 'invalid_request_error', message: 'No.' } });
     else json(response, 200, { identifier });
   };
   const events = ['fg_1', 'fg_2', 'fg_3'].map((identifier) => Object.assign({}, event, { identifier }));

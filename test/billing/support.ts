@@ -140,6 +140,17 @@ export class MemoryLedger {
     if (delivery.kind === 'retry' && !row.isUnsure) row.firstAttemptAtMs = null;
     if (delivery.kind === 'retry' && delivery.untried === true) row.attempts -= 1;
   }
+  async clockSetBack(byMs: number): Promise<void> {
+    for (const row of this.events.values()) {
+      row.notBeforeMs = Math.max(0, row.notBeforeMs - byMs);
+      row.leasedUntilMs -= byMs;
+      if (row.firstAttemptAtMs !== null) row.firstAttemptAtMs -= byMs;
+    }
+  }
+  async latestEventMs(): Promise<number | null> {
+    const times = [...this.events.values()].map(({ event }) => event.timestampMs);
+    return times.length === 0 ? null : Math.max(...times);
+  }
   async customer(customer: string): Promise<CustomerState | undefined> {
     this.#mayFail();
     return this.customers.get(customer);

@@ -2,67 +2,15 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import { violations } from '../../src/ledger/invariants.ts';
-import type {
-  CallToOpen,
-  CallToSettle,
-  CustomerFact,
-  Database,
-  Ledger,
-  MeterEvent,
-  Seal,
-  UnsealedLine,
-} from '../../src/ledger/ledger.ts';
+import type { CustomerFact, Database, Ledger } from '../../src/ledger/ledger.ts';
 import { migrate, MIGRATION_VERSIONS } from '../../src/ledger/migrations.ts';
 import type { Opened } from './database.ts';
+import { describeAttempts } from './ledger-attempts.ts';
+import { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
+import { describeDelivery } from './ledger-delivery.ts';
+import { oneSealed, sealOf, settled, unsealedOf, type Given } from './ledger-world.ts';
 
-export const MODEL = 'openai/gpt-4o-mini';
-let names = 0;
-/** A name no other case in this process has, sortable like the product's ids. */
-export const fresh = (prefix: string): string => `${prefix}_${String((names += 1)).padStart(6, '0')}`;
-
-export const callToOpen = (more: Partial<CallToOpen> = {}): CallToOpen => ({
-  id: fresh('call'),
-  customer: 'cus_1',
-  keyId: 'key_1',
-  endpoint: 'chat.completions',
-  provider: 'openai',
-  model: MODEL,
-  stream: true,
-  openedAtMs: 1_000,
-  ...more,
-});
-
-export const ending = (id: string, more: Partial<CallToSettle> = {}): CallToSettle => ({
-  id,
-  endedAtMs: 2_000,
-  outcome: 'finished',
-  status: 200,
-  usageSource: 'reported',
-  lines: [
-    { attempt: 1, model: MODEL, tokenType: 'input', tokens: 12 },
-    { attempt: 1, model: MODEL, tokenType: 'output', tokens: 5 },
-  ],
-  usageJson: '[{"servedModel":"gpt-4o-mini-2024-07-18"}]',
-  costPico: '9007199254740993',
-  responseId: 'chatcmpl-1',
-  ...more,
-});
-
-const sealOf = (lines: readonly UnsealedLine[], more: Partial<MeterEvent> = {}): Seal => {
-  const [first] = lines;
-  if (first === undefined) throw new Error('An event has lines.');
-  const event = {
-    identifier: fresh('event'),
-    eventName: 'token-billing-tokens',
-    customer: first.customer,
-    model: first.model,
-    tokenType: first.tokenType,
-    value: String(lines.reduce((sum, line) => sum + line.tokens, 0)),
-    timestampMs: first.endedAtMs,
-    ...more,
-  };
-  return { event, members: lines };
-};
+export { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
 
 export function describeLedger(engine: string, open: () => Promise<Opened>): void {
   describe(`the ledger on ${engine}`, () => {
@@ -93,30 +41,8 @@ export function describeLedger(engine: string, open: () => Promise<Opened>): voi
     describeDelivery(given);
     describeCustomers(given);
     describeViews(given);
+    describeAttempts(given);
   });
-}
-
-type Given = () => { ledger: Ledger; database: Database; customer: string };
-
-async function settled(given: Given, more: Partial<CallToSettle> = {}): Promise<string> {
-  const { ledger, customer } = given();
-  const call = callToOpen({ customer });
-  await ledger.admit(call);
-  await ledger.settle(ending(call.id, more));
-  return call.id;
-}
-
-/** The customer's own unsealed lines, among those of every other case. */
-async function unsealedOf(given: Given): Promise<readonly UnsealedLine[]> {
-  const { ledger, customer } = given();
-  return (await ledger.unsealed(100_000)).filter((line) => line.customer === customer);
-}
-
-async function oneSealed(given: Given): Promise<MeterEvent> {
-  await settled(given, { lines: [{ attempt: 1, model: MODEL, tokenType: 'input', tokens: 12 }] });
-  const seal = sealOf(await unsealedOf(given), { timestampMs: 2_000 });
-  await given().ledger.seal([seal]);
-  return seal.event;
 }
 
 function describeCalls(given: Given): void {
@@ -331,161 +257,6 @@ function describeSealing(given: Given): void {
     const [line] = await unsealedOf(given);
     const seal = sealOf([{ ...line!, tokenType: 'reasoning' }]);
     await expect(given().ledger.seal([seal])).rejects.toThrow('reasoning');
-  });
-}
-
-function describeDelivery(given: Given): void {
-  /** Leases everything due and answers what became of one event. */
-  async function leased(event: MeterEvent, nowMs: number) {
-    const events = await given().ledger.lease({ nowMs, leaseMs: 100, limit: 100_000 });
-    return events.find(({ identifier }) => identifier === event.identifier);
-  }
-  async function viewOf({ identifier }: MeterEvent) {
-    return (await given().ledger.events({ identifier, limit: 1 })).data[0];
-  }
-
-  it('leases an event once until the lease runs out', async () => {
-    const event = await oneSealed(given);
-    expect(await leased(event, 10_000)).toEqual({ ...event, attempts: 1, firstAttemptAtMs: 10_000 });
-    expect(await leased(event, 10_099)).toBeUndefined();
-    expect(await leased(event, 10_100)).toMatchObject({ attempts: 2, firstAttemptAtMs: 10_000 });
-  });
-
-  it('leases the oldest first and no more than asked', async () => {
-    const { ledger } = given();
-    await leased(await oneSealed(given), 20_000);
-    const lines = [1, 2, 3].map((at) => settled(given, { endedAtMs: at }));
-    await Promise.all(lines);
-    const seals = (await unsealedOf(given)).map((line) => sealOf([line], { timestampMs: line.endedAtMs }));
-    await ledger.seal(seals.toReversed());
-    const taken = await ledger.lease({ nowMs: 20_001, leaseMs: 100, limit: 4 });
-    expect(taken.map(({ timestampMs }) => timestampMs)).toEqual([1, 1, 2, 2]);
-    await leased(seals[0]!.event, 20_001);
-  });
-
-  it.each(['accepted', 'duplicate'] as const)('counts %s as delivered, for good', async (kind) => {
-    const event = await oneSealed(given);
-    await leased(event, 30_000);
-    await given().ledger.mark([{ identifier: event.identifier, kind }], 30_001);
-    const late = { identifier: event.identifier, notBeforeMs: 0, error: 'late' };
-    await given().ledger.mark(
-      [
-        { ...late, kind: 'retry' },
-        { ...late, kind: 'ambiguous' },
-      ],
-      30_002,
-    );
-    await given().ledger.mark([{ identifier: event.identifier, kind: 'refused', error: 'late' }], 30_003);
-    expect(await viewOf(event)).toMatchObject({ state: 'accepted', acceptedAtMs: 30_001, lastError: null });
-    expect(await leased(event, 99_000)).toBeUndefined();
-  });
-
-  it('leases what was never tried before what was put off, though that is older', async () => {
-    const { ledger } = given();
-    await leased(await oneSealed(given), 90_000);
-    const [old, young] = [await oneSealed(given), await oneSealed(given)];
-    const [first] = await ledger.lease({ nowMs: 90_001, leaseMs: 100, limit: 1 });
-    expect(first?.identifier).toBe(old.identifier);
-    const putOff = { identifier: old.identifier, kind: 'retry', notBeforeMs: 90_002, error: '429' } as const;
-    await ledger.mark([putOff], 90_001);
-    const [next] = await ledger.lease({ nowMs: 90_050, leaseMs: 100, limit: 1 });
-    expect(next?.identifier).toBe(young.identifier);
-    await leased(old, 90_051);
-  });
-
-  it('leases one event by its identifier, if it is due', async () => {
-    const { ledger } = given();
-    const [event, other] = [await oneSealed(given), await oneSealed(given)];
-    const one = { nowMs: 95_000, leaseMs: 100, limit: 9, identifier: event.identifier };
-    expect((await ledger.lease(one)).map(({ identifier }) => identifier)).toEqual([event.identifier]);
-    expect(await ledger.lease(one)).toEqual([]);
-    expect(await leased(other, 95_000)).toMatchObject({ attempts: 1 });
-  });
-
-  it('counts no attempt that never was one', async () => {
-    const event = await oneSealed(given);
-    await leased(event, 97_000);
-    const untried = { kind: 'retry', notBeforeMs: 97_010, error: 'down', untried: true } as const;
-    await given().ledger.mark([{ identifier: event.identifier, ...untried }], 97_001);
-    expect(await viewOf(event)).toMatchObject({ state: 'pending', attempts: 0 });
-    expect(await leased(event, 97_010)).toMatchObject({ attempts: 1, firstAttemptAtMs: 97_010 });
-  });
-
-  it('tries again, not before the time given, and forgets an attempt that surely failed', async () => {
-    const event = await oneSealed(given);
-    const { identifier } = event;
-    await leased(event, 100_000);
-    await given().ledger.mark([{ identifier, kind: 'retry', notBeforeMs: 100_500, error: '429' }], 100_001);
-    expect(await viewOf(event)).toMatchObject({ state: 'pending', notBeforeMs: 100_500, lastError: '429' });
-    expect(await leased(event, 100_499)).toBeUndefined();
-    expect(await leased(event, 100_500)).toMatchObject({ attempts: 2, firstAttemptAtMs: 100_500 });
-  });
-
-  it('remembers since when an event is in doubt, whatever later attempts say', async () => {
-    const event = await oneSealed(given);
-    const { identifier } = event;
-    await leased(event, 110_000);
-    await given().ledger.mark(
-      [{ identifier, kind: 'ambiguous', notBeforeMs: 110_500, error: 'reset' }],
-      110_001,
-    );
-    expect(await viewOf(event)).toMatchObject({ state: 'ambiguous', lastError: 'reset' });
-    expect(await leased(event, 110_500)).toMatchObject({ attempts: 2, firstAttemptAtMs: 110_000 });
-    await given().ledger.mark([{ identifier, kind: 'retry', notBeforeMs: 110_900, error: '429' }], 110_501);
-    expect(await leased(event, 110_900)).toMatchObject({ attempts: 3, firstAttemptAtMs: 110_000 });
-  });
-
-  it('counts a lease that ran out as an attempt in doubt', async () => {
-    const event = await oneSealed(given);
-    const { identifier } = event;
-    await leased(event, 120_000);
-    await leased(event, 120_100);
-    await given().ledger.mark([{ identifier, kind: 'retry', notBeforeMs: 120_300, error: '429' }], 120_101);
-    expect(await leased(event, 120_300)).toMatchObject({ attempts: 3, firstAttemptAtMs: 120_000 });
-  });
-
-  it.each(['refused', 'quarantined'] as const)('keeps a %s event with the reason, unsent', async (kind) => {
-    const event = await oneSealed(given);
-    await leased(event, 130_000);
-    const error = 'No such customer '.repeat(100);
-    await given().ledger.mark([{ identifier: event.identifier, kind, error }], 130_001);
-    expect(await viewOf(event)).toMatchObject({ state: kind, lastError: error.slice(0, 500) });
-    expect(await leased(event, 199_000)).toBeUndefined();
-  });
-
-  it.each(['refused', 'quarantined'] as const)(
-    'sends a %s event again when the operator asks',
-    async (kind) => {
-      const { ledger } = given();
-      const { identifier, ...rest } = await oneSealed(given);
-      expect(await ledger.retryEvent(identifier, 140_000)).toBe(false);
-      await leased({ identifier, ...rest }, 140_000);
-      await ledger.mark([{ identifier, kind, error: 'no' }], 140_001);
-      expect(await ledger.retryEvent(identifier, 140_002)).toBe(true);
-      expect(await leased({ identifier, ...rest }, 140_002)).toMatchObject({
-        attempts: 1,
-        firstAttemptAtMs: 140_002,
-      });
-    },
-  );
-
-  it('waives an event that Stripe surely has not, and none that it may have', async () => {
-    const { ledger } = given();
-    const [never, doubtful] = [await oneSealed(given), await oneSealed(given)];
-    expect(await ledger.cancelEvent(never.identifier)).toBe(true);
-    expect(await leased(never, 150_000)).toBeUndefined();
-    await leased(doubtful, 150_000);
-    const { identifier } = doubtful;
-    await ledger.mark([{ identifier, kind: 'ambiguous', notBeforeMs: 150_001, error: 'reset' }], 150_000);
-    expect(await ledger.cancelEvent(identifier)).toBe(false);
-    expect(await ledger.cancelEvent('nothing')).toBe(false);
-    expect(await viewOf(never)).toMatchObject({ state: 'cancelled' });
-  });
-
-  it('says that it takes writes, and changes nothing by it', async () => {
-    const before = await given().ledger.totals();
-    await given().ledger.probe();
-    expect(await given().ledger.totals()).toEqual(before);
   });
 }
 
