@@ -121,8 +121,7 @@ export const conversations: fc.Arbitrary<Conversation> = fc
   })
   .map((made): Conversation => {
     const schema = { type: 'object', properties: {}, additionalProperties: false };
-    return {
-      ...NOTHING_ASKED,
+    return Object.assign({}, NOTHING_ASKED, {
       instructions: made.instruction === undefined ? [] : [{ kind: 'text', text: made.instruction }],
       turns: [
         { role: 'user', parts: made.first },
@@ -135,11 +134,10 @@ export const conversations: fc.Arbitrary<Conversation> = fc
       format: made.format
         ? { kind: 'json_schema', name: 'output', description: undefined, schema, strict: true }
         : undefined,
-      sampling: {
-        ...NOTHING_ASKED.sampling,
+      sampling: Object.assign({}, NOTHING_ASKED.sampling, {
         maxTokens: made.maxTokens,
         temperature: made.temperature,
-      },
+      }),
       stream: made.stream,
-    };
+    });
   });

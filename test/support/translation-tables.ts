@@ -21,22 +21,22 @@ const rowsOf = (places: Places): Rows =>
   Object.entries(places).flatMap(([place, members]) => {
     const name = place === '' ? 'the request' : place;
     const carried = Object.keys(members).filter((member) => members[member] === 'carried');
-    const others = Object.entries(members).filter(([, fate]) => fate !== 'carried');
-    return [
-      [code(name), 'carried', carried.map(code).join(', ')],
-      ...others.map(([member, fate]) => [code(name), said(fate), `${code(member)}: ${reason(fate)}`]),
-    ];
+    const others = Object.entries(members)
+      .filter(([, fate]) => fate !== 'carried')
+      .map(([member, fate]) => [code(name), said(fate), `${code(member)}: ${reason(fate)}`]);
+    return [[code(name), 'carried', carried.map(code).join(', ')]].concat(others);
   });
 
 /** A row for each member of a conversation, a cell for each dialect it may be written in. */
 export const targetTable = (): Rows =>
-  Object.keys(TARGETS.chat).map((member) => [
-    code(member),
-    ...Object.values(TARGETS).map((members) => {
-      const fate = Object.entries(members).find(([name]) => name === member)?.[1] ?? 'carried';
-      return fate === 'carried' ? fate : `${said(fate)}: ${reason(fate)}`;
-    }),
-  ]);
+  Object.keys(TARGETS.chat).map((member) =>
+    [code(member)].concat(
+      Object.values(TARGETS).map((members) => {
+        const fate = Object.entries(members).find(([name]) => name === member)?.[1] ?? 'carried';
+        return fate === 'carried' ? fate : `${said(fate)}: ${reason(fate)}`;
+      }),
+    ),
+  );
 
 const code = (text: string): string => `\`${text}\``;
 
