@@ -46,6 +46,13 @@ const file = (type: string) => ({
 });
 const image = { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } };
 
+const looked = (id: string) => [
+  USER,
+  { role: 'assistant', content: null, tool_calls: [use(id, '{"x":1}'), use('b', '{"x":1}')] },
+  { role: 'tool', tool_call_id: id, content: '{"seen":true}' },
+  { role: 'tool', tool_call_id: 'b', content: 'no' },
+];
+
 describe('a member that cannot be carried over is refused by the name the caller gave it', () => {
   it.each<readonly [Endpoint, Endpoint, Body, string]>([
     [chat, 'messages', { logit_bias: { 7: 1 } }, 'logit_bias'],
@@ -318,13 +325,7 @@ describe('thinking', () => {
 
 describe('Gemini', () => {
   it("is given the signatures of its calls, and a stand-in where it did not make them", () => {
-    const messages = (id: string) => [
-      USER,
-      { role: 'assistant', content: null, tool_calls: [use(id, '{"x":1}'), use('b', '{"x":1}')] },
-      { role: 'tool', tool_call_id: id, content: '{"seen":true}' },
-      { role: 'tool', tool_call_id: 'b', content: 'no' },
-    ];
-    const signed = translate(chat, 'generateContent', { messages: messages(signedId('a', 'c2ln+/=')) });
+    const signed = translate(chat, 'generateContent', { messages: looked(signedId('a', 'c2ln+/=')) });
     const part = { functionCall: { id: 'a', name: 'look', args: { x: 1 } }, thoughtSignature: 'c2ln+/=' };
     const other = { functionCall: { id: 'b', name: 'look', args: { x: 1 } } };
     expect(signed['contents']).toEqual([
@@ -338,9 +339,9 @@ describe('Gemini', () => {
         ],
       },
     ]);
-    const unsigned = translate(chat, 'generateContent', { messages: messages('a') });
+    const unsigned = translate(chat, 'generateContent', { messages: looked('a') });
     expect(JSON.stringify(unsigned).match(/skip_thought_signature_validator/g)).toHaveLength(1);
-    const older = translate(chat, 'generateContent', { messages: messages('a') }, 'gemini-2.5-flash');
+    const older = translate(chat, 'generateContent', { messages: looked('a') }, 'gemini-2.5-flash');
     expect(JSON.stringify(older)).not.toContain('thoughtSignature');
   });
 
