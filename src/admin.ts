@@ -233,6 +233,9 @@ const eventJson = (event: EventView): unknown => ({
   not_before: isoTime(event.notBeforeMs),
   accepted_at: isoTime(event.acceptedAtMs),
   last_error: event.lastError,
+  destination: event.destination,
+  transport: event.transport,
+  replaces: event.replaces,
   calls: event.calls,
 });
 

@@ -6,6 +6,7 @@ import { createDelivery } from './delivery.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
 import { createTotals } from './totals.ts';
+import { createVerdicts } from './verdicts.ts';
 import { createViews } from './views.ts';
 
 export interface LedgerOptions {
@@ -33,6 +34,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createAttempts(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
+    ...createVerdicts(parts),
     ...createCustomers(parts),
     ...views,
     ...createTotals(parts),

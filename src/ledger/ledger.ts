@@ -121,13 +121,15 @@ export interface Checkpoint {
 /** A sealed meter event: never changed again; an equal identifier means an equal event. */
 export interface MeterEvent {
   readonly identifier: string;
+  /** Where it goes: one of Stripe's layouts (`dimensions`, `per_type`, `cost`), or `sink:<name>`. */
+  readonly destination: string;
   readonly eventName: string;
   readonly customer: string;
   readonly model: string;
   readonly tokenType: string;
-  /** Whole tokens, decimal. */
+  /** Whole tokens, decimal; in the cost layout millionths of a dollar, and 0 where that little is carried on. */
   readonly value: string;
-  /** When the call ended. */
+  /** When the call ended; of several calls, the last. */
   readonly timestampMs: number;
 }
 export interface LeasedEvent extends MeterEvent {
@@ -135,6 +137,10 @@ export interface LeasedEvent extends MeterEvent {
   readonly attempts: number;
   /** The earliest attempt that Stripe may have acted on: an attempt that surely failed (`retry`) does not count. */
   readonly firstAttemptAtMs: number;
+  /** Whether an earlier attempt ended without a clear answer. */
+  readonly isInDoubt: boolean;
+  /** The way it goes: the one of an attempt in doubt, where there was one; else the way this lease is for. */
+  readonly transport: string | null;
 }
 export type EventState =
   | 'pending'
@@ -148,11 +154,11 @@ export type EventState =
   | 'cancelled';
 
 /**
- * `busy`: Stripe asked to wait. `unreachable`: nobody answered. `unauthorised`: Stripe refuses the key, not the event.
+ * `busy`: Stripe asked to wait. `contended`: it is busy with the same customer and meter. `unreachable`: nobody answered. `unauthorised`: Stripe refuses the key, not the event.
  * `forbidden`: the key may not do this; whether for this event or for any, other events tell. `misdirected`: there is no
- * such route where the request went.
+ * such route where the request went. `early`: the usage is ahead of Stripe's clock.
  */
-export type RetryCause = 'busy' | 'unreachable' | 'unauthorised' | 'forbidden' | 'misdirected';
+export type RetryCause = 'busy' | 'contended' | 'unreachable' | 'unauthorised' | 'forbidden' | 'misdirected' | 'early';
 
 /** Stripe's answer to one event. */
 export type Delivery =
@@ -173,14 +179,37 @@ export type Delivery =
       readonly notBeforeMs: number;
       readonly error: string;
     }
-  /** `quarantined`: too old to be told apart from a second event; never sent again, left to reconciliation. */
-  | { readonly identifier: string; readonly kind: 'refused' | 'quarantined'; readonly error: string };
+  /**
+   * `quarantined`: too old to be told apart from a second event; never sent again, left to reconciliation. `expired`: its
+   * usage is older than Stripe takes.
+   */
+  | {
+      readonly identifier: string;
+      readonly kind: 'refused' | 'quarantined' | 'expired';
+      readonly error: string;
+    };
 
-/** A line that is settled and not yet in an event. */
+/** A line that is settled and not yet in an event of the destination. */
 export interface UnsealedLine extends Line {
   readonly call: string;
   readonly customer: string;
   readonly endedAtMs: number;
+  readonly destination: string;
+  /** Its part of what the call cost, picodollars: all of it on a call's first line. */
+  readonly pico: string;
+}
+export interface SealingScope {
+  /** `dimensions` alone unless given. */
+  readonly destinations?: readonly string[] | undefined;
+  /** Only calls that ended before. */
+  readonly beforeMs?: number | undefined;
+}
+/** What sealing must know of a customer. */
+export interface SealingFacts {
+  /** What the cost layout has not billed yet: less than a millionth of a dollar. */
+  readonly carryPico: string;
+  /** Times known to part two billing periods: usage is not summed across them. */
+  readonly boundariesMs: readonly number[];
 }
 /** The event a line was sealed into. */
 export interface Seal {
@@ -191,6 +220,8 @@ export interface Seal {
     readonly model: string;
     readonly tokenType: string;
   }[];
+  /** Of an event of the cost layout: what is carried to it and on. Its value is the rest. */
+  readonly carry?: { readonly beforePico: string; readonly afterPico: string } | undefined;
 }
 
 /** What Stripe said of a customer, ordered by Stripe's own time (seconds) and, within a second, by arrival. */
@@ -229,6 +260,33 @@ export interface LeaseRequest {
   readonly limit: number;
   /** Only this event, if it is due. */
   readonly identifier?: string | undefined;
+  /** Only events of these; any, unless given. */
+  readonly destinations?: readonly string[] | undefined;
+  /** The way they will be sent, kept with each for as long as its attempt is in doubt. */
+  readonly transport?: string | undefined;
+}
+
+/** What became, by Stripe's own later word, of events that it had taken. */
+export interface LateVerdict {
+  /** Stripe's id of the news. */
+  readonly id: string;
+  readonly type: string;
+  readonly message: string;
+  /** Events that Stripe says failed. */
+  readonly errorCount: number;
+  /** Those it names, each with the reason and what to do. */
+  readonly refused: readonly { readonly identifier: string; readonly error: string }[];
+  readonly receivedAtMs: number;
+}
+
+/** How far delivery is behind. */
+export interface Undelivered {
+  /** When the oldest call ended whose usage is not delivered, nor parked for the operator; null when there is none. */
+  readonly oldestMs: number | null;
+  /** Events parked by state: `refused`, `quarantined`, `expired`. */
+  readonly parked: Readonly<Record<string, number>>;
+  /** Events that Stripe said it failed, and that could not be matched. */
+  readonly unmatchedVerdicts: number;
 }
 
 export interface Ledger {
@@ -255,13 +313,18 @@ export interface Ledger {
     readonly openedBeforeMs?: number | undefined;
   }): Promise<readonly CallView[]>;
 
-  /** Settled lines that are in no event yet, oldest first, `limit` at most. */
-  unsealed(limit: number): Promise<readonly UnsealedLine[]>;
+  /** The lines of the oldest calls, `limit` of them at most, that are in no event yet, for each destination. */
+  unsealed(limit: number, scope?: SealingScope): Promise<readonly UnsealedLine[]>;
+  sealingFacts(customers: readonly string[]): Promise<ReadonlyMap<string, SealingFacts>>;
   /**
    * Writes events and binds their lines to them, in one step. A line that is already bound keeps its event; an event
-   * that cannot have all of its lines is not written, and leaves them unsealed.
+   * that cannot have all of its lines is not written, and leaves them unsealed. `destinations` are all there are: a call
+   * is done when its lines are in events of each.
    */
-  seal(seals: readonly Seal[]): Promise<void>;
+  seal(seals: readonly Seal[], destinations?: readonly string[]): Promise<void>;
+  /** Events that wait to be delivered, counted up to `limit`. */
+  waiting(limit: number, destinations?: readonly string[]): Promise<number>;
+  undelivered(): Promise<Undelivered>;
   /**
    * Takes events that are due (`pending`, `ambiguous`, or `sending` with a lease that ran out) for `leaseMs`, those
    * that have waited longest first: what was tried and put off comes after what was never tried.
@@ -286,6 +349,14 @@ export interface Ledger {
   latestEventMs(): Promise<number | null>;
   /** Waives an event that Stripe surely has not; false where it may have it. */
   cancelEvent(identifier: string): Promise<boolean>;
+  /** Stripe took back an event it had accepted; false where it is not accepted. */
+  cancelAccepted(identifier: string): Promise<boolean>;
+  /** Reconciliation found these accepted events in Stripe's sums. */
+  confirmEvents(identifiers: readonly string[]): Promise<void>;
+  /** Records a late verdict once, and refuses the accepted events it names; answers how many those were. */
+  applyVerdict(
+    verdict: LateVerdict,
+  ): Promise<{ readonly kind: 'applied' | 'seen'; readonly matched: number }>;
   /** A write that changes nothing. Rejects with `LedgerUnavailable` where calls could not be recorded either. */
   probe(): Promise<void>;
 
@@ -341,6 +412,10 @@ export interface EventView extends MeterEvent {
   readonly notBeforeMs: number;
   readonly acceptedAtMs: number | null;
   readonly lastError: string | null;
+  /** The way of its latest attempt. */
+  readonly transport: string | null;
+  /** The identifier under which Stripe took it and refused it afterwards. */
+  readonly replaces: string | null;
   readonly calls: readonly string[];
 }
 export interface Totals {

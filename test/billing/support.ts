@@ -12,6 +12,9 @@ import type {
   LeaseRequest,
   MeterEvent,
   Seal,
+  SealingFacts,
+  SealingScope,
+  Undelivered,
   UnsealedLine,
   WebhookReceipt,
 } from '../../src/ledger/ledger.ts';
@@ -51,7 +54,9 @@ export const lineOf = (call: string, more: Partial<UnsealedLine> = {}): Unsealed
   tokenType: 'input',
   tokens: 12,
   customer: 'cus_a',
-  endedAtMs: 1_700_000_000_000,
+  endedAtMs: Date.UTC(2026, 10, 21, 11),
+  destination: 'dimensions',
+  pico: '0',
   ...more,
 });
 
@@ -75,9 +80,9 @@ export class MemoryLedger {
   readonly marks: Delivery[] = [];
   failure: Error | undefined;
 
-  async unsealed(limit: number): Promise<readonly UnsealedLine[]> {
+  async unsealed(limit: number, scope?: SealingScope): Promise<readonly UnsealedLine[]> {
     this.#mayFail();
-    return this.lines.slice(0, limit);
+    return this.lines.filter(({ endedAtMs }) => endedAtMs < (scope?.beforeMs ?? Infinity)).slice(0, limit);
   }
   async seal(seals: readonly Seal[]): Promise<void> {
     for (const { event, members } of seals) {
@@ -121,7 +126,15 @@ export class MemoryLedger {
       row.leasedUntilMs = nowMs + leaseMs;
       row.attempts += 1;
       row.firstAttemptAtMs ??= nowMs;
-      return Object.assign({ attempts: row.attempts, firstAttemptAtMs: row.firstAttemptAtMs }, row.event);
+      return Object.assign(
+        {
+          attempts: row.attempts,
+          firstAttemptAtMs: row.firstAttemptAtMs,
+          isInDoubt: row.isUnsure,
+          transport: null,
+        },
+        row.event,
+      );
     });
   }
   async mark(deliveries: readonly Delivery[]): Promise<void> {
@@ -139,6 +152,23 @@ export class MemoryLedger {
     if (delivery.kind === 'ambiguous') row.isUnsure = true;
     if (delivery.kind === 'retry' && !row.isUnsure) row.firstAttemptAtMs = null;
     if (delivery.kind === 'retry' && delivery.untried === true) row.attempts -= 1;
+  }
+  async waiting(limit: number): Promise<number> {
+    const due = ['pending', 'sending', 'ambiguous'];
+    return Math.min(limit, [...this.events.values()].filter(({ state }) => due.includes(state)).length);
+  }
+  async sealingFacts(): Promise<ReadonlyMap<string, SealingFacts>> {
+    return new Map();
+  }
+  async undelivered(): Promise<Undelivered> {
+    const due = ['pending', 'sending', 'ambiguous'];
+    const times = [
+      ...this.lines.map(({ endedAtMs }) => endedAtMs),
+      ...[...this.events.values()]
+        .filter(({ state }) => due.includes(state))
+        .map(({ event }) => event.timestampMs),
+    ];
+    return { oldestMs: times.length === 0 ? null : Math.min(...times), parked: {}, unmatchedVerdicts: 0 };
   }
   async clockSetBack(byMs: number): Promise<void> {
     for (const row of this.events.values()) {
