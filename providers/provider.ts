@@ -4,6 +4,7 @@
  * Words: a *provider* is a vendor adapter (this interface); an *upstream* is an endpoint with a credential, from the
  * operator's configuration only; an *exchange* is one request to an upstream and the reader of its reply.
  */
+import type { FormScan } from '../src/usage/form-scanner.ts';
 import type { JsonObjectScan } from '../src/usage/json-scanner.ts';
 import type { Metered } from '../src/usage/usage.ts';
 
@@ -16,6 +17,11 @@ export type Endpoint =
   | 'responses.input_tokens'
   | 'embeddings'
   | 'moderations'
+  | 'images.generations'
+  | 'images.edits'
+  | 'audio.speech'
+  | 'audio.transcriptions'
+  | 'audio.translations'
   | 'messages'
   | 'messages.count_tokens'
   | 'generateContent'
@@ -44,13 +50,18 @@ export interface ProviderCall {
   readonly model: string;
   readonly stream: boolean;
   readonly body: Uint8Array;
-  /** The top level of `body`: where each member's value lies. */
+  /** The top level of `body`: where each member's value lies. Empty where the body is a form. */
   readonly scan: JsonObjectScan;
+  /** Where the body is a multipart form: its parts, and the caller's Content-Type, which names the boundary. */
+  readonly form?: (FormScan & { readonly contentType: string }) | undefined;
   /** The caller's path, and its query without the question mark: some dialects carry a version or an option there. */
   readonly path: string;
   readonly query: string;
   /** The caller's headers that may travel on, lower case; credentials and hop-by-hop headers are already gone. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The call's id and its first moment: a translated reply is given them where the provider's has none. */
+  readonly id?: string | undefined;
+  readonly startedAtMs?: number | undefined;
 }
 
 export interface UpstreamRequest {
@@ -86,12 +97,19 @@ export interface ResponseReader {
   readonly streams: boolean;
   /** True once the terminal marker was seen: the call can be settled although the connection is still open. */
   readonly terminal: boolean;
+  /**
+   * Asked after the last byte: whether the reply is whole by its dialect's own signs (a terminal marker, or where vendors
+   * leave that out a reason to stop). False for a stream that merely ended, or whose last word is an error.
+   */
+  readonly complete: boolean;
   /** Throws `ReplyTooLarge` past the reader's own bounds. */
   write(chunk: Uint8Array): readonly Uint8Array[];
   /** After the last chunk, or at the terminal marker: everything still held. May be called again after more writes. */
   end(): readonly Uint8Array[];
   /** The usage known so far. */
   metered(): Metered;
+  /** The head of the caller's reply where it is not the upstream's own; of a reply held whole, asked after its end. */
+  head?(): UpstreamHead;
   /** An error as it can be written into this reply where it broke off; undefined: as an event of the dialect. */
   errorFrame?(error: string): string;
   /** The tokens generated so far by our own count, for a reply whose provider says nothing. */
@@ -102,6 +120,8 @@ export interface Provider {
   /** The kind, as in the configuration's `type`. */
   readonly type: string;
   readonly endpoints: readonly Endpoint[];
+  /** Where a conversation of another dialect is taken to, translated, best first; empty for nowhere. */
+  readonly conversational: readonly Endpoint[];
   prepare(call: ProviderCall, upstream: Upstream): Exchange;
   /** The request for the upstream's list of models. */
   listModels(upstream: Upstream): UpstreamRequest;

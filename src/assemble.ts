@@ -2,14 +2,18 @@
 import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
-import { createAdmin } from './admin.ts';
-import { createApp } from './app.ts';
+import { callJson, createAdmin, createRecord } from './admin.ts';
+import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { createCustomers } from './billing/customers.ts';
-import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
+import { assembleDelivery } from './assemble-delivery.ts';
+import type { Alarms } from './billing/alarms.ts';
+import type { MeterDelivery } from './billing/delivery.ts';
+import type { Post } from './billing/sinks/http-sink.ts';
 import { createPrices } from './billing/prices.ts';
 import { createStripeAccount } from './billing/stripe-account.ts';
-import { createStripeSink } from './billing/stripe-sink.ts';
+import { createReports } from './billing/reports.ts';
+import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
@@ -17,6 +21,7 @@ import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
+import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
 import { createSettler, type Settler } from './gateway/settle.ts';
 import type { Keys } from './keys/keys.ts';
@@ -31,6 +36,10 @@ export interface Parts {
   readonly keys: Keys;
   readonly relay: Relay;
   readonly stripe: Stripe;
+  /** Reaches the places that are not Stripe. */
+  readonly post: Post;
+  /** The path as it was sent, where the runtime has it. */
+  readonly rawPath?: (env: unknown) => string | undefined;
   /** Hands a request's caller to the gateway. */
   readonly serve: (context: Context, work: (caller: Caller) => Promise<void>) => Response | Promise<Response>;
   /** Secrets that open the admin routes. */
@@ -46,10 +55,12 @@ export interface Gateway {
   readonly inference: Inference;
   readonly settler: Settler;
   readonly delivery: MeterDelivery;
+  /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
+  readonly checkMeters: () => Promise<readonly string[]>;
 }
 
 export function assemble(parts: Parts): Gateway {
-  const { settings, runtime, crypto, keys, relay, stripe } = parts;
+  const { settings, runtime, keys, relay, stripe } = parts;
   const ledger = notifying(parts.ledger, parts.settled);
   const account = createStripeAccount({ stripe });
   const customers = createCustomers({ ledger, account, runtime, whenUnknown: settings.budget.whenUnknown });
@@ -84,13 +95,7 @@ export function assemble(parts: Parts): Gateway {
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
-  const delivery = createDelivery({
-    ledger,
-    sink: createStripeSink({ stripe, runtime }),
-    runtime,
-    crypto,
-    eventName: settings.billing.eventName,
-  });
+  const { delivery, verdicts, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
   const webhooks = createWebhooks({
     secret: settings.stripe.webhookSecret ?? '',
     ledger,
@@ -98,24 +103,44 @@ export function assemble(parts: Parts): Gateway {
     customers,
     runtime,
     alerts: settings.budget.alerts,
+    verdicts,
   });
   const app = createApp({
     runtime,
     inference,
+    ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     webhooks,
     admin: createAdmin({
+      ...operatorOf(parts),
       ledger,
       keys,
-      crypto,
       now: runtime.now,
-      secrets: parts.adminSecrets,
       flush: () => delivery.flush(),
+      withdraw,
+      alarms: delivery.alarms.detail,
     }),
-    ready: () => readiness(ledger, parts.draining?.() ?? false),
+    ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
+    ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery };
+  return { app, inference, settler, delivery, checkMeters };
+}
+
+const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets: readonly string[] } => ({
+  crypto,
+  secrets: adminSecrets,
+});
+
+/** What callers read of their own, and what the operator records beside calls. */
+function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'record'> {
+  const { runtime, crypto, keys, settings } = parts;
+  const reports = createReports({ ledger, now: runtime.now, callJson });
+  const record = createUsageRecorder({ ledger, crypto, now: runtime.now, recorded: parts.settled });
+  return {
+    reads: createReads({ keys, reports, runtime, limits: settings.limits }),
+    record: createRecord(operatorOf(parts), record),
+  };
 }
 
 function routesOf(settings: Settings): readonly Route[] {
@@ -144,11 +169,12 @@ const notifying = (ledger: Ledger, settled: () => void): Ledger => ({
 async function readiness(
   ledger: Ledger,
   draining: boolean,
+  alarms: Pick<Alarms, 'detail'>,
 ): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
   if (draining) return { ready: false, detail: { reason: 'draining' } };
   try {
     await ledger.probe();
-    return { ready: true, detail: {} };
+    return { ready: true, detail: alarms.detail() };
   } catch (error) {
     return { ready: false, detail: { reason: `the ledger takes no writes: ${String(error)}` } };
   }

@@ -1,5 +1,5 @@
 /** Tells the operator, once for each step, that usage does not get to where it is billed. */
-import type { Ledger, Undelivered } from '../ledger/ledger.ts';
+import type { Backlog, Ledger } from '../ledger/ledger.ts';
 import type { LogFields, Runtime } from '../runtime.ts';
 
 export interface Alarms {
@@ -27,12 +27,12 @@ export function createAlarms({
   ledger,
   runtime,
 }: {
-  readonly ledger: Pick<Ledger, 'undelivered'>;
+  readonly ledger: Pick<Ledger, 'backlog'>;
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
 }): Alarms {
   let checkedMs = -Infinity;
   let step = -1;
-  let found: Undelivered = { oldestMs: null, parked: {}, unmatchedVerdicts: 0 };
+  let found: Backlog = { oldestMs: null, parked: {}, unmatchedVerdicts: 0 };
   let skewMs = 0;
   let skewLevel = 0;
 
@@ -51,7 +51,7 @@ export function createAlarms({
       const nowMs = runtime.now();
       if (nowMs >= checkedMs && nowMs - checkedMs < CHECK_MS) return;
       checkedMs = nowMs;
-      found = await ledger.undelivered();
+      found = await ledger.backlog();
       tellAge(found.oldestMs === null ? -1 : nowMs - found.oldestMs);
     },
     heard(date) {

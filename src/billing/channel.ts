@@ -128,8 +128,9 @@ function createLease({ ledger, breaker, destinations, isSuspect }: LeaseOptions)
       leave.canary === null ? [] : await ledger.lease({ ...term, limit: 1, identifier: leave.canary });
     // The canary may be gone: cancelled by the operator, or leased by another process.
     const events = canary.length > 0 ? canary : await ledger.lease({ ...term, limit: PROBE_CHOICE });
-    const rank = ({ customer }: { customer: string }): number => Number(isSuspect(customer));
-    const probe = events.toSorted((a, b) => rank(a) - rank(b) || a.attempts - b.attempts)[0];
+    const [probe] = events.toSorted(
+      (a, b) => Number(isSuspect(a.customer)) - Number(isSuspect(b.customer)) || a.attempts - b.attempts,
+    );
     // First, and so alone where events go in batches.
     return {
       events: probe === undefined ? [] : [probe, ...events.filter((one) => one !== probe)],

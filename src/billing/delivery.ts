@@ -22,7 +22,7 @@ export interface DeliveryOptions {
     | 'lease'
     | 'mark'
     | 'waiting'
-    | 'undelivered'
+    | 'backlog'
     | 'clockSetBack'
     | 'latestEventMs'
   >;
@@ -133,10 +133,11 @@ const NOTHING_DONE = {
 
 /** Stripe's, with every layout, and one for each other place. */
 function channelsOf(options: DeliveryOptions, random: () => number): readonly Channel[] {
-  const { ledger, runtime, sink, layouts = ['dimensions'], sinks = new Map(), parallelMax } = options;
+  const { ledger, runtime, sink, sinks = new Map(), parallelMax } = options;
   const transports = 'choose' in sink ? sink : onlyWay(sink, parallelMax);
   const places = [
-    { transports, destinations: layouts },
+    // All of Stripe's: events of a layout that is configured no more are still owed.
+    { transports, destinations: ['dimensions', 'per_type', 'cost'] },
     ...[...sinks].map(([name, ways]) => ({ transports: ways, destinations: [`sink:${name}`] })),
   ];
   return places.map((place) => createChannel({ ledger, runtime, random, ...place }));
@@ -155,9 +156,10 @@ function createSealer(
   options: DeliveryOptions,
   channels: readonly Channel[],
 ): () => Promise<{ sealed: number; isMore: boolean }> {
-  const { ledger, runtime, windowMs = 0 } = options;
-  const destinations = channels.flatMap((channel) => channel.destinations);
-  const stripes = channels[0]?.destinations;
+  const { ledger, runtime, windowMs = 0, layouts = ['dimensions'] } = options;
+  const [stripe, ...others] = channels;
+  const destinations = [...layouts, ...others.flatMap((channel) => channel.destinations)];
+  const stripes = stripe?.destinations;
   return async () => {
     let sealed = 0;
     for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {

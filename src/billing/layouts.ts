@@ -63,7 +63,8 @@ export function payloadOf({
     case 'per_type':
       return { ...base, model };
     default:
-      return { ...base, model, token_type: tokenType };
+      // What was recorded without a call has neither.
+      return model === '' ? base : { ...base, model, token_type: tokenType };
   }
 }
 

@@ -18,7 +18,7 @@ export interface Limiter {
   readonly perSecond: number;
 }
 
-const SECOND_MS = 1_000;
+const SECOND = 1_000;
 /** A fifth of what Stripe's sandbox takes: less would be slower than the retries of single events. */
 const PER_SECOND_MIN = 5;
 const GROWTH = 1.1;
@@ -36,9 +36,9 @@ export function createLimiter(): Limiter {
   const refill = (nowMs: number): void => {
     if (perSecond === Infinity) return;
     if (refilledMs === 0) [refilledMs, grownMs] = [nowMs, nowMs];
-    tokens = Math.min(Math.max(1, perSecond), tokens + ((nowMs - refilledMs) / SECOND_MS) * perSecond);
+    tokens = Math.min(Math.max(1, perSecond), tokens + ((nowMs - refilledMs) / SECOND) * perSecond);
     refilledMs = nowMs;
-    const quietS = Math.min(100, Math.floor((nowMs - grownMs) / SECOND_MS));
+    const quietS = Math.min(100, Math.floor((nowMs - grownMs) / SECOND));
     if (quietS < 1) return;
     grownMs = nowMs;
     perSecond *= GROWTH ** quietS;
@@ -57,14 +57,14 @@ export function createLimiter(): Limiter {
     took(nowMs) {
       tokens -= 1;
       second =
-        nowMs - second.startMs < SECOND_MS && nowMs >= second.startMs
+        nowMs - second.startMs < SECOND && nowMs >= second.startMs
           ? { ...second, sends: second.sends + 1 }
           : { startMs: nowMs, sends: 1 };
     },
     busy(nowMs, notBeforeMs) {
       closedUntilMs = Math.max(closedUntilMs, notBeforeMs);
       // One crowded second is one complaint, however many of its sends were turned away.
-      if (perSecond !== Infinity && nowMs - grownMs < SECOND_MS && nowMs >= grownMs) return;
+      if (perSecond !== Infinity && nowMs - grownMs < SECOND && nowMs >= grownMs) return;
       perSecond = Math.max(PER_SECOND_MIN, Math.min(perSecond, second.sends) / 2);
       tokens = Math.min(tokens, 0);
       [refilledMs, grownMs] = [nowMs, nowMs];
@@ -72,7 +72,7 @@ export function createLimiter(): Limiter {
     nextMs(nowMs) {
       if (nowMs < closedUntilMs) return closedUntilMs - nowMs;
       refill(nowMs);
-      return tokens >= 1 || perSecond === Infinity ? 0 : Math.ceil(((1 - tokens) / perSecond) * SECOND_MS);
+      return tokens >= 1 || perSecond === Infinity ? 0 : Math.ceil(((1 - tokens) / perSecond) * SECOND);
     },
     clockSetBack() {
       [refilledMs, grownMs, closedUntilMs] = [0, 0, 0];

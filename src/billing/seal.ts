@@ -22,7 +22,7 @@ export interface SealOptions extends LayoutOptions {
 type Lines = readonly [UnsealedLine, ...UnsealedLine[]];
 type EventContent = Omit<MeterEvent, 'identifier'>;
 
-const HOUR_MS = 3_600_000;
+const HOUR = 3_600_000;
 const PICO_PER_UNIT = 1_000_000n;
 
 /** Events for the lines, each in exactly one; an identifier is 67 characters, Stripe takes 100. */
@@ -37,7 +37,7 @@ export function sealLines(lines: readonly UnsealedLine[], options: SealOptions):
     const total = group.reduce((sum, line) => sum + BigInt(line.pico), beforePico);
     carries.set(customer, total % PICO_PER_UNIT);
     const carry = { beforePico: String(beforePico), afterPico: String(total % PICO_PER_UNIT) };
-    return { ...seal(group, String(total / PICO_PER_UNIT), options), carry };
+    return Object.assign({ carry }, seal(group, String(total / PICO_PER_UNIT), options));
   });
 }
 
@@ -49,8 +49,8 @@ function grouped(lines: readonly UnsealedLine[], options: SealOptions): readonly
   const sums = Map.groupBy(lines, (line) => sumKey(line, options));
   const places = new Map(lines.map((line, at) => [line, at]));
   const groups = [...sums.values()].flatMap((sum) => {
-    const single = [...Map.groupBy(sum, singleKey).values()];
-    return windowMs > 0 || single.length > pileMax ? [sum] : single;
+    const single = Map.groupBy(sum, singleKey);
+    return windowMs > 0 || single.size > pileMax ? [sum] : Array.from(single.values());
   });
   const placeOf = ([first]: readonly UnsealedLine[]): number =>
     first === undefined ? 0 : (places.get(first) ?? 0);
@@ -68,7 +68,7 @@ function sumKey(line: UnsealedLine, options: SealOptions): string {
   return JSON.stringify([
     customer,
     destination,
-    Math.floor(endedAtMs / HOUR_MS),
+    Math.floor(endedAtMs / HOUR),
     windowMs > 0 ? Math.floor(endedAtMs / windowMs) : 0,
     boundaries.filter((boundaryMs) => boundaryMs <= endedAtMs).length,
     ...content,

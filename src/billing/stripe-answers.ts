@@ -131,3 +131,7 @@ function fixFor({ statusCode, code }: StripeError): string {
   if (statusCode === 404) return 'check STRIPE_API_BASE, and that the account has the v2 API';
   return 'mend what the message names, then `faregate events retry`';
 }
+
+/** What to do about a code that Stripe's later word on an event has. */
+export const fixForCode = (code: string): string =>
+  FIXES[code] ?? 'mend what the message names, then `faregate events retry`';

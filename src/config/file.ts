@@ -31,6 +31,19 @@ export interface PriceOverride {
   readonly cacheRead: bigint | undefined;
   readonly cacheWrite: bigint | undefined;
   readonly cacheWrite1h: bigint | undefined;
+  /** Picodollars each, where a vendor counts no tokens. */
+  readonly image?: bigint | undefined;
+  readonly second?: bigint | undefined;
+  readonly character?: bigint | undefined;
+  readonly webSearch?: bigint | undefined;
+}
+
+/** A place other than Stripe that gets the usage. */
+export interface SinkConfig {
+  readonly type: ConfigFile['billing']['sinks'][string]['type'];
+  /** Null for the vendor's own. */
+  readonly url: string | null;
+  readonly secret: string | null;
 }
 
 export interface Config {
@@ -45,6 +58,9 @@ export interface Config {
     readonly windowMs: number;
     /** The factor times 1,000,000. */
     readonly markupMillionths: bigint;
+    /** By name: billed models, or beginnings that end in `*`. */
+    readonly priceClasses: ReadonlyMap<string, readonly string[]>;
+    readonly sinks: ReadonlyMap<string, SinkConfig>;
   };
   readonly budget: {
     readonly mode: ConfigFile['budget']['mode'];
@@ -241,6 +257,13 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       transport: file.billing.transport,
       windowMs: file.billing.window,
       markupMillionths: file.billing.markup,
+      priceClasses: new Map(Object.entries(file.billing.price_classes)),
+      sinks: new Map(
+        Object.entries(file.billing.sinks).map(([name, { type, url, secret }]) => [
+          name,
+          { type, url: url ?? null, secret: secret ?? null },
+        ]),
+      ),
     },
     budget: {
       mode: file.budget.mode,
@@ -288,4 +311,8 @@ const toPrice = (price: ConfigFile['prices'][string]): PriceOverride => ({
   cacheRead: price.cache_read,
   cacheWrite: price.cache_write,
   cacheWrite1h: price.cache_write_1h,
+  image: price.image,
+  second: price.second,
+  character: price.character,
+  webSearch: price.web_search,
 });

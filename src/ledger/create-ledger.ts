@@ -1,12 +1,17 @@
 /** The one Ledger, over any SQL engine behind the `Database` port. The statements live with their subjects beside it. */
+import { createAccounts } from './accounts.ts';
+import { createBudgets } from './budgets.ts';
 import { createAttempts } from './attempts.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createRepairs } from './repairs.ts';
+import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
 import { createVerdicts } from './verdicts.ts';
+import { createUsageReads } from './usage.ts';
 import { createViews } from './views.ts';
 
 export interface LedgerOptions {
@@ -34,9 +39,14 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createAttempts(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
+    ...createRepairs(parts),
     ...createVerdicts(parts),
     ...createCustomers(parts),
+    ...createAccounts(parts),
+    ...createBudgets(parts),
     ...views,
     ...createTotals(parts),
+    ...createUsageReads(parts),
+    ...createRecording(parts),
   };
 }

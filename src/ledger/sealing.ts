@@ -125,7 +125,7 @@ export function unsealedLines(
     return destinations.flatMap((destination) =>
       lines
         .filter((line) => !taken.has(`${destination} ${memberName(call, line)}`))
-        .map((line) => ({ call, customer, endedAtMs, destination, ...line })),
+        .map((line) => Object.assign({ call, customer, endedAtMs, destination }, line)),
     );
   });
 }

@@ -29,7 +29,7 @@ const COUNT_UNMATCHED = `
 
 const MESSAGE_CHARS_MAX = 500;
 
-export function createVerdicts({ database }: LedgerParts): Pick<Ledger, 'applyVerdict' | 'undelivered'> {
+export function createVerdicts({ database }: LedgerParts): Pick<Ledger, 'applyVerdict' | 'backlog'> {
   return {
     async applyVerdict({ id, type, message, errorCount, refused, receivedAtMs }) {
       const text = message.slice(0, MESSAGE_CHARS_MAX);
@@ -46,7 +46,7 @@ export function createVerdicts({ database }: LedgerParts): Pick<Ledger, 'applyVe
       if (matched > 0) await database.batch([{ sql: COUNT_MATCHES, params: [matched, id] }]);
       return { kind: 'applied', matched };
     },
-    async undelivered() {
+    async backlog() {
       const [event, call, parked = [], unmatched] = await database.batch(
         [OLDEST_EVENT, OLDEST_CALL, COUNT_PARKED, COUNT_UNMATCHED].map((sql) => ({ sql, params: [] })),
       );

@@ -38,12 +38,12 @@ const EVENTS_MAX = 1_000;
 
 export function createMeterErrors(options: {
   readonly now: () => number;
-  readonly delayMs: number;
+  readonly errorReportDelayMs?: number | undefined;
   /** How many of a kind are shown; Stripe may show none. */
-  readonly samples: number;
+  readonly errorSamples?: number | undefined;
   readonly send: (event: ThinEvent) => void;
 }): MeterErrors {
-  const { now, delayMs, send } = options;
+  const { now, errorReportDelayMs: delayMs = 10_000, errorSamples = 5, send } = options;
   const told: ThinEvent[] = [];
   let errors: MeterError[] = [];
   let startMs = 0;
@@ -55,7 +55,7 @@ export function createMeterErrors(options: {
     const byMeter = Map.groupBy(errors, ({ meter }) => meter);
     errors = [];
     const window = { startMs, endMs: now() };
-    const samples = Math.min(options.samples, SAMPLES_MAX);
+    const samples = Math.min(errorSamples, SAMPLES_MAX);
     const events = [...byMeter].map(([meter, some]) => thinEvent(meter, some, { ...window, samples }));
     told.push(...events);
     told.splice(0, told.length - EVENTS_MAX);

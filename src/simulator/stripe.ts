@@ -16,7 +16,7 @@ import { createExchange, type LoggedRequest } from './exchange.ts';
 import { createFaults, type Faults } from './faults.ts';
 import { listening, type Listening } from './http.ts';
 import { createIdempotency } from './idempotency.ts';
-import { createMeterErrors, type ThinEvent } from './meter-errors.ts';
+import { createMeterErrors, type MeterErrors, type ThinEvent } from './meter-errors.ts';
 import { meterEventRoutes } from './meter-events.ts';
 import { meterRoutes } from './meters.ts';
 import { createRouter } from './routes.ts';
@@ -86,13 +86,8 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
   const fixed = () => (url === undefined ? undefined : { url, secret });
   const sender = createWebhookSender({ world: () => world, now, fixed, retryDelaysMs });
   const { account, ...voices } = createVoices({ world, now, changed: () => snapshot?.changed() }, sender);
-  const errors = createMeterErrors({
-    now,
-    delayMs: options.errorReportDelayMs ?? 10_000,
-    samples: options.errorSamples ?? 5,
-    // The sender keeps account of its own work and never rejects.
-    send: (event) => void sender.send(event),
-  });
+  // The sender keeps account of its own work and never rejects.
+  const errors = createMeterErrors({ ...options, send: (event) => void sender.send(event) });
   const sessions = createSessions(now, errors);
   const requests: LoggedRequest[] = [];
   const stop = new AbortController();
@@ -122,13 +117,7 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
     idempotency: createIdempotency(now),
     apiKeys: options.apiKeys,
     checkSession: sessions.check,
-    rejectLater: (identifier) => {
-      const event = world.accepted.findLast((one) => one.identifier === identifier);
-      if (event === undefined) return;
-      event.cancelled = true;
-      const message = 'The meter for this event is archived.';
-      errors.add({ meter: event.meter, code: 'archived_meter', message, identifier });
-    },
+    rejectLater: (identifier) => rejectLater(world, errors, identifier),
     withinRate: rateLimit(now, options.requestsPerSecondMax),
     log: (request) => {
       requests.push(request);
@@ -157,6 +146,15 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
       await snapshot?.flush();
     },
   };
+}
+
+/** Takes an event out of the sums again; a report will tell. */
+function rejectLater(world: World, errors: MeterErrors, identifier: string): void {
+  const event = world.accepted.findLast((one) => one.identifier === identifier);
+  if (event === undefined) return;
+  event.cancelled = true;
+  const message = 'The meter for this event is archived.';
+  errors.add({ meter: event.meter, code: 'archived_meter', message, identifier });
 }
 
 const ROUTES = [

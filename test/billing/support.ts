@@ -1,9 +1,10 @@
 /** Stand-ins for the ports that billing stands on: a clock that is given, a ledger in memory, a server on a free port. */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type {
+  Backlog,
   CustomerFact,
   CustomerState,
   Delivery,
@@ -14,7 +15,6 @@ import type {
   Seal,
   SealingFacts,
   SealingScope,
-  Undelivered,
   UnsealedLine,
   WebhookReceipt,
 } from '../../src/ledger/ledger.ts';
@@ -43,6 +43,7 @@ export function createTestRuntime(nowMs = Date.UTC(2026, 10, 21, 12)): TestRunti
 
 export const testCrypto: Crypto = {
   sha256: (text) => createHash('sha256').update(text).digest('hex'),
+  hmac: (secret, text) => createHmac('sha256', secret).update(text).digest('hex'),
   equal: (a, b) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b)),
   random: (bytes) => randomBytes(bytes),
 };
@@ -70,6 +71,8 @@ interface StoredEvent {
   leasedUntilMs: number;
   error: string | null;
 }
+
+const DUE: ReadonlySet<string> = new Set(['pending', 'sending', 'ambiguous']);
 
 /** As much of the ledger as billing uses, with the rules its interface states. */
 export class MemoryLedger {
@@ -154,18 +157,16 @@ export class MemoryLedger {
     if (delivery.kind === 'retry' && delivery.untried === true) row.attempts -= 1;
   }
   async waiting(limit: number): Promise<number> {
-    const due = ['pending', 'sending', 'ambiguous'];
-    return Math.min(limit, [...this.events.values()].filter(({ state }) => due.includes(state)).length);
+    return Math.min(limit, [...this.events.values()].filter(({ state }) => DUE.has(state)).length);
   }
   async sealingFacts(): Promise<ReadonlyMap<string, SealingFacts>> {
     return new Map();
   }
-  async undelivered(): Promise<Undelivered> {
-    const due = ['pending', 'sending', 'ambiguous'];
+  async backlog(): Promise<Backlog> {
     const times = [
       ...this.lines.map(({ endedAtMs }) => endedAtMs),
       ...[...this.events.values()]
-        .filter(({ state }) => due.includes(state))
+        .filter(({ state }) => DUE.has(state))
         .map(({ event }) => event.timestampMs),
     ];
     return { oldestMs: times.length === 0 ? null : Math.min(...times), parked: {}, unmatchedVerdicts: 0 };

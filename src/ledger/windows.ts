@@ -1,0 +1,50 @@
+/** When a budget's window began and when it ends. Days, weeks and months are UTC: no daylight saving, ever. */
+import type { BudgetSpan } from './accounts-port.ts';
+
+export interface Period {
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+const DAY_MS = 86_400_000;
+/** 1970-01-01 was a Thursday: the Monday of its week lies three days before. */
+const DAYS_SINCE_MONDAY = 3;
+
+/** The window that `atMs` lies in; `endMs` is null for `total`, which has none. */
+export function windowOf(
+  span: BudgetSpan,
+  atMs: number,
+  period: Period | null,
+): { readonly startMs: number; readonly endMs: number | null } {
+  const day = Math.floor(atMs / DAY_MS);
+  switch (span) {
+    case 'day':
+      return { startMs: day * DAY_MS, endMs: (day + 1) * DAY_MS };
+    case 'week': {
+      const monday = day - ((day + DAYS_SINCE_MONDAY) % 7);
+      return { startMs: monday * DAY_MS, endMs: (monday + 7) * DAY_MS };
+    }
+    case 'month':
+      return monthOf(atMs);
+    case 'period':
+      return periodAt(atMs, period);
+    case 'total':
+      return { startMs: 0, endMs: null };
+  }
+}
+
+function monthOf(atMs: number): Period {
+  const date = new Date(atMs);
+  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
+  return { startMs: Date.UTC(year, month, 1), endMs: Date.UTC(year, month + 1, 1) };
+}
+
+/**
+ * The subscription's period; the calendar month while none is known. Past its end the next one has begun whether Stripe has
+ * told of it or not; it is taken to be as long, until Stripe says otherwise.
+ */
+function periodAt(atMs: number, period: Period | null): Period {
+  if (period === null) return monthOf(atMs);
+  const { startMs, endMs } = period;
+  return atMs < endMs ? period : { startMs: endMs, endMs: endMs + (endMs - startMs) };
+}
