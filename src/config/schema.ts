@@ -57,6 +57,16 @@ const duration = z
   })
   .transform((text) => parseDuration(text) ?? 0);
 
+/** Dunning takes weeks; past this nobody is waiting for a payment any more. */
+const GRACE_DAYS_MAX = 90;
+const paymentGrace = z
+  .string({ error: 'must be a duration such as 0s, 12h or 3d' })
+  .regex(/^\d{1,7}[smhd]$/, { error: 'must be a duration such as 0s, 12h or 3d' })
+  .transform((text) =>
+    text.endsWith('d') ? Number(text.slice(0, -1)) * 24 * 3_600_000 : (parseDuration(text) ?? 0),
+  )
+  .refine((ms) => ms <= GRACE_DAYS_MAX * 24 * 3_600_000, { error: 'must be 90d at most' });
+
 const limit = (meaning: string) =>
   z
     .int({ error: 'must be a whole number, 1 or more, or null for no limit' })
@@ -134,6 +144,9 @@ const budget = z.strictObject({
       { error: 'must be block, overage or { grace: "5.00" }' },
     )
     .prefault('block'),
+  payment_grace: paymentGrace
+    .prefault('0s')
+    .describe('How long a customer is served after a payment is missing or his subscription ended.'),
   when_unknown: oneOf(
     ['refuse', 'allow'],
     'refuse',
