@@ -15,6 +15,8 @@ import type { Citation, OpenedPart, ReplyError, ReplyEvent, StopReason, TokenLog
 export const WAITING_CHARACTERS_MAX = 8 * 1024 * 1024;
 /** Choices of one reply. OpenAI allows 128. */
 export const CHOICES_MAX = 128;
+/** Things that one choice says. Real replies have a few dozen. */
+export const LANES_MAX = 10_000;
 /** Tool calls of one choice: the official SDK takes no more in a stream. */
 export const TOOL_CALLS_MAX = 128;
 
@@ -202,6 +204,7 @@ export class Narration {
 
   #openLane(choice: Choice, name: string, part: OpenedPart): void {
     if (choice.lanes.has(name)) return;
+    if (choice.lanes.size >= LANES_MAX) throw new ReplyTooLarge('The number of parts', LANES_MAX);
     const isTool = part.kind === 'tool_call';
     if (isTool) choice.toolCalls += 1;
     if (choice.toolCalls > TOOL_CALLS_MAX)
