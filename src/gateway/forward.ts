@@ -69,6 +69,8 @@ class Forwarding implements ReplySink {
   #headSent = false;
   /** The reply ended well, but nothing was in it. */
   #cameEmpty = false;
+  /** The caller left and the policy was to cancel, when the provider had been asked. */
+  #cancelled = false;
   #callerLeft = false;
   #settling = false;
   #settled = false;
@@ -298,6 +300,7 @@ class Forwarding implements ReplySink {
 
   #left(): void {
     this.#callerLeft = true;
+    this.#options.runtime.log('info', 'caller_left', { request_id: this.#call.id });
     this.#cancelGrace?.();
     if (this.#settled || this.#options.onDisconnect === 'drain') {
       if (this.#settled) this.#flow?.abort();
@@ -305,6 +308,7 @@ class Forwarding implements ReplySink {
       return;
     }
     if (this.#settling) return;
+    this.#cancelled = this.#flow?.sent() === true;
     this.#flow?.abort();
     this.#refuse('caller_left', upstreamError(this.#call, 'was cancelled'));
   }
@@ -328,6 +332,7 @@ class Forwarding implements ReplySink {
       reader: this.#cameEmpty ? undefined : this.#reader,
       firstByteAtMs: this.#firstByteAtMs,
       attempt: this.#attempt,
+      cancelled: this.#cancelled,
     };
   }
 }

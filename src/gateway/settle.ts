@@ -30,6 +30,8 @@ export interface Ending {
   readonly reader: ResponseReader | undefined;
   readonly firstByteAtMs: number | undefined;
   readonly attempt: number;
+  /** We closed the upstream on a request that it had been sent: it may have read it, also where it had not answered. */
+  readonly cancelled: boolean;
 }
 
 /** What the customer is charged for. */
@@ -134,6 +136,8 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
     reason: undefined,
     refused: false,
   };
+  if (ending.cancelled && status === null && onMissing !== 'zero')
+    return { ...none, usage: [estimatedLine(call, 0)], usageSource: 'estimated' };
   if (reader === undefined || status === null || status >= 400) return none;
   const metered = reader.metered();
   const responseId = metered.responseId ?? null;
@@ -143,6 +147,8 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
   if (metered.kind === 'none' && metered.failed === true && reader.estimate().deltas === 0) return told;
   if (onMissing === 'zero') return told;
   if (onMissing === 'refuse' && ending.outcome === 'finished') return { ...told, refused: true };
+  // Refused for its missing usage: whole, nothing of it went out, so nothing is charged; of a stream everything had.
+  if (ending.outcome === 'gateway_refused' && !reader.streams) return told;
   if (metered.lines.length > 0) {
     const usage = metered.outputOpen === true ? withSeenOutput(metered.lines, reader) : metered.lines;
     return { ...told, usage, usageSource: 'estimated' };
