@@ -16,6 +16,7 @@ import type { Settings } from './config.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
+import { createAttempts } from './gateway/next-attempt.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
@@ -57,12 +58,8 @@ export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
   const ledger = notifying(parts.ledger, parts.settled);
   const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
-  const resolver = createResolver({
-    routes: routesOf(settings),
-    aliases: settings.aliases,
-    vendorOf,
-    billedName,
-  });
+  const routes = routesOf(settings);
+  const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const prices = createPrices({
     overrides: settings.prices,
     markupMillionths: settings.billing.markupMillionths,
@@ -84,6 +81,7 @@ export function assemble(parts: Parts): Gateway {
     resolver,
     relay,
     settler,
+    attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
     limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
     runtime,
     onDisconnect: settings.metering.onDisconnect,
@@ -142,7 +140,9 @@ function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'reco
 function routesOf(settings: Settings): readonly Route[] {
   return settings.upstreams.flatMap((upstream) => {
     const provider = PROVIDERS.get(upstream.type);
-    return provider === undefined ? [] : [{ upstream, provider, endpoints: upstream.endpoints }];
+    return provider === undefined
+      ? []
+      : [{ upstream, provider, endpoints: upstream.endpoints, timeouts: upstream.timeouts }];
   });
 }
 

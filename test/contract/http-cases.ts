@@ -353,9 +353,10 @@ const REFUSED: readonly HttpCase[] = [
 
 const FAILED: readonly HttpCase[] = [
   {
-    title: "passes a provider's 500 on and bills nothing",
+    title: "passes a provider's 500 on when two retries have not helped, and bills nothing",
     ask: chat('error-500'),
     status: 500,
+    asked: 3,
     reply: contains('The server had an error'),
     bill: FREE,
   },
@@ -390,6 +391,7 @@ const FAILED: readonly HttpCase[] = [
     ask: chat('hangs-up'),
     status: 502,
     code: 'upstream_error',
+    asked: 3,
     bill: FREE,
   },
   {
