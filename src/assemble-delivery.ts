@@ -1,8 +1,7 @@
-/** Puts delivery together: layouts, ways to Stripe, other places, alarms, and Stripe's later word. */
+/** Puts delivery together: layouts, ways to Stripe, other places, alarms. */
 import type { Stripe } from 'stripe';
 import { createAlarms } from './billing/alarms.ts';
 import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
-import { createLateVerdicts, type LateVerdicts } from './billing/late-verdicts.ts';
 import { createClasses } from './billing/layouts.ts';
 import { meterWarnings } from './billing/meter-check.ts';
 import { createSinks } from './billing/sinks/create-sinks.ts';
@@ -25,7 +24,6 @@ export interface DeliveryParts {
 
 export interface AssembledDelivery {
   readonly delivery: MeterDelivery;
-  readonly verdicts: LateVerdicts;
   /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
   readonly checkMeters: () => Promise<readonly string[]>;
   /** Takes an accepted event back from Stripe. */
@@ -55,7 +53,6 @@ export function assembleDelivery({
   });
   return {
     delivery,
-    verdicts: createLateVerdicts({ stripe, ledger, runtime }),
     checkMeters: () => meterWarnings({ ...billing, stripe, classes: [...billing.priceClasses.keys()] }),
     withdraw: createWithdrawals({ stripe, ledger, runtime }),
   };

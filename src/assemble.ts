@@ -5,21 +5,20 @@ import { PROVIDERS } from '../providers/index.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
-import { createCustomers } from './billing/customers.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
 import { createPrices } from './billing/prices.ts';
-import { createStripeAccount } from './billing/stripe-account.ts';
+import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
-import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
+import { createAttempts } from './gateway/next-attempt.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
@@ -57,19 +56,16 @@ export interface Gateway {
   readonly delivery: MeterDelivery;
   /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
   readonly checkMeters: () => Promise<readonly string[]>;
+  /** What is read from Stripe: the entry owns when. */
+  readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
 }
 
 export function assemble(parts: Parts): Gateway {
-  const { settings, runtime, keys, relay, stripe } = parts;
+  const { settings, runtime, crypto, keys, relay, stripe } = parts;
   const ledger = notifying(parts.ledger, parts.settled);
-  const account = createStripeAccount({ stripe });
-  const customers = createCustomers({ ledger, account, runtime, whenUnknown: settings.budget.whenUnknown });
-  const resolver = createResolver({
-    routes: routesOf(settings),
-    aliases: settings.aliases,
-    vendorOf,
-    billedName,
-  });
+  const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const routes = routesOf(settings);
+  const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const prices = createPrices({
     overrides: settings.prices,
     markupMillionths: settings.billing.markupMillionths,
@@ -87,30 +83,22 @@ export function assemble(parts: Parts): Gateway {
   const inference = createInference({
     keys,
     ledger,
-    customers,
+    customers: side.customers,
     resolver,
     relay,
     settler,
+    attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
     limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
-  const { delivery, verdicts, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
-  const webhooks = createWebhooks({
-    secret: settings.stripe.webhookSecret ?? '',
-    ledger,
-    account,
-    customers,
-    runtime,
-    alerts: settings.budget.alerts,
-    verdicts,
-  });
+  const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
   const app = createApp({
     runtime,
     inference,
     ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
-    webhooks,
+    webhooks: side.webhooks,
     admin: createAdmin({
       ...operatorOf(parts),
       ledger,
@@ -124,8 +112,16 @@ export function assemble(parts: Parts): Gateway {
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery, checkMeters };
+  return { app, inference, settler, delivery, side, checkMeters };
 }
+
+type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
+const stripeSettings = ({ stripe, budget }: Settings): StripeSettings => ({
+  webhookSecret: stripe.webhookSecret ?? '',
+  alerts: budget.alerts,
+  whenUnknown: budget.whenUnknown,
+  graceMs: budget.paymentGraceMs,
+});
 
 const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets: readonly string[] } => ({
   crypto,
@@ -146,7 +142,9 @@ function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'reco
 function routesOf(settings: Settings): readonly Route[] {
   return settings.upstreams.flatMap((upstream) => {
     const provider = PROVIDERS.get(upstream.type);
-    return provider === undefined ? [] : [{ upstream, provider, endpoints: upstream.endpoints }];
+    return provider === undefined
+      ? []
+      : [{ upstream, provider, endpoints: upstream.endpoints, timeouts: upstream.timeouts }];
   });
 }
 

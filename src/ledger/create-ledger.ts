@@ -8,6 +8,7 @@ import { createDelivery } from './delivery.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
 import { createRepairs } from './repairs.ts';
+import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
 import { createVerdicts } from './verdicts.ts';
@@ -48,5 +49,6 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createTotals(parts),
     ...createUsageReads(parts),
     ...createRecording(parts),
+    ...createReadings(parts),
   };
 }

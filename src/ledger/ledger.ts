@@ -21,6 +21,7 @@ export type {
   LateVerdict,
   Backlog,
 } from './delivery-port.ts';
+import type { Readings } from './readings.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { Accounts } from './accounts-port.ts';
@@ -110,7 +111,14 @@ export interface CallToSettle {
 
 /** Why an attempt was followed by another; the words of src/gateway/attempts.ts. */
 export type AttemptFailure =
-  'answered' | 'unreachable' | 'timeout' | 'broken' | 'unreadable' | 'failed_stream' | 'usage_option';
+  | 'answered'
+  | 'unreachable'
+  | 'timeout'
+  | 'broken'
+  | 'stopped'
+  | 'unreadable'
+  | 'failed_stream'
+  | 'usage_option';
 
 /** An attempt of a call that failed and was followed by another. What it cost is the operator's: it has no lines. */
 export interface Attempt {
@@ -163,11 +171,13 @@ export interface WebhookReceipt {
   /** Stripe's `created`, seconds. */
   readonly createdS: number;
   readonly receivedAtMs: number;
+  /** The customer of whom Stripe is to be read anew, because of it. */
+  readonly reading?: string | undefined;
 }
 
 export type CustomerState = 'known' | 'missing';
 
-export interface Ledger extends Accounts, UsageReads, Recording, DeliveryLedger {
+export interface Ledger extends Accounts, UsageReads, Recording, Readings, DeliveryLedger {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */

@@ -22,6 +22,7 @@ import { meterRoutes } from './meters.ts';
 import { createRouter } from './routes.ts';
 import { createSnapshot, readSnapshot } from './snapshot.ts';
 import { createSessions } from './stream.ts';
+import { subscriptionRoutes } from './subscriptions.ts';
 import { summaryRoutes, sumUsage, type UsageSum } from './summaries.ts';
 import { createWebhookSender, type WebhookSender } from './webhooks.ts';
 import { createWorld, type World } from './world.ts';
@@ -164,6 +165,7 @@ const ROUTES = [
   ...adjustmentRoutes,
   ...alertRoutes,
   ...creditRoutes,
+  ...subscriptionRoutes,
 ];
 
 function rateLimit(now: () => number, perSecondMax: number | undefined): () => boolean {
