@@ -21,12 +21,7 @@ import { createNodeCrypto } from './platform/crypto.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller, pathOf } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
-import {
-  createUndiciRelay,
-  type NodeRelay,
-  RELAY_DEFAULTS,
-  type UndiciRelayOptions,
-} from './platform/undici-relay.ts';
+import { createUndiciRelay, type NodeRelay } from './platform/undici-relay.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface RunningGateway {
@@ -51,8 +46,6 @@ const KEEP_ALIVE_MS = 75_000;
 export interface StartOptions {
   /** False: calls are served and recorded, and another start delivers them. */
   readonly delivers?: boolean;
-  /** How long upstreams are waited for; `RELAY_DEFAULTS` unless given. */
-  readonly relay?: UndiciRelayOptions;
   /** How long running calls may go on after `close`, milliseconds; then they are broken off and billed as far as they came. */
   readonly drainMs?: number;
   /** How long the head of a request may take, milliseconds; a slow sender is cut within a third more. */
@@ -67,7 +60,7 @@ export interface StartOptions {
 export async function startGateway(
   settings: Settings,
   runtime: Runtime,
-  { delivers = true, relay = RELAY_DEFAULTS, drainMs = DRAIN_MS, headersMs = HEADERS_MS }: StartOptions = {},
+  { delivers = true, drainMs = DRAIN_MS, headersMs = HEADERS_MS }: StartOptions = {},
 ): Promise<RunningGateway> {
   if (settings.database.kind !== 'sqlite') {
     throw new LedgerUnavailable(
@@ -81,7 +74,7 @@ export async function startGateway(
     const ledger = createLedger({ database, bootId: runtime.id() });
     const recovered = await ledger.recover({ nowMs: runtime.now() });
     if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
-    return await serve({ settings, runtime, path, database, ledger, delivers, relay, drainMs, headersMs });
+    return await serve({ settings, runtime, path, database, ledger, delivers, drainMs, headersMs });
   } catch (error) {
     await database.close();
     throw error;
@@ -95,7 +88,6 @@ interface Opened {
   readonly database: SqliteDatabase;
   readonly ledger: Ledger;
   readonly delivers: boolean;
-  readonly relay: UndiciRelayOptions;
   readonly drainMs: number;
   readonly headersMs: number;
 }
@@ -105,7 +97,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   const crypto = createNodeCrypto();
   const keys = createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey });
   const controlToken = randomBytes(32).toString('base64url');
-  const relay = createUndiciRelay(opened.relay);
+  const relay = createUndiciRelay();
   let draining = false;
   const gateway = assemble({
     settings,

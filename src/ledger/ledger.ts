@@ -95,7 +95,14 @@ export interface CallToSettle {
 
 /** Why an attempt was followed by another; the words of src/gateway/attempts.ts. */
 export type AttemptFailure =
-  'answered' | 'unreachable' | 'timeout' | 'broken' | 'unreadable' | 'failed_stream' | 'usage_option';
+  | 'answered'
+  | 'unreachable'
+  | 'timeout'
+  | 'broken'
+  | 'stopped'
+  | 'unreadable'
+  | 'failed_stream'
+  | 'usage_option';
 
 /** An attempt of a call that failed and was followed by another. What it cost is the operator's: it has no lines. */
 export interface Attempt {
