@@ -5,15 +5,13 @@ import { PROVIDERS } from '../providers/index.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
-import { createCustomers } from './billing/customers.ts';
 import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
 import { createPrices } from './billing/prices.ts';
-import { createStripeAccount } from './billing/stripe-account.ts';
+import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createStripeSink } from './billing/stripe-sink.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
-import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
@@ -52,13 +50,14 @@ export interface Gateway {
   readonly inference: Inference;
   readonly settler: Settler;
   readonly delivery: MeterDelivery;
+  /** What is read from Stripe: the entry owns when. */
+  readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
 }
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
   const ledger = notifying(parts.ledger, parts.settled);
-  const account = createStripeAccount({ stripe });
-  const customers = createCustomers({ ledger, account, runtime, whenUnknown: settings.budget.whenUnknown });
+  const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const prices = createPrices({
@@ -78,7 +77,7 @@ export function assemble(parts: Parts): Gateway {
   const inference = createInference({
     keys,
     ledger,
-    customers,
+    customers: side.customers,
     resolver,
     relay,
     settler,
@@ -94,20 +93,12 @@ export function assemble(parts: Parts): Gateway {
     crypto,
     eventName: settings.billing.eventName,
   });
-  const webhooks = createWebhooks({
-    secret: settings.stripe.webhookSecret ?? '',
-    ledger,
-    account,
-    customers,
-    runtime,
-    alerts: settings.budget.alerts,
-  });
   const app = createApp({
     runtime,
     inference,
     ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
-    webhooks,
+    webhooks: side.webhooks,
     admin: createAdmin({
       ...operatorOf(parts),
       ledger,
@@ -119,8 +110,16 @@ export function assemble(parts: Parts): Gateway {
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery };
+  return { app, inference, settler, delivery, side };
 }
+
+type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
+const stripeSettings = ({ stripe, budget }: Settings): StripeSettings => ({
+  webhookSecret: stripe.webhookSecret ?? '',
+  alerts: budget.alerts,
+  whenUnknown: budget.whenUnknown,
+  graceMs: budget.paymentGraceMs,
+});
 
 const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets: readonly string[] } => ({
   crypto,

@@ -37,6 +37,8 @@ export interface RunningGateway {
 const DRAIN_MS = 25_000;
 /** Calls that had to be broken off get this long to be settled by what was seen of them. */
 const BROKEN_OFF_MS = 2_000;
+/** From the start to the first look for webhooks that never came. */
+const FIRST_POLL_MS = 20_000;
 /** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
 const HEADERS_MS = 15_000;
 const REQUEST_MS = 120_000;
@@ -122,10 +124,11 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
+  const reading = createFlushLoop(readingPass(gateway.side, opened.delivers), failed);
 
   const server = createServer(gateway, runtime, opened.headersMs);
   const url = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
-    await loop.stop();
+    await Promise.all([loop.stop(), reading.stop()]);
     throw error;
   });
   const control = `${path}.control.json`;
@@ -140,11 +143,25 @@ async function serve(opened: Opened): Promise<RunningGateway> {
       draining = true;
       rmSync(control, { force: true });
       await drained({ server, gateway, relay, drainMs: opened.drainMs });
-      await loop.stop();
+      await Promise.all([loop.stop(), reading.stop()]);
       await pass().catch(failed);
       await relay.close();
       await database.close();
     },
+  };
+}
+
+/** What is due to be read from Stripe, and now and then its list of events; not at once, when webhooks are on their way. */
+function readingPass(
+  { refresher, poll }: Gateway['side'],
+  delivers: boolean,
+): () => Promise<number | undefined> {
+  let pollAtMs = performance.now() + FIRST_POLL_MS;
+  return async () => {
+    if (!delivers) return undefined;
+    const next = await refresher.pass();
+    if (performance.now() >= pollAtMs) pollAtMs = performance.now() + (await poll());
+    return Math.min(next ?? Infinity, pollAtMs - performance.now());
   };
 }
 

@@ -229,6 +229,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       await this.#gateway.settler.retry();
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
+      const reading = await this.#gateway.side.refresher.pass();
+      if (reading !== undefined) this.#wake(reading);
       if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
     } catch (error) {
       console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));

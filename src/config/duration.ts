@@ -1,10 +1,10 @@
 /** Durations as they are written in the configuration file. */
 import { z } from 'zod';
 
-const DURATION = /^(\d{1,7})(ms|s|m|h)$/;
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const DURATION = /^(\d{1,7})(ms|s|m|h|d)$/;
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Milliseconds of `500ms`, `30s`, `5m` or `1h`; undefined for anything else. */
+/** Milliseconds of `500ms`, `30s`, `5m`, `1h` or `3d`; undefined for anything else. */
 function parseDuration(text: string): number | undefined {
   const [, amount, unit] = DURATION.exec(text) ?? [];
   return amount === undefined || unit === undefined ? undefined : Number(amount) * (UNIT_MS[unit] ?? 0);

@@ -65,6 +65,8 @@ export interface Config {
     readonly mode: ConfigFile['budget']['mode'];
     readonly noCredit: ConfigFile['budget']['no_credit'];
     readonly onEmpty: ConfigFile['budget']['on_empty'];
+    /** Milliseconds. */
+    readonly paymentGraceMs: number;
     readonly whenUnknown: ConfigFile['budget']['when_unknown'];
     readonly alerts: { readonly default: 'block' | 'notify'; readonly notifyOnly: readonly string[] };
   };
@@ -264,6 +266,7 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       mode: file.budget.mode,
       noCredit: file.budget.no_credit,
       onEmpty: file.budget.on_empty,
+      paymentGraceMs: file.budget.payment_grace,
       whenUnknown: file.budget.when_unknown,
       alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
     },

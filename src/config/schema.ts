@@ -44,6 +44,9 @@ const decimal = (digits: number, meaning: string): z.ZodType<bigint, string | nu
     });
 };
 
+/** Dunning takes weeks, 90 days at most; past this nobody is waiting for a payment any more. */
+const GRACE_MS_MAX = 7_776_000_000;
+
 const limit = (meaning: string) =>
   z
     .int({ error: 'must be a whole number, 1 or more, or null for no limit' })
@@ -122,6 +125,9 @@ const budget = z.strictObject({
       { error: 'must be block, overage or { grace: "5.00" }' },
     )
     .prefault('block'),
+  payment_grace: duration(0, GRACE_MS_MAX, '90d at most')
+    .prefault('0s')
+    .describe('How long a customer is served after a payment is missing or his subscription ended.'),
   when_unknown: oneOf(
     ['refuse', 'allow'],
     'refuse',

@@ -6,6 +6,7 @@
  * *leased* for sending and *marked* with Stripe's answer. Money is picodollars as decimal text; times are milliseconds.
  */
 
+import type { Readings } from './readings.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { Accounts } from './accounts-port.ts';
@@ -230,6 +231,8 @@ export interface WebhookReceipt {
   /** Stripe's `created`, seconds. */
   readonly createdS: number;
   readonly receivedAtMs: number;
+  /** The customer of whom Stripe is to be read anew, because of it. */
+  readonly reading?: string | undefined;
 }
 
 export type CustomerState = 'known' | 'missing';
@@ -242,7 +245,7 @@ export interface LeaseRequest {
   readonly identifier?: string | undefined;
 }
 
-export interface Ledger extends Accounts, UsageReads, Recording {
+export interface Ledger extends Accounts, UsageReads, Recording, Readings {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
