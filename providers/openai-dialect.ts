@@ -6,6 +6,7 @@ import { memberValue } from '../src/usage/json-scanner.ts';
 import { tokensOfQuarters } from '../src/usage/text-estimate.ts';
 import { chatBody, embeddingsBody } from './openai-chat/body.ts';
 import { listModels, modelIds } from './openai-chat/models.ts';
+import { MEDIA_ROUTES, type MediaRoute } from './openai-media/routes.ts';
 import { chatSplices } from './openai-chat/request.ts';
 import { ChatStreamRules } from './openai-chat/stream-rules.ts';
 import { messagesQuarters, promptQuarters, toolsQuarters } from './openai-chat/text.ts';
@@ -14,8 +15,15 @@ import { ResponsesStreamRules } from './openai-responses/stream-rules.ts';
 import { responsesInputQuarters } from './openai-responses/text.ts';
 import { EventReader, type StreamRules } from './passage/event-reader.ts';
 import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
-import { isEventStream, leastTokens, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
-import type { Endpoint, Provider, ProviderCall } from './provider.ts';
+import {
+  formBody,
+  isEventStream,
+  leastTokens,
+  modelSplice,
+  splicedBody,
+  upstreamHeaders,
+} from './passage/request.ts';
+import type { Endpoint, Exchange, Provider, ProviderCall, Upstream } from './provider.ts';
 
 interface EndpointRules {
   /** After the base URL. */
@@ -75,11 +83,26 @@ const RULES: ReadonlyMap<Endpoint, EndpointRules> = new Map<Endpoint, EndpointRu
   ['responses.input_tokens', { ...responses, path: '/responses/input_tokens' }],
 ]);
 
-export function createOpenaiProvider(type: string): Provider {
+/** What sets a vendor of this dialect apart beside its address. */
+export interface OpenaiShape {
+  /** The header that carries the key: as a Bearer token, unless it is one of the vendor's own. */
+  readonly keyHeader?: 'authorization' | 'api-key' | undefined;
+  /** The endpoints it serves; all of the dialect unless given. */
+  readonly endpoints?: readonly Endpoint[] | undefined;
+}
+
+export function createOpenaiProvider(type: string, shape: OpenaiShape = {}): Provider {
+  const credential = ({ apiKey }: Upstream): Record<string, string> => {
+    if (apiKey === null) return {};
+    return shape.keyHeader === 'api-key' ? { 'api-key': apiKey } : { authorization: `Bearer ${apiKey}` };
+  };
   return {
     type,
-    endpoints: [...RULES.keys()],
+    endpoints: shape.endpoints ?? [...RULES.keys(), ...MEDIA_ROUTES.keys()],
     prepare(call, upstream) {
+      const media = MEDIA_ROUTES.get(call.endpoint);
+      if (media !== undefined)
+        return prepareMedia(call, media, { upstream, credential: credential(upstream) });
       const rules = rulesOf(call);
       const { splices, addedUsageOption } = rules.asksUsage
         ? chatSplices(call, upstream.asksUsage)
@@ -88,10 +111,7 @@ export function createOpenaiProvider(type: string): Provider {
         request: {
           method: 'POST',
           url: `${upstream.baseUrl}${rules.path}`,
-          headers: upstreamHeaders(
-            call,
-            upstream.apiKey === null ? {} : { authorization: `Bearer ${upstream.apiKey}` },
-          ),
+          headers: upstreamHeaders(call, credential(upstream)),
           body: splicedBody(call, splices),
         },
         addedUsageOption,
@@ -101,10 +121,28 @@ export function createOpenaiProvider(type: string): Provider {
             : new JsonReader(head, rules.body),
       };
     },
-    listModels,
+    listModels: (upstream) => listModels(upstream, credential(upstream)),
     modelIds,
-    estimateInput: (call) => tokensOfQuarters(rulesOf(call).inputQuarters(call)),
-    leastInput: (call) => leastTokens(rulesOf(call).inputQuarters(call, 0)),
+    // Pictures and sound are counted by their vendors, in whatever unit: no tokens are made up for them.
+    estimateInput: (call) => tokensOfQuarters(RULES.get(call.endpoint)?.inputQuarters(call) ?? 0),
+    leastInput: (call) => leastTokens(RULES.get(call.endpoint)?.inputQuarters(call, 0) ?? 0),
+  };
+}
+
+function prepareMedia(
+  call: ProviderCall,
+  media: MediaRoute,
+  to: { readonly upstream: Upstream; readonly credential: Readonly<Record<string, string>> },
+): Exchange {
+  return {
+    request: {
+      method: 'POST',
+      url: `${to.upstream.baseUrl}${media.path}`,
+      headers: upstreamHeaders(call, to.credential),
+      body: call.form === undefined ? splicedBody(call, modelSplice(call)) : formBody(call, call.form),
+    },
+    addedUsageOption: false,
+    read: (head) => media.read(call, head),
   };
 }
 

@@ -4,6 +4,7 @@
  * Words: a *provider* is a vendor adapter (this interface); an *upstream* is an endpoint with a credential, from the
  * operator's configuration only; an *exchange* is one request to an upstream and the reader of its reply.
  */
+import type { FormScan } from '../src/usage/form-scanner.ts';
 import type { JsonObjectScan } from '../src/usage/json-scanner.ts';
 import type { Metered } from '../src/usage/usage.ts';
 
@@ -16,6 +17,11 @@ export type Endpoint =
   | 'responses.input_tokens'
   | 'embeddings'
   | 'moderations'
+  | 'images.generations'
+  | 'images.edits'
+  | 'audio.speech'
+  | 'audio.transcriptions'
+  | 'audio.translations'
   | 'messages'
   | 'messages.count_tokens'
   | 'generateContent'
@@ -44,8 +50,10 @@ export interface ProviderCall {
   readonly model: string;
   readonly stream: boolean;
   readonly body: Uint8Array;
-  /** The top level of `body`: where each member's value lies. */
+  /** The top level of `body`: where each member's value lies. Empty where the body is a form. */
   readonly scan: JsonObjectScan;
+  /** Where the body is a multipart form: its parts, and the caller's Content-Type, which names the boundary. */
+  readonly form?: (FormScan & { readonly contentType: string }) | undefined;
   /** The caller's path, and its query without the question mark: some dialects carry a version or an option there. */
   readonly path: string;
   readonly query: string;
@@ -86,6 +94,11 @@ export interface ResponseReader {
   readonly streams: boolean;
   /** True once the terminal marker was seen: the call can be settled although the connection is still open. */
   readonly terminal: boolean;
+  /**
+   * Asked after the last byte: whether the reply is whole by its dialect's own signs (a terminal marker, or where vendors
+   * leave that out a reason to stop). False for a stream that merely ended, or whose last word is an error.
+   */
+  readonly complete: boolean;
   /** Throws `ReplyTooLarge` past the reader's own bounds. */
   write(chunk: Uint8Array): readonly Uint8Array[];
   /** After the last chunk, or at the terminal marker: everything still held. May be called again after more writes. */

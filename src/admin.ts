@@ -5,7 +5,7 @@ import type { ApiKey, Keys } from './keys/keys.ts';
 import type { CallView, EventState, EventView, Ledger, Totals } from './ledger/ledger.ts';
 import type { Crypto } from './runtime.ts';
 import { formatUsd } from './usage/money.ts';
-import { inputTokens, outputTokens, type UsageLine } from './usage/usage.ts';
+import { addUnits, inputTokens, outputTokens, type Units, type UsageLine } from './usage/usage.ts';
 
 export interface AdminOptions {
   readonly ledger: Ledger;
@@ -216,6 +216,7 @@ function usageJson(call: CallView): unknown {
     audio_output_tokens: sum((line) => line.audioOutput),
     image_input_tokens: sum((line) => line.imageInput),
     image_output_tokens: sum((line) => line.imageOutput),
+    units: lines.reduce<Units | undefined>((total, line) => addUnits(total, line.units), undefined) ?? {},
     served_models: lines.map((line) => line.servedModel),
   };
 }

@@ -4,7 +4,14 @@
  * lists them in `iterations`, and the counts at the top leave some of them out: then the passes are what is owed.
  */
 import { isRecord, listOf, textOf } from '../../src/usage/json-value.ts';
-import { addCounts, inputTokens, outputTokens, ZERO_TOKENS, type UsageLine } from '../../src/usage/usage.ts';
+import {
+  addCounts,
+  inputTokens,
+  outputTokens,
+  ZERO_TOKENS,
+  type Units,
+  type UsageLine,
+} from '../../src/usage/usage.ts';
 import { countOf } from '../passage/counts.ts';
 
 export type MessagesUsage =
@@ -20,7 +27,8 @@ export function readMessagesUsage(usage: Fields, servedModel: string | null): Me
   const top = readLine(usage, servedModel, doubts);
   if (typeof top === 'string') return { kind: 'refused', reason: top };
   const passes = readPasses(usage, servedModel, doubts);
-  const lines = isWhole(passes, top, doubts) ? withThinking(passes, top) : [top];
+  const counted = isWhole(passes, top, doubts) ? withThinking(passes, top) : [top];
+  const lines = withTools(counted, toolUnits(usage['server_tool_use']));
   return { kind: 'lines', lines, reason: doubts.length === 0 ? undefined : doubts.join('; ') };
 }
 
@@ -95,3 +103,18 @@ function withThinking(passes: readonly UsageLine[], top: UsageLine): readonly Us
     return { ...pass, textOutput: pass.textOutput - thought, reasoning: pass.reasoning + thought };
   });
 }
+
+/** Uses of the vendor's own tools, told once for the whole reply. */
+function toolUnits(uses: unknown): Units | undefined {
+  if (!isRecord(uses)) return undefined;
+  const counts = {
+    web_searches: countOf(uses['web_search_requests']),
+    web_fetches: countOf(uses['web_fetch_requests']),
+  };
+  const told = Object.entries(counts).filter(([, count]) => typeof count === 'number' && count > 0);
+  return told.length === 0 ? undefined : (Object.fromEntries(told) as Units);
+}
+
+/** They go with the first pass, which is the reply's own model's. */
+const withTools = (lines: readonly UsageLine[], units: Units | undefined): readonly UsageLine[] =>
+  units === undefined ? lines : lines.map((line, index) => (index === 0 ? { ...line, units } : line));

@@ -26,6 +26,10 @@ export class GeminiArrayReader implements ResponseReader {
   #inString = false;
   #escaped = false;
 
+  get complete(): boolean {
+    return this.#depth === 0 && this.#rules.complete();
+  }
+
   write(chunk: Uint8Array): readonly Uint8Array[] {
     this.#ended = false;
     const forwarded: Uint8Array[] = [];

@@ -40,6 +40,8 @@ export class InteractionStreamRules implements StreamRules {
   readonly #report = new GeminiReport();
   readonly #evidence = new Evidence((event, tally) => tally.add(deltaQuarters(event['delta'])));
 
+  #told = false;
+
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
     if (unit.dataLines === 0) return 'forward';
     const type = eventType(bytes, unit);
@@ -48,6 +50,7 @@ export class InteractionStreamRules implements StreamRules {
     if (!isRecord(event)) return 'forward';
     if (isRecord(event['interaction'])) takeInteraction(this.#report, event['interaction']);
     if (type === 'error') this.#report.take({ error: isRecord(event['error']) ? event['error'] : {} });
+    this.#told ||= TERMINAL.has(type);
     return TERMINAL.has(type) ? 'terminal' : 'forward';
   }
 
@@ -55,8 +58,8 @@ export class InteractionStreamRules implements StreamRules {
     this.#evidence.keep(bytes);
   }
 
-  metered(closed: boolean): Metered {
-    return this.#report.metered(closed);
+  metered(): Metered {
+    return this.#report.metered(this.#told);
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {

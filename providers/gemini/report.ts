@@ -36,6 +36,11 @@ export class GeminiReport {
     }
   }
 
+  /** The reply carries an error: what came is not all that was asked for. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** `complete`: whether no later usage can come. */
   metered(complete: boolean): Metered {
     const failed = this.#failure !== undefined || this.#blocked !== undefined;

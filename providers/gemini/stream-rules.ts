@@ -22,8 +22,13 @@ export class GeminiStreamRules implements StreamRules {
     return this.#report.finished ? 'last' : 'forward';
   }
 
+  /** There is no terminal marker: a reason to stop is the sign. */
+  complete(): boolean {
+    return this.#report.finished && !this.#report.failed;
+  }
+
   metered(closed: boolean): Metered {
-    return this.#report.metered(closed || this.#report.finished);
+    return this.#report.metered(this.#report.finished || (closed && this.#report.failed));
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {

@@ -2,9 +2,11 @@
 import { isRecord, listOf, parseJson, textOf } from '../../src/usage/json-value.ts';
 import type { Upstream, UpstreamRequest } from '../provider.ts';
 
-export function listModels(upstream: Upstream): UpstreamRequest {
-  const headers: Record<string, string> = { accept: 'application/json', 'accept-encoding': 'identity' };
-  if (upstream.apiKey !== null) headers['authorization'] = `Bearer ${upstream.apiKey}`;
+export function listModels(
+  upstream: Upstream,
+  credential: Readonly<Record<string, string>>,
+): UpstreamRequest {
+  const headers = { accept: 'application/json', 'accept-encoding': 'identity', ...credential };
   return { method: 'GET', url: `${upstream.baseUrl}/models`, headers, body: null };
 }
 

@@ -26,6 +26,10 @@ export class ChatReport {
     return this.#counts !== undefined;
   }
 
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   get hasIdentity(): boolean {
     return this.#responseId !== undefined && this.#servedModel !== undefined;
   }

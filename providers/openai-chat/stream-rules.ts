@@ -2,7 +2,7 @@
  * The streams of chat completions and of the older completions: `[DONE]` says "complete", and the usage chunk that only
  * the gateway asked for is withheld.
  */
-import { isRecord, parseJson } from '../../src/usage/json-value.ts';
+import { isRecord, listOf, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
@@ -14,7 +14,15 @@ import { weighChatEvent } from './text.ts';
 export class ChatStreamRules implements StreamRules {
   readonly #withholdsUsage: boolean;
   readonly #report = new ChatReport();
+  #done = false;
+  /** A choice came, and one told why it stopped. */
+  #spoke = false;
+  #stopped = false;
   readonly #evidence = new Evidence((event, tally) => {
+    for (const choice of listOf(event['choices'])) {
+      this.#spoke = true;
+      this.#stopped ||= isRecord(choice) && (choice['finish_reason'] ?? null) !== null;
+    }
     if (!this.#report.hasIdentity) this.#report.identify(event);
     weighChatEvent(event, tally);
   });
@@ -32,7 +40,10 @@ export class ChatStreamRules implements StreamRules {
         this.#report.fail('the stream broke off with an error field');
       return 'forward';
     }
-    if (unit.dataLines === 1 && startsWith(bytes, unit.dataStart, DONE)) return 'terminal';
+    if (unit.dataLines === 1 && startsWith(bytes, unit.dataStart, DONE)) {
+      this.#done = true;
+      return 'terminal';
+    }
     this.#usageWasLast = false;
     return firstTelling(bytes, unit.start, unit.end) < 0 ? 'forward' : this.#read(bytes, unit);
   }
@@ -49,9 +60,16 @@ export class ChatStreamRules implements StreamRules {
     this.#evidence.keep(bytes);
   }
 
+  /** Some vendors leave `[DONE]` out: a reason to stop, or usage that came last, is as good. Other events than the dialect's tell nothing. */
+  complete(): boolean {
+    this.#evidence.count();
+    return !this.#report.failed && (this.#stopped || this.#usageWasLast || !this.#spoke);
+  }
+
   metered(closed: boolean): Metered {
     if (!this.#report.hasIdentity) this.#evidence.count();
-    return this.#report.metered(closed || this.#usageWasLast, 'the stream told no usage');
+    const told = this.#usageWasLast || this.#done || (closed && (this.#report.failed || this.complete()));
+    return this.#report.metered(told, 'the stream told no usage');
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {

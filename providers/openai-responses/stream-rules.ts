@@ -20,6 +20,8 @@ const TERMINAL = new Set([
 ]);
 
 export class ResponsesStreamRules implements StreamRules {
+  /** An event of this dialect came. */
+  #spoke = false;
   readonly #report = new ResponsesReport();
   readonly #evidence = new Evidence((event, tally) => {
     if (!this.#report.hasIdentity && isRecord(event['response'])) this.#report.identify(event['response']);
@@ -31,6 +33,7 @@ export class ResponsesStreamRules implements StreamRules {
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
     if (unit.dataLines === 0) return 'forward';
     const type = eventType(bytes, unit);
+    this.#spoke ||= type === 'error' || type.startsWith('response.');
     if (TERMINAL.has(type)) {
       const event = parseJson(sseData(bytes, unit));
       // Without the JSON that it should have it is a broken event, not the end.
@@ -47,6 +50,11 @@ export class ResponsesStreamRules implements StreamRules {
 
   forwarded(bytes: Uint8Array): void {
     this.#evidence.keep(bytes);
+  }
+
+  /** A server that answers in another dialect has its own end; in this one there is always a terminal event. */
+  complete(): boolean {
+    return !this.#spoke;
   }
 
   metered(closed: boolean): Metered {

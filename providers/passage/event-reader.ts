@@ -31,6 +31,8 @@ export interface StreamRules {
   /** `closed`: whether the stream ended or its terminal marker was seen. */
   metered(closed: boolean): Metered;
   estimate(): { readonly outputTokens: number; readonly deltas: number };
+  /** Whether a stream that ended without its terminal marker is whole all the same; without it, none is. */
+  complete?(): boolean;
 }
 
 export class EventReader implements ResponseReader {
@@ -55,6 +57,10 @@ export class EventReader implements ResponseReader {
 
   get terminal(): boolean {
     return this.#terminal;
+  }
+
+  get complete(): boolean {
+    return this.#terminal || this.#rules.complete?.() === true;
   }
 
   write(chunk: Uint8Array): readonly Uint8Array[] {

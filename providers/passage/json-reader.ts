@@ -18,6 +18,8 @@ export interface BodyRules {
 export class JsonReader implements ResponseReader {
   readonly streams = false;
   readonly terminal = false;
+  /** Its bytes are passed on as they are, whole or not: a JSON text that is cut shows it by itself. */
+  readonly complete = true;
   readonly #reply = new JsonReply();
   readonly #head: UpstreamHead;
   readonly #rules: BodyRules;

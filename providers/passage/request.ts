@@ -1,4 +1,5 @@
 /** What every same-dialect request has in common: the caller's headers with our credential, the caller's body with our model. */
+import { formField, type FormScan } from '../../src/usage/form-scanner.ts';
 import { memberText } from '../../src/usage/json-scanner.ts';
 import type { ProviderCall } from '../provider.ts';
 import { spliceObject, type Splice } from './splice.ts';
@@ -23,7 +24,7 @@ export function upstreamHeaders(
 ): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(call.headers)) if (!DROPPED.has(name)) headers[name] = value;
-  headers['content-type'] = 'application/json';
+  headers['content-type'] = call.form?.contentType ?? 'application/json';
   // An encoded reply could not be read on its way.
   headers['accept-encoding'] = 'identity';
   return { ...headers, ...credential };
@@ -39,6 +40,19 @@ export function modelSplice(call: ProviderCall): readonly Splice[] {
 /** The caller's body, spliced; the same bytes where there is nothing to splice. */
 export const splicedBody = (call: ProviderCall, splices: readonly Splice[]): readonly Uint8Array[] =>
   splices.length === 0 ? [call.body] : spliceObject(call.body, call.scan, splices);
+
+/** The caller's form with the model as the upstream knows it, in pieces: the files in it are not copied. */
+export function formBody(call: ProviderCall, form: FormScan): readonly Uint8Array[] {
+  if (formField(call.body, form, 'model') === call.model) return [call.body];
+  const model = form.parts.find(({ name }) => name === 'model');
+  if (model === undefined) return [encoder.encode(fieldText(form.boundary, call.model)), call.body];
+  return [call.body.subarray(0, model.start), encoder.encode(call.model), call.body.subarray(model.end)];
+}
+
+const fieldText = (boundary: string, model: string): string =>
+  `--${boundary}\r\nContent-Disposition: form-data; name="model"\r\n\r\n${model}\r\n`;
+
+const encoder = new TextEncoder();
 
 /** Whether a successful reply is an event stream: its own word comes before what was asked for. */
 export function isEventStream(headers: Readonly<Record<string, string>>, streamAsked: boolean): boolean {

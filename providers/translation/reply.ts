@@ -7,9 +7,10 @@
  * part; deltas belong to the open part), then that choice's `stop`; then `usage`, then `end` once. A reply that broke off
  * has no `end`. `error` may come at any moment and ends the reply; `usage` before it tells what is known to have been spent.
  *
- * How a vendor's proofs reach a caller of another dialect and come back is written in `proof.ts`.
+ * How a vendor's proofs reach a caller of another dialect and come back is written in `proofs.ts`.
  */
 import type { UsageLine } from '../../src/usage/usage.ts';
+import type { Vendor } from './conversation.ts';
 
 export type ReplyEvent =
   | {
@@ -54,7 +55,12 @@ export type ReplyEvent =
 
 export type OpenedPart =
   | { readonly kind: 'text' }
-  | { readonly kind: 'reasoning'; readonly id?: string | undefined }
+  | {
+      readonly kind: 'reasoning';
+      /** Whose thought it is, and so who alone can use its proof. */
+      readonly vendor: Vendor;
+      readonly id?: string | undefined;
+    }
   | { readonly kind: 'refusal' }
   | {
       readonly kind: 'tool_call';

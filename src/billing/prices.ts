@@ -8,7 +8,8 @@ import { calcPrice, findProvider } from '@pydantic/genai-prices';
 import type { ModelPrice } from '@pydantic/genai-prices';
 import type { Runtime } from '../runtime.ts';
 import { inputTokens } from '../usage/usage.ts';
-import type { TokenCounts } from '../usage/usage.ts';
+import type { TokenCounts, Usage } from '../usage/usage.ts';
+import { unitCost, type UnitPrices, type UnitRates, unitRates } from './unit-prices.ts';
 
 export type TokenClass = keyof TokenCounts;
 
@@ -24,7 +25,7 @@ export interface PriceTier {
 export type Price = readonly [PriceTier, ...PriceTier[]];
 
 /** An override's rates in picodollars per token; a part left out comes from the catalogue. */
-export interface PriceOverride {
+export interface PriceOverride extends UnitPrices {
   readonly input?: bigint | undefined;
   readonly output?: bigint | undefined;
   readonly cacheRead?: bigint | undefined;
@@ -45,8 +46,8 @@ export interface PricesOptions {
 export interface Prices {
   /** The price now, markup included; null for a model nobody has a price for. */
   priceOf(billedModel: string): Price | null;
-  /** What the tokens cost; null when the model, or a class that was used, has no price. */
-  costPico(counts: TokenCounts, billedModel: string): bigint | null;
+  /** What the usage costs; null when the model, or a class or unit that was used, has no price. */
+  costPico(usage: Usage, billedModel: string): bigint | null;
 }
 
 export const TOKEN_CLASSES = [
@@ -74,32 +75,41 @@ export function createPrices({
   runtime,
   vendorOf,
 }: PricesOptions): Prices {
-  const cache = new Map<string, { readonly price: Price | null; readonly untilMs: number }>();
+  const cache = new Map<string, Entry>();
 
-  const read = (billedModel: string): { price: Price | null; untilMs: number } => {
+  const read = (billedModel: string): Entry => {
     const found = lookUp(billedModel, vendorOf ?? ((provider) => provider), runtime.now());
     const override = overrides.get(billedModel);
     const untilMs = found?.conditional === true ? runtime.now() + CONDITIONAL_PRICE_MS : Infinity;
-    if (found === undefined && override === undefined) return { price: null, untilMs };
-    return { price: priceFrom(found?.rates ?? {}, override ?? {}, markupMillionths), untilMs };
+    const units = unitRates(override ?? {}, found?.rates ?? {}, markupMillionths);
+    if (found === undefined && override === undefined) return { price: null, units, untilMs };
+    return { price: priceFrom(found?.rates ?? {}, override ?? {}, markupMillionths), units, untilMs };
   };
 
-  const priceOf = (billedModel: string): Price | null => {
+  const entryOf = (billedModel: string): Entry => {
     const cached = cache.get(billedModel);
-    if (cached !== undefined && cached.untilMs > runtime.now()) return cached.price;
+    if (cached !== undefined && cached.untilMs > runtime.now()) return cached;
     const entry = read(billedModel);
     if (cache.size >= CACHED_MODELS_MAX) cache.clear();
     cache.set(billedModel, entry);
-    return entry.price;
+    return entry;
   };
 
   return {
-    priceOf,
-    costPico(counts, billedModel) {
-      const price = priceOf(billedModel);
-      return price === null ? null : cost(counts, price);
+    priceOf: (billedModel) => entryOf(billedModel).price,
+    costPico(usage, billedModel) {
+      const { price, units } = entryOf(billedModel);
+      const tokens = price === null ? null : cost(usage, price);
+      const beside = unitCost(usage.units, units);
+      return tokens === null || beside === null ? null : tokens + beside;
     },
   };
+}
+
+interface Entry {
+  readonly price: Price | null;
+  readonly units: UnitRates;
+  readonly untilMs: number;
 }
 
 /** The exact sum over the classes, at the tier of the whole prompt; null when a used class has no price. */

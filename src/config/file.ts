@@ -31,6 +31,11 @@ export interface PriceOverride {
   readonly cacheRead: bigint | undefined;
   readonly cacheWrite: bigint | undefined;
   readonly cacheWrite1h: bigint | undefined;
+  /** Picodollars each, where a vendor counts no tokens. */
+  readonly image?: bigint | undefined;
+  readonly second?: bigint | undefined;
+  readonly character?: bigint | undefined;
+  readonly webSearch?: bigint | undefined;
 }
 
 export interface Config {
@@ -288,4 +293,8 @@ const toPrice = (price: ConfigFile['prices'][string]): PriceOverride => ({
   cacheRead: price.cache_read,
   cacheWrite: price.cache_write,
   cacheWrite1h: price.cache_write_1h,
+  image: price.image,
+  second: price.second,
+  character: price.character,
+  webSearch: price.web_search,
 });

@@ -154,8 +154,12 @@ const price = z
     cache_read: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
     cache_write: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
     cache_write_1h: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
+    image: decimal(PICO_DIGITS, 'USD for one picture').optional(),
+    second: decimal(PICO_DIGITS, 'USD for a second of sound').optional(),
+    character: decimal(PICO_DIGITS, 'USD for a character read aloud').optional(),
+    web_search: decimal(PICO_DIGITS, "USD for one search by the vendor's own tool").optional(),
   })
-  .describe('USD per million tokens; a part left out comes from the catalogue.');
+  .describe('USD per million tokens, or USD each; a part left out comes from the catalogue.');
 
 export const fileSchema = z.strictObject({
   providers: z

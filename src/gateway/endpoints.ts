@@ -9,8 +9,10 @@ export interface EndpointTraits {
   /** False: it costs nothing and passes through without admission or settlement. */
   readonly metered: boolean;
   readonly modelFrom: 'body' | 'path';
-  /** Whether the reply is a stream: as the body's `stream` says, or as the route does. */
-  readonly stream: 'body' | 'always' | 'never';
+  /** Whether the reply is a stream of events: as the body's `stream` or `stream_format` says, or as the route does. */
+  readonly stream: 'body' | 'format' | 'always' | 'never';
+  /** The body may also be a multipart form. */
+  readonly takesForm?: true;
   /** The name in the configuration's `endpoints` that switches it. */
   readonly switchedBy: string;
   /** The model of a request that names none, where the vendor has a default. */
@@ -45,6 +47,33 @@ export const ENDPOINTS: Readonly<Record<Endpoint, EndpointTraits>> = {
     metered: false,
     switchedBy: 'moderations',
     defaultModel: 'omni-moderation-latest',
+  },
+  'images.generations': {
+    ...openai,
+    path: '/v1/images/generations',
+    stream: 'body',
+    switchedBy: 'images.generations',
+  },
+  'images.edits': {
+    ...openai,
+    path: '/v1/images/edits',
+    stream: 'body',
+    takesForm: true,
+    switchedBy: 'images.edits',
+  },
+  'audio.speech': { ...openai, path: '/v1/audio/speech', stream: 'format', switchedBy: 'audio.speech' },
+  'audio.transcriptions': {
+    ...openai,
+    path: '/v1/audio/transcriptions',
+    stream: 'body',
+    takesForm: true,
+    switchedBy: 'audio.transcriptions',
+  },
+  'audio.translations': {
+    ...openai,
+    path: '/v1/audio/translations',
+    takesForm: true,
+    switchedBy: 'audio.translations',
   },
   messages: { ...anthropic, path: '/v1/messages', stream: 'body', switchedBy: 'messages' },
   'messages.count_tokens': {

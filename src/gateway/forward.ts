@@ -9,7 +9,7 @@ import { errorBody, Refusal, refusalReply } from '../errors.ts';
 import { LedgerUnavailable, type Outcome } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Call } from './call.ts';
-import { replyHeaders } from './headers.ts';
+import { replyHeaders, undecoded } from './headers.ts';
 import type { CallerReply, Flow, Relay, ReplySink, UpstreamFailure } from './ports.ts';
 import { billHeaders, callHeaders } from './reply-headers.ts';
 import type { Bill, Ending, Settler } from './settle.ts';
@@ -65,6 +65,10 @@ class Forwarding implements ReplySink {
   #upstreamHeaders: Readonly<Record<string, string>> = {};
   #firstByteAtMs: number | undefined;
   #checkpointedAtMs: number;
+  /** The caller has the head of a stream: what goes wrong from now on is told in it. */
+  #headSent = false;
+  /** The reply ended well, but nothing was in it. */
+  #cameEmpty = false;
   #callerLeft = false;
   #settling = false;
   #settled = false;
@@ -96,8 +100,19 @@ class Forwarding implements ReplySink {
       this.#refuse('upstream_broke', upstreamError(this.#call, `answered with a redirect (${status})`));
       return;
     }
+    if (status === 204 || status === 205) {
+      this.#flow?.abort();
+      this.#refuse('upstream_broke', upstreamError(this.#call, `answered ${status}, which has no reply`));
+      return;
+    }
     this.#reader = this.#exchange?.read({ status, headers });
-    if (this.#reader?.streams === true && !this.#callerLeft) {
+    const encoding = undecoded(headers);
+    if (encoding !== undefined) {
+      this.#flow?.abort();
+      const what = `sent a reply encoded as "${encoding}", which cannot be read`;
+      this.#refuse('upstream_broke', upstreamError(this.#call, what));
+    } else if (this.#reader?.streams === true && !this.#callerLeft) {
+      this.#headSent = true;
       this.#reply.head(status, { ...replyHeaders(headers), ...callHeaders(this.#call) });
     }
   }
@@ -148,12 +163,24 @@ class Forwarding implements ReplySink {
       this.#options.usageOptionRefused(this.#call);
       this.#reader = undefined;
       this.#held = [];
+      this.#firstByteAtMs = undefined;
       this.#status = null;
       this.#upstreamEnded = false;
       this.ask(withoutUsageOption(this.#call));
       return;
     }
-    this.#settle();
+    const broken = this.#endedShort();
+    if (broken === undefined) this.#settle();
+    else this.#refuse('upstream_broke', upstreamError(this.#call, broken));
+  }
+
+  /** What a success that ended lacks, although its connection ended well. */
+  #endedShort(): string | undefined {
+    if (this.#status === null || this.#status >= 300) return undefined;
+    this.#cameEmpty = this.#firstByteAtMs === undefined;
+    if (this.#cameEmpty) return 'sent a reply without a byte of body';
+    const whole = this.#reader?.streams !== true || this.#reader.complete;
+    return whole ? undefined : 'ended its stream without its end marker';
   }
 
   /** Whether the upstream's 400 speaks of the option we added: then it is asked again without. */
@@ -250,9 +277,13 @@ class Forwarding implements ReplySink {
     this.#options.done();
     if (this.#callerLeft) return;
     const { dialect, id } = this.#call;
-    if (this.#reader?.streams === true) {
-      const error = JSON.stringify(streamError(refusal, this.#call));
-      this.#reply.write(encoder.encode(this.#reader.errorFrame?.(error) ?? errorEvent(error, this.#call)));
+    if (this.#headSent) {
+      // The provider's own error has gone out, or goes now: another word after it would only confuse.
+      if (this.#upstreamEnded && this.#reader?.metered().failed === true) this.#release();
+      else {
+        const error = JSON.stringify(streamError(refusal, this.#call));
+        this.#reply.write(encoder.encode(this.#reader?.errorFrame?.(error) ?? errorEvent(error, this.#call)));
+      }
       this.#reply.break();
       return;
     }
@@ -290,7 +321,8 @@ class Forwarding implements ReplySink {
     return {
       outcome,
       status: this.#status,
-      reader: this.#reader,
+      // Of a reply that ended without a byte nothing shows that the provider did anything for it.
+      reader: this.#cameEmpty ? undefined : this.#reader,
       firstByteAtMs: this.#firstByteAtMs,
       attempt: this.#attempt,
     };

@@ -10,6 +10,8 @@ export interface RequestHeaders {
   /** The customer named in a header; undefined when none was. */
   readonly customer: string | undefined;
   readonly contentEncoding: string | undefined;
+  /** As it was sent; of repeated lines, all of them joined, which no parser here takes for one. */
+  readonly contentType: string | undefined;
   /** What the provider may see. */
   readonly forwarded: Readonly<Record<string, string>>;
 }
@@ -29,6 +31,7 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
   const hosts = new Map<string, string>();
   const forwarded: Record<string, string> = {};
   let contentEncoding: string | undefined;
+  let contentType: string | undefined;
   let connection: string | undefined;
   for (let index = 0; index + 1 < lines.length; index += 2) {
     const name = lines[index] ?? '';
@@ -50,6 +53,9 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
       case 'content-encoding':
         contentEncoding = value;
         break;
+      case 'content-type':
+        contentType = contentType === undefined ? value : `${contentType}, ${value}`;
+        break;
       case 'connection':
         connection = value;
         break;
@@ -58,7 +64,13 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
     }
   }
   if (connection !== undefined) dropNamed(forwarded, connection);
-  return { secret: secretOf(credentials), customer: customerOf(customers), contentEncoding, forwarded };
+  return {
+    secret: secretOf(credentials),
+    customer: customerOf(customers),
+    contentEncoding,
+    contentType,
+    forwarded,
+  };
 }
 
 /** A comma joins repeated lines where the runtime has already folded them; no key and no customer id holds one. */
@@ -145,6 +157,8 @@ const STAYS = new Set([
   'openai-project',
   'x-goog-user-project',
   'idempotency-key',
+  // The gateway's own word for the call; who wants to name a request to OpenAI sends x-client-request-id, which travels.
+  'x-request-id',
 ]);
 const STAYS_PREFIXES = [
   'x-faregate-',
@@ -188,4 +202,10 @@ export function replyHeaders(upstream: Readonly<Record<string, string>>): Record
     if (value !== undefined) headers[name] = value.replace(/[^\t\x20-\x7e]/g, '?');
   }
   return headers;
+}
+
+/** The encoding that a reply still has behind the relay, which undoes those it knows. */
+export function undecoded(headers: Readonly<Record<string, string>>): string | undefined {
+  const encoding = (headers['content-encoding'] ?? '').trim().toLowerCase();
+  return encoding === '' || encoding === 'identity' ? undefined : encoding.slice(0, 100);
 }

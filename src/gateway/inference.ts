@@ -73,6 +73,7 @@ export function createInference(options: GatewayOptions): Inference {
       stream: body.stream,
       body: body.bytes,
       scan: body.scan,
+      form: body.form,
       path: caller.path,
       query: caller.query,
       headers: headers.forwarded,

@@ -1,7 +1,7 @@
 /** Routes that bill nothing: the call goes to its upstream and the reply back, with no admission and no settlement. */
 import { Refusal, refusalReply, requestIdHeaders } from '../errors.ts';
 import type { PreparedCall } from './forward.ts';
-import { replyHeaders } from './headers.ts';
+import { replyHeaders, undecoded } from './headers.ts';
 import type { CallerReply, Flow, Relay, UpstreamFailure } from './ports.ts';
 
 /** Replies are small (a count, a verdict); past this the upstream is broken off. */
@@ -46,6 +46,8 @@ export function passThrough(
     head(status, headers) {
       head = { status, headers };
       if (status >= 300 && status < 400) refuse(`answered with a redirect (${status})`);
+      const encoding = undecoded(headers);
+      if (encoding !== undefined) refuse(`sent a reply encoded as "${encoding}", which cannot be read`);
     },
     chunk(bytes) {
       length += bytes.length;

@@ -1,11 +1,13 @@
 /** Step 1b: the caller's body, read whole and looked at no further than the gateway must. */
-import type { Endpoint } from '../../providers/provider.ts';
+import type { Endpoint, ProviderCall } from '../../providers/provider.ts';
 import type { JsonObjectScan } from '../usage/json-scanner.ts';
 import { memberValue, scanJsonObject } from '../usage/json-scanner.ts';
 import { Refusal } from '../errors.ts';
-import { ENDPOINTS } from './endpoints.ts';
+import { isForm } from '../usage/form-scanner.ts';
+import { ENDPOINTS, type EndpointTraits } from './endpoints.ts';
 import type { RequestHeaders } from './headers.ts';
 import type { Caller } from './ports.ts';
+import { readForm } from './read-form.ts';
 
 /** The largest body read, in bytes: 32 MiB, enough for a long prompt with images. */
 export const BODY_BYTES_MAX = 32 * 1024 * 1024;
@@ -13,6 +15,7 @@ export const BODY_BYTES_MAX = 32 * 1024 * 1024;
 export interface RequestBody {
   readonly bytes: Uint8Array;
   readonly scan: JsonObjectScan;
+  readonly form?: ProviderCall['form'];
   readonly model: string;
   readonly stream: boolean;
 }
@@ -42,14 +45,22 @@ export async function readRequest(
       `The body is larger than ${BODY_BYTES_MAX} bytes (32 MiB). Send less in one request.`,
     );
   }
+  const traits = ENDPOINTS[asked.endpoint];
+  const { contentType } = headers;
+  if (traits.takesForm === true && contentType !== undefined && isForm(contentType)) {
+    const { form, model, stream } = readForm(bytes, contentType);
+    const streams = traits.stream === 'body' && stream;
+    return { bytes, scan: NO_MEMBERS, form, model: modelOf(model ?? traits.defaultModel), stream: streams };
+  }
   const scanned = scanJsonObject(bytes);
   if (scanned.kind !== 'object') throw new Refusal('invalid_request', scanned.message);
   refuseBackground(asked.endpoint, bytes, scanned);
-  const traits = ENDPOINTS[asked.endpoint];
   const named = traits.modelFrom === 'path' ? asked.pathModel : memberValue(bytes, scanned, 'model');
-  const stream = traits.stream === 'body' ? streamOf(bytes, scanned) : traits.stream === 'always';
+  const stream = streamOf(bytes, scanned, traits.stream);
   return { bytes, scan: scanned, model: modelOf(named ?? traits.defaultModel), stream };
 }
+
+const NO_MEMBERS: JsonObjectScan = { members: new Map(), insertAt: 0 };
 
 /** The route that was asked, and the model where it stands in the path. */
 export interface Asked {
@@ -77,7 +88,9 @@ function modelOf(model: unknown): string {
   );
 }
 
-function streamOf(bytes: Uint8Array, scan: JsonObjectScan): boolean {
+function streamOf(bytes: Uint8Array, scan: JsonObjectScan, told: EndpointTraits['stream']): boolean {
+  if (told === 'format') return memberValue(bytes, scan, 'stream_format') === 'sse';
+  if (told !== 'body') return told === 'always';
   const stream = memberValue(bytes, scan, 'stream');
   if (typeof stream === 'boolean') return stream;
   if (stream === undefined || stream === null) return false;

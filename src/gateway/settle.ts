@@ -8,10 +8,10 @@ import type { CallToSettle, Ledger, Line, Outcome, UsageSource } from '../ledger
 import type { Runtime } from '../runtime.ts';
 import { countByType, type TokenType } from '../usage/token-types.ts';
 import {
-  addCounts,
+  addUsage,
   inputTokens,
   outputTokens,
-  type TokenCounts,
+  type Usage,
   type UsageLine,
   ZERO_TOKENS,
 } from '../usage/usage.ts';
@@ -19,7 +19,7 @@ import type { Call } from './call.ts';
 
 /** What a line of usage costs the customer, in picodollars; null for a model without a price. */
 export interface Rater {
-  costPico(counts: TokenCounts, billedModel: string): bigint | null;
+  costPico(usage: Usage, billedModel: string): bigint | null;
 }
 
 export interface Ending {
@@ -169,7 +169,7 @@ function withSeenOutput(lines: readonly UsageLine[], reader: ResponseReader): re
 
 interface BilledUsage {
   readonly model: string;
-  readonly usage: TokenCounts;
+  readonly usage: Usage;
 }
 
 /**
@@ -184,12 +184,12 @@ function billedByModel(
   const { billedModel: asked, route } = call.target;
   if (usage.length === 1) return usage.map((line) => ({ model: asked, usage: line }));
   const several = new Set(usage.map(({ servedModel }) => servedModel)).size > 1;
-  const byModel = new Map<string, TokenCounts>();
+  const byModel = new Map<string, Usage>();
   for (const line of usage) {
     const served = several && line.servedModel !== null ? line.servedModel : undefined;
     const model =
       served === undefined ? asked : `${route.upstream.name}/${billedName(route.upstream.type, served)}`;
-    byModel.set(model, addCounts(byModel.get(model) ?? ZERO_TOKENS, line));
+    byModel.set(model, addUsage(byModel.get(model) ?? ZERO_TOKENS, line));
   }
   return [...byModel].map(([model, counts]) => ({ model, usage: counts }));
 }

@@ -21,6 +21,8 @@ export function createFetchRelay(options: FetchRelayOptions): Relay {
   };
 }
 
+const DECODED = new Set(['gzip', 'br']);
+
 class FetchExchange implements Flow {
   readonly #request: UpstreamRequest;
   readonly #sink: ReplySink;
@@ -62,7 +64,10 @@ class FetchExchange implements Flow {
       });
       answered = true;
       if (this.#aborted) return;
-      this.#sink.head(response.status, Object.fromEntries(response.headers));
+      const told = Object.fromEntries(response.headers);
+      // fetch decodes these and leaves the header; any other encoding is for the sink to refuse.
+      if (DECODED.has((told['content-encoding'] ?? '').toLowerCase())) delete told['content-encoding'];
+      this.#sink.head(response.status, told);
       await this.#pump(response.body);
     } catch (error) {
       if (!this.#aborted) this.#sink.fail(this.#failureOf(error, answered));

@@ -68,7 +68,10 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
         resume: () => controller?.resume(),
         broken: () => broken,
       });
-      sink.head(status, flatHeaders(headers));
+      const told = flatHeaders(headers);
+      // What the sink gets is decoded; an encoding that is unknown here stays in the head, and is for the sink to refuse.
+      if (decoder !== undefined) delete told['content-encoding'];
+      sink.head(status, told);
     },
     onResponseData(running, chunk) {
       if (aborted) return;

@@ -36,13 +36,17 @@ export class JsonReply {
 
   /** The value; undefined when the bytes are no JSON. White space and a byte order mark before it are tolerated. */
   parse(): unknown {
+    return parseJson(this.text());
+  }
+
+  /** Everything held, as text. */
+  text(): string {
     const [only] = this.#chunks;
-    if (only !== undefined && this.#chunks.length === 1) return parseJson(wholeText.decode(only));
+    if (only !== undefined && this.#chunks.length === 1) return wholeText.decode(only);
     const decoder = new TextDecoder();
     let text = '';
     for (const chunk of this.#chunks) text += decoder.decode(chunk, { stream: true });
-    text += decoder.decode();
-    return parseJson(text);
+    return text + decoder.decode();
   }
 
   /** Hands over everything held. */

@@ -22,8 +22,20 @@ export interface TokenCounts {
   readonly imageOutput: number;
 }
 
+/**
+ * What vendors count beside tokens: pictures made, seconds of sound heard, characters read aloud, and uses of their own
+ * tools. Whole numbers; a unit that was not counted is left out.
+ */
+export type Unit = 'images' | 'seconds' | 'characters' | 'web_searches' | 'web_fetches';
+export type Units = Readonly<Partial<Record<Unit, number>>>;
+
+/** Tokens, and what was counted beside them. */
+export interface Usage extends TokenCounts {
+  readonly units?: Units | undefined;
+}
+
 /** One model's usage in one reply. A reply that ran several models has several lines. */
-export interface UsageLine extends TokenCounts {
+export interface UsageLine extends Usage {
   /** The model that served, as the provider named it in the reply; null when the reply names none. */
   readonly servedModel: string | null;
 }
@@ -55,6 +67,19 @@ export const ZERO_TOKENS: TokenCounts = {
   audioOutput: 0,
   imageOutput: 0,
 };
+
+/** The sum of two usages, units included. */
+export function addUsage(a: Usage, b: Usage): Usage {
+  const units = addUnits(a.units, b.units);
+  return units === undefined ? addCounts(a, b) : { ...addCounts(a, b), units };
+}
+
+export function addUnits(a: Units | undefined, b: Units | undefined): Units | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  const sum: Partial<Record<Unit, number>> = { ...a };
+  for (const [unit, count] of Object.entries(b) as [Unit, number][]) sum[unit] = (sum[unit] ?? 0) + count;
+  return sum;
+}
 
 export const addCounts = (a: TokenCounts, b: TokenCounts): TokenCounts => ({
   uncachedInput: a.uncachedInput + b.uncachedInput,

@@ -166,6 +166,72 @@ const SERVED: readonly HttpCase[] = [
   },
 ];
 
+const FORM = 'multipart/form-data; boundary="the boundary"';
+const part = (name: string, value: string, more = ''): string =>
+  `--the boundary\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n${value}\r\n`;
+const form = (path: string, ...parts: readonly string[]): Ask => ({
+  path,
+  headers: { 'content-type': FORM },
+  body: `${parts.join('')}--the boundary--\r\n`,
+});
+
+const MEDIA: readonly HttpCase[] = [
+  {
+    title: 'serves pictures',
+    ask: { path: '/v1/images/generations', body: { model: 'acme/plain', prompt: 'A gate' } },
+    provider: ([body]) => expect(body).toBe('{"model":"plain","prompt":"A gate"}'),
+    bill: REPORTED,
+  },
+  {
+    title: 'passes sound on, with no token event for it',
+    ask: { path: '/v1/audio/speech', body: { model: 'acme/plain', input: 'Fare', voice: 'alloy' } },
+    headers: { 'content-type': 'audio/mpeg', 'x-faregate-model': 'acme/plain' },
+    reply: ({ text }) => expect(text).toHaveLength(5),
+    bill: { source: 'reported', tokens: 'none' },
+  },
+  {
+    title: 'sends a form on byte for byte but for the model',
+    ask: form(
+      '/v1/audio/transcriptions',
+      part('file', '--RIFF\r\n', '; filename="a"'),
+      part('model', 'acme/plain'),
+    ),
+    provider: ([body]) =>
+      expect(body).toBe(
+        `${part('file', '--RIFF\r\n', '; filename="a"')}${part('model', 'plain')}--the boundary--\r\n`,
+      ),
+    bill: REPORTED,
+  },
+  {
+    title: 'edits pictures that come in a form',
+    ask: form('/v1/images/edits', part('model', 'acme/plain'), part('prompt', 'Green')),
+    bill: REPORTED,
+  },
+  {
+    title: 'translates speech',
+    ask: form('/v1/audio/translations', part('model', 'acme/plain')),
+    bill: REPORTED,
+  },
+  {
+    title: 'refuses a form with two models',
+    ask: form('/v1/audio/transcriptions', part('model', 'acme/plain'), part('model', 'acme/other')),
+    status: 400,
+    code: 'invalid_request',
+  },
+  {
+    title: 'refuses a form that ends without its boundary',
+    ask: { ...form('/v1/audio/transcriptions'), body: part('model', 'acme/plain') },
+    status: 400,
+    code: 'invalid_request',
+  },
+  {
+    title: 'knows no variations of pictures',
+    ask: form('/v1/images/variations', part('model', 'acme/plain')),
+    status: 404,
+    code: 'not_found',
+  },
+];
+
 const REFUSED: readonly HttpCase[] = [
   {
     title: 'refuses a call without a key',
@@ -342,7 +408,7 @@ export function describeHttpCases(name: string, start: Start): void {
     });
     afterAll(() => world?.close());
 
-    it.each([...SERVED, ...REFUSED, ...FAILED].map((one) => [one.title, one] as const))(
+    it.each([...SERVED, ...MEDIA, ...REFUSED, ...FAILED].map((one) => [one.title, one] as const))(
       '%s',
       async (_title, one) => {
         await run(world, one);

@@ -123,13 +123,23 @@ describe('the usage of a chat stream', () => {
     expect(reader.metered()).toMatchObject({ kind: 'cut', reason: 'the reply broke off' });
   });
 
-  it('is cut when running sums were told and the stream broke', () => {
+  it('is cut when running sums were told and the stream broke, or merely ended', () => {
     const usage = { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 };
     const reader = streamReader(false);
     reader.write(bytesOf(event({ choices: [{ delta: { content: 'a' } }], usage })));
     expect(reader.metered().kind).toBe('cut');
     reader.end();
+    expect(reader.metered().kind).toBe('cut');
+    expect(reader.complete).toBe(false);
+  });
+
+  it('is final when running sums were told and the stream ended with a reason to stop', () => {
+    const usage = { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 };
+    const reader = streamReader(false);
+    reader.write(bytesOf(event({ choices: [{ delta: {}, finish_reason: 'stop' }], usage })));
+    reader.end();
     expect(reader.metered().kind).toBe('final');
+    expect(reader.complete).toBe(true);
   });
 
   it('is the last one told, never a sum', () => {

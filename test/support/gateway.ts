@@ -26,6 +26,7 @@ export interface AdminCall {
   readonly status: number | null;
   readonly usage: Readonly<Record<string, number>> | null;
   readonly usage_source: 'reported' | 'estimated' | 'none' | null;
+  readonly cost_usd: string | null;
   readonly response_id: string | null;
   readonly events: readonly { readonly state: string; readonly token_type: string; readonly value: string }[];
 }

@@ -29,6 +29,10 @@ export interface ExpectedUsage {
   /** False for a reply that must give no reported usage: errors, and streams without any. */
   readonly metered: boolean;
   readonly flags: readonly string[];
+  /** The vendor's own usage, as it stood in the reply. */
+  readonly raw_usage: Readonly<Record<string, unknown>> | null;
+  /** Uses of Anthropic's own tools, where there were any. */
+  readonly server_tool_use?: Readonly<Record<string, number>> | null;
 }
 
 export interface RecordedCase {

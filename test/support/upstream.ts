@@ -55,6 +55,16 @@ export async function startTestUpstream(port = 0): Promise<TestUpstream> {
       seen.push({ method: request.method ?? '', url: request.url ?? '', headers: request.headers, body });
       if (request.url === '/v1/models')
         return json(response, 200, { object: 'list', data: [{ id: 'plain', object: 'model' }] });
+      if (/^\/v1\/(?:audio|images)\//.test(request.url ?? '')) {
+        served.push({
+          id: '',
+          inputTokens: INPUT_TOKENS,
+          outputTokens: WORDS.length,
+          finished: true,
+          sent: '',
+        });
+        return media(request.url ?? '', response);
+      }
       const {
         model = '',
         stream = false,
@@ -134,6 +144,19 @@ async function behave(asked: Asked): Promise<void> {
 
 /** The upstream key that tests configure; `error-echoes-key` gives it away. */
 export const KEY_GIVEN = 'sk-upstream-canary-0123456789';
+
+/** Pictures and transcripts report 11 tokens read and 8 generated; sound reports nothing. */
+function media(url: string, response: ServerResponse): void {
+  if (url === '/v1/audio/speech') {
+    response.writeHead(200, { 'content-type': 'audio/mpeg' }).end(Buffer.from([0xff, 0xfb, 1, 2, 3]));
+    return;
+  }
+  const usage = { type: 'tokens', input_tokens: 11, output_tokens: 8, total_tokens: 19 };
+  const content = url.startsWith('/v1/audio/')
+    ? { text: 'The fare is paid.' }
+    : { data: [{ b64_json: 'AAAA' }] };
+  json(response, 200, { ...content, usage });
+}
 
 function plain(asked: Asked): void {
   const { served, response, model } = asked;
