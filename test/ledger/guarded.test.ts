@@ -222,12 +222,13 @@ describe('grants', () => {
   });
 });
 
+const budget = (span: 'day' | 'week' | 'month' | 'period' | 'total', limit: number) =>
+  ledger.putBudget(
+    { id: `bud_${span}`, scope: 'customer', subject: CUSTOMER, span, limitPico: String(limit) },
+    NOW,
+  );
+
 describe('a local budget', () => {
-  const budget = (span: 'day' | 'week' | 'month' | 'period' | 'total', limit: number) =>
-    ledger.putBudget(
-      { id: `bud_${span}`, scope: 'customer', subject: CUSTOMER, span, limitPico: String(limit) },
-      NOW,
-    );
   const free = { creditChecked: false };
 
   it('counts what was spent in its window before it was made', async () => {
