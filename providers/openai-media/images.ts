@@ -54,6 +54,10 @@ export class ImagesStreamRules implements StreamRules {
     return 'last';
   }
 
+  complete(): boolean {
+    return this.#done !== undefined;
+  }
+
   metered(): Metered {
     if (this.#done !== undefined) {
       return { kind: 'final', lines: [{ ...this.#done, servedModel: null }], reason: this.#reason };

@@ -26,6 +26,8 @@ export function charactersOf(text: unknown): number {
 export class SoundReader implements ResponseReader {
   readonly streams = true;
   readonly terminal = false;
+  /** Sound has no sign of its own for its end but the end of the reply. */
+  readonly complete = true;
   readonly #characters: number;
   #heard = false;
   #ended = false;

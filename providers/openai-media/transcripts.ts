@@ -28,6 +28,7 @@ const CHARACTERS_A_SECOND = 15;
 export class TranscriptReader implements ResponseReader {
   readonly streams = false;
   readonly terminal = false;
+  readonly complete = true;
   readonly #reply = new JsonReply();
   #metered: Metered = { kind: 'none', lines: [], reason: 'the reply broke off' };
   #ended = false;

@@ -22,6 +22,8 @@ export interface Checks {
   atRandomChunks(recorded: RecordedCase): void;
   oneByOne(recorded: RecordedCase): void;
   cut(recorded: RecordedCase): void;
+  /** What the whole reply is metered as. */
+  metered(recorded: RecordedCase): Metered;
 }
 
 export function checksOf(api: RecordedApi): Checks {
@@ -35,6 +37,11 @@ export function checksOf(api: RecordedApi): Checks {
     checkEstimate(recorded, reader);
   };
   return {
+    metered(recorded) {
+      const reader = readerOf(api, recorded);
+      readAll(reader, [recorded.body]);
+      return reader.metered();
+    },
     whole: (recorded) => whole(recorded, [recorded.body]),
     atRandomChunks(recorded) {
       for (const lengthMax of [7, 200, 5000]) whole(recorded, randomChunks(recorded.body, random, lengthMax));

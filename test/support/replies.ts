@@ -5,6 +5,8 @@ import { createChatParser } from '../../providers/translation/chat/reply-parser.
 import { createChatWriter } from '../../providers/translation/chat/reply-writer.ts';
 import { createMessagesParser } from '../../providers/translation/messages/reply-parser.ts';
 import { createMessagesWriter } from '../../providers/translation/messages/reply-writer.ts';
+import { createResponsesParser } from '../../providers/translation/responses/reply-parser.ts';
+import { createResponsesWriter } from '../../providers/translation/responses/reply-writer.ts';
 import type {
   ReplyContext,
   ReplyEvent,
@@ -26,12 +28,14 @@ export const CONTEXT: ReplyContext = {
 export const PARSERS = {
   chat: createChatParser,
   messages: createMessagesParser,
+  responses: createResponsesParser,
 } as const satisfies Record<string, (options: ReplyParserOptions) => ReplyParser>;
 export type ParserName = keyof typeof PARSERS;
 
 export const WRITERS = {
   chat: createChatWriter,
   messages: createMessagesWriter,
+  responses: createResponsesWriter,
 } as const satisfies Record<string, (options: ReplyWriterOptions) => ReplyWriter>;
 export type WriterName = keyof typeof WRITERS;
 
@@ -102,6 +106,10 @@ export const ACCUMULATE: Record<WriterName, (stream: Uint8Array) => Promise<Json
     const running = client.messages.stream({ model: 'm', max_tokens: 1, messages: [] });
     return plain(await running.finalMessage());
   },
+  async responses(stream) {
+    const client = new OpenAI({ apiKey: 'none', fetch: answering(stream), maxRetries: 0 });
+    return plain(await client.responses.stream({ model: 'm', input: [] }).finalResponse());
+  },
 };
 
 const plain = (value: unknown): Json => JSON.parse(JSON.stringify(value)) as Json;
@@ -121,5 +129,12 @@ export const COMPARABLE: Record<WriterName, (reply: Json) => Json> = {
   messages({ parsed_output: _parsed, stop_details: _details, ...reply }) {
     const { cache_creation: _byLife, service_tier: _tier, ...usage } = reply['usage'] as Json;
     return { ...reply, usage };
+  },
+  responses({ output_parsed: _parsed, output_text: _text, ...reply }) {
+    for (const item of reply['output'] as Json[]) {
+      delete item['parsed_arguments'];
+      for (const part of (item['content'] ?? []) as Json[]) delete part['parsed'];
+    }
+    return reply;
   },
 };
