@@ -113,7 +113,8 @@ class Forwarding implements ReplySink {
       this.#refuse('upstream_broke', upstreamError(this.#call, what));
     } else if (this.#reader?.streams === true && !this.#callerLeft) {
       this.#headSent = true;
-      this.#reply.head(status, { ...replyHeaders(headers), ...callHeaders(this.#call) });
+      const head = this.#reader.head?.() ?? { status, headers };
+      this.#reply.head(head.status, { ...replyHeaders(head.headers), ...callHeaders(this.#call) });
     }
   }
 
@@ -226,8 +227,10 @@ class Forwarding implements ReplySink {
       else this.#finishSoon();
     } else {
       const length = this.#held.reduce((sum, piece) => sum + piece.length, 0);
-      this.#reply.head(this.#status ?? 502, {
-        ...replyHeaders(this.#upstreamHeaders),
+      const own = { status: this.#status ?? 502, headers: this.#upstreamHeaders };
+      const head = this.#reader?.head?.() ?? own;
+      this.#reply.head(head.status, {
+        ...replyHeaders(head.headers),
         ...callHeaders(this.#call),
         ...billHeaders(bill),
         'content-length': String(length),

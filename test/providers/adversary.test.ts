@@ -131,7 +131,8 @@ function readerOf({ provider, endpoint, stream }: Dialect): ResponseReader {
 function read(dialect: Dialect, body: string, bytewise = false): ResponseReader {
   const reader = readerOf(dialect);
   const bytes = bytesOf(body);
-  const out = (bytewise ? oneByOne(bytes) : [bytes]).flatMap((piece) => [...reader.write(piece)]);
+  const out: Uint8Array[] = [];
+  for (const piece of bytewise ? oneByOne(bytes) : [bytes]) out.push(...reader.write(piece));
   expect(textOf([...out, ...reader.end()])).toBe(body);
   return reader;
 }
