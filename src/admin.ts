@@ -1,7 +1,9 @@
 /** `/admin/v1`: what the operator, the command line and the checks read and change. Opened by the admin key only. */
 import { Hono } from 'hono';
 import { Refusal } from './errors.ts';
-import type { ApiKey, Keys } from './keys/keys.ts';
+import type { RecordRequest } from './app.ts';
+import type { RecordedUsage } from './billing/usage-record.ts';
+import type { ApiKey, KeyLimits, Keys } from './keys/keys.ts';
 import type { CallView, EventState, EventView, Ledger, Totals } from './ledger/ledger.ts';
 import type { Crypto } from './runtime.ts';
 import { formatUsd } from './usage/money.ts';
@@ -77,6 +79,27 @@ export function createAdmin(options: AdminOptions): Hono {
     throw new Refusal('not_found', `There is no key ${c.req.param('id')}, or it was revoked before.`);
   });
   return admin;
+}
+
+/** `POST /v1/usage/record`: the operator's, and answered 201 the first time and 200 after. */
+export const createRecord =
+  (
+    options: Pick<AdminOptions, 'crypto' | 'secrets'>,
+    record: (body: unknown) => Promise<RecordedUsage>,
+  ): ((request: RecordRequest) => Promise<Response>) =>
+  async (request) => {
+    authoriseAdmin(options, request);
+    const { status, identifier, event, timestampMs } = await record(parseJson(request.body));
+    const json = { status, identifier, event, timestamp: isoTime(timestampMs) };
+    return Response.json(json, { status: status === 'recorded' ? 201 : 200 });
+  };
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Refusal('invalid_request', `The body is no JSON: ${String(error)}`);
+  }
 }
 
 /**
@@ -156,16 +179,38 @@ const callState = (state: string | undefined): 'open' | 'settled' | undefined =>
   throw new Refusal('invalid_request', `state must be open or settled, not "${state}".`, { param: 'state' });
 };
 
-function parseWantedKey(body: unknown): { customer: string | null; label: string } {
-  const { customer, service, label } = (body ?? {}) as Readonly<Record<string, unknown>>;
-  const text = typeof label === 'string' ? label : '';
-  if (service === true && customer === undefined) return { customer: null, label: text };
+interface WantedKey {
+  readonly customer: string | null;
+  readonly label: string;
+  readonly limits: Partial<KeyLimits>;
+}
+
+function parseWantedKey(body: unknown): WantedKey {
+  const { customer, service, label, limits } = (body ?? {}) as Readonly<Record<string, unknown>>;
+  const wanted = { label: typeof label === 'string' ? label : '', limits: parseLimits(limits ?? {}) };
+  if (service === true && customer === undefined) return { customer: null, ...wanted };
   if (typeof customer === 'string' && /^cus_[A-Za-z0-9_]{1,251}$/.test(customer))
-    return { customer, label: text };
+    return { customer, ...wanted };
   throw new Refusal(
     'invalid_request',
     'Give either "customer": "cus_..." for a bound key, or "service": true.',
   );
+}
+
+const LIMIT_NAMES: ReadonlySet<string> = new Set(['rpm', 'tpm', 'concurrency']);
+
+function parseLimits(limits: unknown): Partial<KeyLimits> {
+  const given = typeof limits === 'object' && limits !== null ? Object.entries(limits) : [['limits', limits]];
+  for (const [name, value] of given) {
+    if (LIMIT_NAMES.has(String(name)) && (value === null || (Number.isSafeInteger(value) && value >= 1)))
+      continue;
+    throw new Refusal(
+      'invalid_request',
+      '"limits" may have rpm, tpm and concurrency, each a whole number of 1 or more, or null for no limit.',
+      { param: 'limits' },
+    );
+  }
+  return Object.fromEntries(given) as Partial<KeyLimits>;
 }
 
 const keyJson = (key: ApiKey): unknown => ({
@@ -174,12 +219,13 @@ const keyJson = (key: ApiKey): unknown => ({
   service: key.customer === null,
   label: key.label,
   last4: key.last4,
+  limits: key.limits ?? {},
   created_at: isoTime(key.createdAtMs),
   expires_at: isoTime(key.expiresAtMs ?? null),
   revoked_at: isoTime(key.revokedAtMs),
 });
 
-const callJson = (call: CallView): unknown => ({
+export const callJson = (call: CallView): object => ({
   id: call.id,
   customer: call.customer,
   key_id: call.keyId,

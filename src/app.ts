@@ -10,12 +10,16 @@ import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
 import type { Inference } from './gateway/inference.ts';
 import { type Models, modelsDialect } from './gateway/models.ts';
 import type { Caller } from './gateway/ports.ts';
+import type { ReadName, Reads } from './gateway/reads.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface AppOptions {
   readonly runtime: Runtime;
   readonly inference: Inference;
   readonly models: Models;
+  readonly reads: Reads;
+  /** `POST /v1/usage/record`, for the operator. */
+  readonly record: (request: RecordRequest) => Promise<Response>;
   readonly webhooks: {
     receive(body: Uint8Array, signature: string | null): Promise<{ status: number; message: string }>;
   };
@@ -30,8 +34,19 @@ export interface AppOptions {
   readonly serve: (context: Context, work: (caller: Caller) => Promise<void>) => Response | Promise<Response>;
 }
 
+/** A request of the operator's with its body, read whole. */
+export interface RecordRequest {
+  header(name: string): string | undefined;
+  readonly body: string;
+}
+
+/** One unit is a few hundred bytes. */
+const RECORD_BYTES_MAX = 65_536;
+
 export function createApp(options: AppOptions): Hono {
-  const { inference, models, serve } = options;
+  const { inference, models, reads, serve } = options;
+  const reading = (name: ReadName) => (c: Context) =>
+    serve(c, (caller) => refusing(caller, options, () => reads(name, caller)));
   const app = new Hono();
 
   for (const { path, endpoint } of BODY_ENDPOINTS)
@@ -49,7 +64,18 @@ export function createApp(options: AppOptions): Hono {
     );
   }
 
+  app.get('/v1/usage', reading('usage'));
+  app.get('/v1/usage/invoice-preview', reading('invoice-preview'));
+  app.get('/v1/credits', reading('credits'));
+  app.get('/v1/key', reading('key'));
+  app.get('/v1/generation', reading('generation'));
   for (const path of OWN_PATHS) app.use(path, withRequestId(options.runtime));
+  app.post('/v1/usage/record', async (c) => {
+    const body = await bytesUpTo(RECORD_BYTES_MAX, c.req.raw);
+    if (body === undefined)
+      throw new Refusal('request_too_large', `The body is larger than ${RECORD_BYTES_MAX} bytes.`);
+    return options.record({ header: (name) => c.req.header(name), body: new TextDecoder().decode(body) });
+  });
 
   app.post('/webhooks/stripe', async (c) => {
     const body = await bytesUpTo(WEBHOOK_BYTES_MAX, c.req.raw);
@@ -86,7 +112,7 @@ export function createApp(options: AppOptions): Hono {
 }
 
 /** Replies of Hono's own making; what has a caller (`serve`), and every refusal, carries its id already. */
-const OWN_PATHS = ['/webhooks/*', '/admin/*', '/healthz', '/readyz'];
+const OWN_PATHS = ['/v1/usage/record', '/webhooks/*', '/admin/*', '/healthz', '/readyz'];
 
 const withRequestId =
   (runtime: Runtime): MiddlewareHandler =>

@@ -7,6 +7,8 @@
  */
 
 import type { Account, Accounts, Guard, Money } from './accounts-port.ts';
+import type { Recording } from './recording.ts';
+import type { UsageReads } from './usage-port.ts';
 
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {
@@ -240,7 +242,7 @@ export interface LeaseRequest {
   readonly identifier?: string | undefined;
 }
 
-export interface Ledger extends Accounts {
+export interface Ledger extends Accounts, UsageReads, Recording {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */

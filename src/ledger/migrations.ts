@@ -6,6 +6,7 @@
 import type { Database } from './ledger.ts';
 import { ATTEMPTS_MIGRATION } from './migrations/002-attempts-and-idempotency-keys.ts';
 import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
+import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -128,6 +129,7 @@ const MIGRATIONS: readonly Migration[] = [
   },
   ATTEMPTS_MIGRATION,
   BUDGETS_MIGRATION,
+  READINGS_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */
