@@ -30,13 +30,18 @@ export function createAdmin(options: AdminOptions): Hono {
 
   admin.get('/calls', async (c) => {
     const { customer, id, state } = c.req.query();
-    const page = await ledger.calls({ customer, id, state: callState(state), ...paging(c.req.query()) });
+    const page = await ledger.calls({
+      customer,
+      id,
+      state: callState(state),
+      ...paging(c.req.query(), CALL_CURSOR),
+    });
     return c.json({ data: page.data.map(callJson), next_cursor: page.nextCursor });
   });
   admin.get('/events', async (c) => {
     const { customer, call, state, identifier } = c.req.query();
     const filter = { customer, call, identifier, state: eventState(state) };
-    const page = await ledger.events({ ...filter, ...paging(c.req.query()) });
+    const page = await ledger.events({ ...filter, ...paging(c.req.query(), EVENT_CURSOR) });
     return c.json({ data: page.data.map(eventJson), next_cursor: page.nextCursor });
   });
   admin.post('/events/:identifier/retry', async (c) => {
@@ -146,9 +151,21 @@ const notCancellable = (identifier: string): Refusal =>
     `No event with the identifier ${identifier} is still surely unsent, so none can be cancelled.`,
   );
 
-/** Rows on a page: 100 unless asked, 1,000 at most. */
-const paging = (query: Readonly<Record<string, string>>): { cursor: string | undefined; limit: number } => {
+/** A call's id; an event's time and identifier. */
+const CALL_CURSOR = /^req_[0-9a-z]{1,40}$/;
+const EVENT_CURSOR = /^\d{1,15}\.\w{1,100}$/;
+
+/** Rows on a page: 100 unless asked, 1,000 at most; and where it begins. */
+const paging = (
+  query: Readonly<Record<string, string>>,
+  cursorForm: RegExp,
+): { cursor: string | undefined; limit: number } => {
   const limit = Number(query.limit ?? 100);
+  if (query.cursor !== undefined && !cursorForm.test(query.cursor)) {
+    throw new Refusal('invalid_request', 'cursor must be the next_cursor of a page of this list.', {
+      param: 'cursor',
+    });
+  }
   if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return { cursor: query.cursor, limit };
   throw new Refusal('invalid_request', `limit must be a whole number from 1 to 1000, not "${query.limit}".`, {
     param: 'limit',

@@ -4,6 +4,7 @@
  * The same application runs on Node, in workerd and in a test: what differs is how a caller is answered (`serve`).
  */
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import { getPath } from 'hono/utils/url';
 import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
@@ -30,6 +31,11 @@ export interface AppOptions {
     readonly ready: boolean;
     readonly detail: Readonly<Record<string, unknown>>;
   }>;
+  /**
+   * The path as it was sent, where the runtime has it: routes are matched with it, so that nothing reaches one by way of
+   * `..` or an encoded letter, past whoever guards paths before us.
+   */
+  readonly rawPath?: (env: unknown) => string | undefined;
   /** Hands the caller of a request to the gateway: Node's own sockets, or a Response. */
   readonly serve: (context: Context, work: (caller: Caller) => Promise<void>) => Response | Promise<Response>;
 }
@@ -47,7 +53,7 @@ export function createApp(options: AppOptions): Hono {
   const { inference, models, reads, serve } = options;
   const reading = (name: ReadName) => (c: Context) =>
     serve(c, (caller) => refusing(caller, options, () => reads(name, caller)));
-  const app = new Hono();
+  const app = new Hono({ getPath: (request, given) => options.rawPath?.(given?.env) ?? getPath(request) });
 
   for (const { path, endpoint } of BODY_ENDPOINTS)
     app.post(path, (c) => serve(c, (caller) => inference.serve({ endpoint }, caller)));

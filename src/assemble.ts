@@ -34,6 +34,8 @@ export interface Parts {
   readonly keys: Keys;
   readonly relay: Relay;
   readonly stripe: Stripe;
+  /** The path as it was sent, where the runtime has it. */
+  readonly rawPath?: (env: unknown) => string | undefined;
   /** Hands a request's caller to the gateway. */
   readonly serve: (context: Context, work: (caller: Caller) => Promise<void>) => Response | Promise<Response>;
   /** Secrets that open the admin routes. */
@@ -117,6 +119,7 @@ export function assemble(parts: Parts): Gateway {
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false),
     serve: parts.serve,
+    ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
   return { app, inference, settler, delivery };
 }

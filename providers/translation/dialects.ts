@@ -5,10 +5,16 @@ import { createChatWriter } from './chat/reply-writer.ts';
 import { readChatRequest } from './chat/read-request.ts';
 import { writeChatRequest } from './chat/write-request.ts';
 import type { CreateReplyParser, CreateReplyWriter, RequestReader, RequestWriter } from './dialect.ts';
+import { createGeminiParser } from './gemini/reply-parser.ts';
+import { writeGeminiRequest } from './gemini/write-request.ts';
 import { createMessagesParser } from './messages/reply-parser.ts';
 import { createMessagesWriter } from './messages/reply-writer.ts';
 import { readMessagesRequest } from './messages/read-request.ts';
 import { writeMessagesRequest } from './messages/write-request.ts';
+import { readResponsesRequest } from './responses/read-request.ts';
+import { createResponsesParser } from './responses/reply-parser.ts';
+import { createResponsesWriter } from './responses/reply-writer.ts';
+import { writeResponsesRequest } from './responses/write-request.ts';
 
 export interface AskingDialect {
   readonly read: RequestReader;
@@ -24,21 +30,39 @@ export interface AskedDialect {
 
 export const ASKING: ReadonlyMap<Endpoint, AskingDialect> = new Map<Endpoint, AskingDialect>([
   ['chat.completions', { read: readChatRequest, createWriter: createChatWriter }],
+  ['responses', { read: readResponsesRequest, createWriter: createResponsesWriter }],
   ['messages', { read: readMessagesRequest, createWriter: createMessagesWriter }],
 ]);
 
+const chat: AskedDialect = {
+  write: writeChatRequest,
+  createParser: createChatParser,
+  path: '/v1/chat/completions',
+  query: '',
+};
+const responses: AskedDialect = {
+  write: writeResponsesRequest,
+  createParser: createResponsesParser,
+  path: '/v1/responses',
+  query: '',
+};
+const messages: AskedDialect = {
+  write: writeMessagesRequest,
+  createParser: createMessagesParser,
+  path: '/v1/messages',
+  query: '',
+};
+const gemini: AskedDialect = {
+  write: writeGeminiRequest,
+  createParser: createGeminiParser,
+  path: '/v1beta/models',
+  query: '',
+};
+
 export const ASKED: ReadonlyMap<Endpoint, AskedDialect> = new Map<Endpoint, AskedDialect>([
-  [
-    'chat.completions',
-    {
-      write: writeChatRequest,
-      createParser: createChatParser,
-      path: '/v1/chat/completions',
-      query: '',
-    },
-  ],
-  [
-    'messages',
-    { write: writeMessagesRequest, createParser: createMessagesParser, path: '/v1/messages', query: '' },
-  ],
+  ['chat.completions', chat],
+  ['responses', responses],
+  ['messages', messages],
+  ['generateContent', gemini],
+  ['streamGenerateContent', { ...gemini, query: 'alt=sse' }],
 ]);

@@ -1,6 +1,6 @@
 /** The members that dialects spell differently and mean alike. */
 import { isRecord } from '../../src/usage/json-value.ts';
-import type { CacheMark, Member, Sampling } from './conversation.ts';
+import type { CacheMark, ImagePart, Member, Sampling } from './conversation.ts';
 import { type JsonRecord, isGiven } from './members.ts';
 import { malformed, numberAt, oneOfAt, textAt } from './reading.ts';
 
@@ -48,6 +48,12 @@ export function labelsOf(value: unknown, at: string): Readonly<Record<string, st
   return Object.fromEntries(
     Object.entries(value).map(([key, label]) => [key, textAt(label, `${at} labels`) ?? '']),
   );
+}
+
+/** How closely an image is looked at; as the vendor likes where it says so. */
+export function detailOf(image: JsonRecord, at: string): ImagePart['detail'] {
+  const detail = oneOfAt(image['detail'], `${at}.detail`, ['low', 'high', 'original', 'auto']);
+  return detail === 'auto' ? undefined : detail;
 }
 
 /** Anthropic's mark, and OpenAI's: what shall be cached for half an hour or more is cached for one. */

@@ -13,7 +13,7 @@ const notStored: Fate = {
   unless: [false],
 };
 const labels: Fate = { ignored: 'labels are kept with a stored reply, and none is stored' };
-const cacheKey: Fate = { ignored: 'it only helps OpenAI’s cache' };
+const cacheKey: Fate = { ignored: "it only helps OpenAI's cache" };
 const endUser: Fate = { carried: 'unless it is longer than the 64 characters that OpenAI takes' };
 const length: Fate = { refused: 'the dialect has no such setting', unless: ['medium'] };
 

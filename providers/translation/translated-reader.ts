@@ -128,7 +128,7 @@ const TRAVELLING: ReadonlySet<string> = new Set([
 
 const BROKEN: ReplyError = {
   status: BAD_GATEWAY,
-  message: 'The provider’s reply broke off.',
+  message: "The provider's reply broke off.",
   type: undefined,
   code: undefined,
   param: undefined,

@@ -39,8 +39,8 @@ export const CHAT_PLACES: Places = {
     logit_bias: { refused: 'tokens have other numbers elsewhere' },
     modalities: { refused: 'only text is written across dialects', unless: [['text']] },
     audio: { refused: 'only text is written across dialects' },
-    web_search_options: { refused: 'the search is the vendor’s own' },
-    moderation: { refused: 'the moderation is the vendor’s own' },
+    web_search_options: { refused: "the search is the vendor's own" },
+    moderation: { refused: "the moderation is the vendor's own" },
     functions: { refused: 'it is deprecated; use tools' },
     function_call: { refused: 'it is deprecated; use tool_choice', unless: ['auto', 'none'] },
   },
@@ -58,7 +58,7 @@ export const CHAT_PLACES: Places = {
     reasoning_content: 'carried',
     reasoning_details: 'carried',
     name: speaker,
-    annotations: { ignored: 'the vendor’s notes on what it wrote are no part of the conversation' },
+    annotations: { ignored: "the vendor's notes on what it wrote are no part of the conversation" },
     parsed: { ignored: 'the OpenAI client adds it to what it received' },
     audio: { refused: 'it names sound that the vendor keeps' },
     function_call: { refused: 'it is deprecated; use tool_calls' },
@@ -74,7 +74,7 @@ export const CHAT_PLACES: Places = {
   file: {
     file_data: 'carried',
     filename: 'carried',
-    file_id: { refused: 'the file is the vendor’s; send its data' },
+    file_id: { refused: "the file is the vendor's; send its data" },
   },
   'tool_calls[]': {
     id: 'carried',

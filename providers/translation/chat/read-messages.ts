@@ -12,7 +12,7 @@ import {
 } from '../conversation.ts';
 import { type JsonRecord, checkMembers } from '../members.ts';
 import { unsignedId, unwrapProof } from '../proofs.ts';
-import { cacheOf } from '../read-members.ts';
+import { cacheOf, detailOf } from '../read-members.ts';
 import { dataOf, listAt, malformed, neededText, oneOfAt, recordAt, sourceOf, textAt } from '../reading.ts';
 import { CHAT_PLACES } from './members.ts';
 
@@ -164,7 +164,7 @@ function readImage(image: JsonRecord, at: string): ImagePart {
     kind: 'image',
     at: `${at}.url`,
     source: sourceOf(neededText(image['url'], `${at}.url`)),
-    detail: oneOfAt(image['detail'], `${at}.detail`, ['low', 'high', 'auto', 'original']),
+    detail: detailOf(image, at),
   };
 }
 

@@ -2,7 +2,7 @@
 import type { Members, Places } from '../members.ts';
 
 const mark: Members = { cache_control: 'carried' };
-const toolset = { refused: 'the toolset is the vendor’s own' };
+const toolset = { refused: "the toolset is the vendor's own" };
 
 export const MESSAGES_PLACES: Places = {
   '': {
@@ -28,11 +28,11 @@ export const MESSAGES_PLACES: Places = {
       // Claude Code sends this with every request; it keeps what is there.
       unless: [{ edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] }],
     },
-    speed: { refused: 'the speed is the vendor’s own', unless: ['standard'] },
+    speed: { refused: "the speed is the vendor's own", unless: ['standard'] },
     inference_geo: { refused: 'where another vendor computes cannot be chosen here' },
-    container: { refused: 'the container is the vendor’s own' },
+    container: { refused: "the container is the vendor's own" },
     mcp_servers: { refused: 'nobody else calls these servers' },
-    diagnostics: { refused: 'the diagnostics are the vendor’s own' },
+    diagnostics: { refused: "the diagnostics are the vendor's own" },
   },
   metadata: { user_id: 'carried' },
   output_config: { effort: 'carried', format: 'carried' },
@@ -46,17 +46,17 @@ export const MESSAGES_PLACES: Places = {
     input_schema: 'carried',
     strict: 'carried',
     ...mark,
-    eager_input_streaming: { ignored: 'how finely a call’s arguments are streamed is left to the vendor' },
+    eager_input_streaming: { ignored: "how finely a call's arguments are streamed is left to the vendor" },
     input_examples: { refused: 'no other dialect has a place for them; write them into the description' },
     defer_loading: { refused: 'nobody else looks tools up', unless: [false] },
-    allowed_callers: { refused: 'no other dialect’s programs call tools', unless: [['direct']] },
+    allowed_callers: { refused: "no other dialect's programs call tools", unless: [['direct']] },
   },
   'messages[]': { role: 'carried', content: 'carried' },
   'text block': {
     type: 'carried',
     text: 'carried',
     ...mark,
-    citations: { ignored: 'the vendor’s notes on what it wrote are no part of the conversation' },
+    citations: { ignored: "the vendor's notes on what it wrote are no part of the conversation" },
   },
   'image block': {
     type: 'carried',
@@ -83,7 +83,7 @@ export const MESSAGES_PLACES: Places = {
     name: 'carried',
     input: 'carried',
     ...mark,
-    caller: { refused: 'no other dialect’s programs call tools', unless: [{ type: 'direct' }] },
+    caller: { refused: "no other dialect's programs call tools", unless: [{ type: 'direct' }] },
     toolset_name: toolset,
   },
   'tool_result block': {

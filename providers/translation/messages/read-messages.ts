@@ -167,7 +167,7 @@ function readResult(block: JsonRecord, at: string, toolNames: Map<string, string
     name: toolNames.get(id),
     content: content.map((part) => {
       if (part.kind === 'text' || part.kind === 'image' || part.kind === 'document') return part;
-      throw new Untranslatable(part.at ?? at, 'a tool’s answer has text, images and documents only');
+      throw new Untranslatable(part.at ?? at, "a tool's answer has text, images and documents only");
     }),
     isError: booleanAt(block['is_error'], `${at}.is_error`) ?? false,
     cache: cacheOf(block, at),

@@ -127,7 +127,7 @@ function readReasoning(thinking: JsonRecord, output: JsonRecord): Reasoning {
 function readTool(value: unknown, at: string): Tool {
   const tool = recordAt(value, at);
   if (isGiven(tool['type']) && tool['type'] !== 'custom')
-    throw new Untranslatable(`${at}.type`, 'only tools of the caller’s own can be translated');
+    throw new Untranslatable(`${at}.type`, "only tools of the caller's own can be translated");
   check(tool, at, 'tools[]');
   return {
     at,

@@ -24,7 +24,7 @@ export const writeMessagesRequest: RequestWriter = (conversation, model) => {
   const system = systemTexts(conversation);
   const maxTokens = sampling.maxTokens ?? defaultMaxTokens(model);
   if ((sampling.temperature ?? 0) > 1)
-    throw cannotSay(conversation, 'temperature', 'this dialect’s goes from 0 to 1');
+    throw cannotSay(conversation, 'temperature', "this dialect's goes from 0 to 1");
   return {
     model,
     max_tokens: maxTokens,

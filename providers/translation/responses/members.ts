@@ -2,7 +2,7 @@
 import type { Members, Places } from '../members.ts';
 
 const stored = { refused: 'what the vendor stored is known to it alone; send the conversation itself' };
-const vendorsOwn = { ignored: 'the vendor’s own name for what it wrote' };
+const vendorsOwn = { ignored: "the vendor's own name for what it wrote" };
 const progress = { ignored: 'what is sent in is complete' };
 const phase = { ignored: 'no other dialect tells what was said between tool calls from the answer' };
 const cacheMarks: Members = { prompt_cache_breakpoint: 'carried' };
@@ -32,16 +32,16 @@ export const RESPONSES_PLACES: Places = {
     prompt_cache_options: { ignored: 'how long a prompt stays cached is left to the vendor' },
     prompt_cache_retention: { ignored: 'how long a prompt stays cached is left to the vendor' },
     stream_options: { ignored: 'a translated stream is not padded' },
-    max_tool_calls: { ignored: 'it bounds the vendor’s own tools, and those are refused' },
+    max_tool_calls: { ignored: "it bounds the vendor's own tools, and those are refused" },
     truncation: { refused: 'nobody else shortens a conversation', unless: ['disabled'] },
     background: { refused: 'nobody else answers later', unless: [false] },
     previous_response_id: stored,
     conversation: stored,
     prompt: stored,
     context_management: { refused: 'nobody else compacts a conversation this way' },
-    moderation: { refused: 'the moderation is the vendor’s own' },
+    moderation: { refused: "the moderation is the vendor's own" },
     image: { refused: 'only text is written across dialects' },
-    access_programs: { refused: 'the programs are the vendor’s own' },
+    access_programs: { refused: "the programs are the vendor's own" },
   },
   message: {
     type: 'carried',
@@ -55,8 +55,8 @@ export const RESPONSES_PLACES: Places = {
   'output_text part': {
     type: 'carried',
     text: 'carried',
-    annotations: { ignored: 'the vendor’s notes on what it wrote are no part of the conversation' },
-    logprobs: { ignored: 'the vendor’s notes on what it wrote are no part of the conversation' },
+    annotations: { ignored: "the vendor's notes on what it wrote are no part of the conversation" },
+    logprobs: { ignored: "the vendor's notes on what it wrote are no part of the conversation" },
     parsed: { ignored: 'the OpenAI client adds it to what it received' },
   },
   'refusal part': { type: 'carried', refusal: 'carried' },
@@ -64,7 +64,7 @@ export const RESPONSES_PLACES: Places = {
     type: 'carried',
     image_url: 'carried',
     detail: 'carried',
-    file_id: { refused: 'the file is the vendor’s; send its data' },
+    file_id: { refused: "the file is the vendor's; send its data" },
     ...cacheMarks,
   },
   'input_file part': {
@@ -72,7 +72,7 @@ export const RESPONSES_PLACES: Places = {
     file_data: 'carried',
     file_url: 'carried',
     filename: 'carried',
-    file_id: { refused: 'the file is the vendor’s; send its data' },
+    file_id: { refused: "the file is the vendor's; send its data" },
     detail: { ignored: 'how closely a page is looked at is left to the vendor' },
     ...cacheMarks,
   },
@@ -86,7 +86,7 @@ export const RESPONSES_PLACES: Places = {
     parsed_arguments: { ignored: 'the OpenAI client adds it to what it received' },
     async: { refused: 'nobody else answers a call later', unless: [false] },
     namespace: { refused: 'no other dialect groups its tools' },
-    caller: { refused: 'no other dialect’s programs call tools', unless: [{ type: 'direct' }] },
+    caller: { refused: "no other dialect's programs call tools", unless: [{ type: 'direct' }] },
   },
   function_call_output: {
     type: 'carried',
@@ -96,7 +96,7 @@ export const RESPONSES_PLACES: Places = {
     id: vendorsOwn,
     status: progress,
     namespace: { refused: 'no other dialect groups its tools' },
-    caller: { refused: 'no other dialect’s programs call tools', unless: [{ type: 'direct' }] },
+    caller: { refused: "no other dialect's programs call tools", unless: [{ type: 'direct' }] },
   },
   reasoning: {
     type: 'carried',
@@ -115,7 +115,7 @@ export const RESPONSES_PLACES: Places = {
     strict: 'carried',
     async: { refused: 'nobody else answers a call later', unless: [false] },
     defer_loading: { refused: 'nobody else looks tools up', unless: [false] },
-    allowed_callers: { refused: 'no other dialect’s programs call tools', unless: [['direct']] },
+    allowed_callers: { refused: "no other dialect's programs call tools", unless: [['direct']] },
     output_schema: { refused: 'no other dialect describes what a tool answers' },
   },
   tool_choice: { type: 'carried', name: 'carried' },
@@ -132,6 +132,6 @@ export const RESPONSES_PLACES: Places = {
     summary: 'carried',
     generate_summary: 'carried',
     context: { refused: 'nobody else leaves thoughts out by turn', unless: ['auto'] },
-    mode: { refused: 'the mode is the vendor’s own', unless: ['standard'] },
+    mode: { refused: "the mode is the vendor's own", unless: ['standard'] },
   },
 };

@@ -10,7 +10,7 @@ import {
 } from '../conversation.ts';
 import { type JsonRecord, checkMembers } from '../members.ts';
 import { unsignedId, unwrapProof } from '../proofs.ts';
-import { cacheOf } from '../read-members.ts';
+import { cacheOf, detailOf } from '../read-members.ts';
 import { dataOf, listAt, malformed, neededText, oneOfAt, recordAt, sourceOf, textAt } from '../reading.ts';
 import { RESPONSES_PLACES } from './members.ts';
 
@@ -92,7 +92,7 @@ function readResult(item: JsonRecord, at: string, toolNames: ReadonlyMap<string,
     name: toolNames.get(id) ?? textAt(item['name'], `${at}.name`),
     content: readContent(item['output'], `${at}.output`).map((part) => {
       if (part.kind === 'text' || part.kind === 'image' || part.kind === 'document') return part;
-      throw new Untranslatable(part.at ?? at, 'a tool’s answer has text, images and files only');
+      throw new Untranslatable(part.at ?? at, "a tool's answer has text, images and files only");
     }),
     isError: false,
   };
@@ -156,7 +156,7 @@ const readImage = (part: JsonRecord, at: string): ImagePart => ({
   kind: 'image',
   at: `${at}.image_url`,
   source: sourceOf(neededText(part['image_url'], `${at}.image_url`)),
-  detail: oneOfAt(part['detail'], `${at}.detail`, ['low', 'high', 'auto', 'original']),
+  detail: detailOf(part, at),
   cache: cacheOf(part, at),
 });
 

@@ -96,7 +96,7 @@ function logprobsOf(body: JsonRecord): unknown {
     if (one === 'message.output_text.logprobs') asked = true;
     // Sealed thoughts are always given to a caller who could return them.
     else if (one !== 'reasoning.encrypted_content')
-      throw new Untranslatable(`include[${index}]`, 'this can be told by the vendor’s own tools only');
+      throw new Untranslatable(`include[${index}]`, "this can be told by the vendor's own tools only");
   }
   const top = body['top_logprobs'];
   return asked ? (top ?? 0) : top === 0 ? undefined : top;
