@@ -5,14 +5,14 @@
 import type { Account, Guard, Money } from '../ledger/accounts-port.ts';
 import type { Admission, Block, CallToOpen, Ledger } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
-import type { Asked, Assessment, Hold } from './holds.ts';
+import type { Asked, Assessment, Hold, HoldPolicy } from './holds.ts';
 import { type Policy, policyOf, type PolicyDefaults, type Refused, refusedByAccount } from './policy.ts';
 import { shortOf } from './shortfall.ts';
 import { createWaiters } from './waiters.ts';
 
 export interface BudgetsOptions {
   readonly ledger: Pick<Ledger, 'admit'>;
-  readonly assess: (asked: Asked, mode: Policy['mode']) => Assessment;
+  readonly assess: (asked: Asked, policy: HoldPolicy) => Assessment;
   readonly runtime: Pick<Runtime, 'now' | 'after' | 'log'>;
   readonly defaults: PolicyDefaults;
   /** Where a customer may add credit; null where the operator has no such page. */
@@ -35,8 +35,10 @@ export type Verdict =
 export interface Budgets {
   /** Opens the call if the customer's money allows it. Waits 2 s at most for running calls to free what they hold. */
   admit(call: CallToOpen, asked: Asked): Promise<Verdict>;
-  /** A call was settled, or holds less: who waits may try again. */
-  freed(call: string): void;
+  /** A call was settled: who waits for what it held may try again. */
+  settled(call: string): void;
+  /** It holds less. */
+  shrunk(call: string): void;
 }
 
 /** A call waits so long for running calls to settle before it is sent away, in milliseconds. */
@@ -60,14 +62,15 @@ export function createBudgets(options: BudgetsOptions): Budgets {
     if (oldest?.done === false) remembered.delete(oldest.value);
   };
 
+  /** A refusal that the ledger was not asked about is `hasty`: it is as old as the account it was made from. */
   const attempt = async (call: CallToOpen, asked: Asked, account: Account | null): Promise<Attempt> => {
     const nowMs = runtime.now();
     const policy = policyOf(account, defaults);
     const refused = refusedByAccount(call.customer, account, nowMs);
-    if (refused !== undefined) return refused;
-    const assessed = options.assess(asked, policy.mode);
+    if (refused !== undefined) return { kind: 'hasty', refused };
+    const assessed = options.assess(asked, { mode: policy.mode, plan: account?.plan ?? null });
     const judged = judge(call, assessed, policy);
-    if (judged.kind === 'refused') return judged;
+    if (judged.kind === 'refused') return { kind: 'hasty', refused: judged };
     const admission = await ledger.admit(call, guardOf(account, policy, { ...judged, nowMs }));
     if (admission.kind === 'admitted') {
       waiters.opened(call);
@@ -76,14 +79,16 @@ export function createBudgets(options: BudgetsOptions): Budgets {
     }
     if (admission.kind !== 'short') return admission;
     const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
-    return shortOf(call.customer, admission.money, { ...judged, policy, topUpUrl });
+    return { ...shortOf(call.customer, admission.money, { ...judged, policy, topUpUrl }), isWeighed: true };
   };
 
   const guarded = async (call: CallToOpen, asked: Asked, first: Account | null): Promise<Verdict> => {
     const untilMs = runtime.now() + WAIT_MS;
     let account = first;
     for (let judged = 0; judged < JUDGED_MAX;) {
+      const mark = waiters.mark(call);
       const answer = await attempt(call, asked, account);
+      if (answer.kind === 'hasty') return answer.refused;
       if (answer.kind === 'guarded') {
         account = answer.account;
         judged += 1;
@@ -91,7 +96,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       }
       remember(call, account ?? (answer.kind === 'admitted' ? null : undefined));
       const waits = answer.kind === 'refused' && answer.code === 'in_flight_budget_exceeded';
-      if (!waits || !(await waiters.room(call, untilMs))) return answer;
+      if (!waits || !(await waiters.room(call, { mark, untilMs }))) return answer;
     }
     throw new Error(`The account of ${call.customer} changed ${JUDGED_MAX} times while it was judged.`);
   };
@@ -99,19 +104,26 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   return {
     async admit(call, asked) {
       const known = remembered.get(nameOf(call));
-      if (known !== undefined) return guarded(call, asked, known);
-      // Where credit is required of everybody, who has no account has none.
-      if (defaults.noCredit === 'refuse') return guarded(call, asked, null);
+      if (known !== undefined) {
+        const verdict = await guarded(call, asked, known);
+        if (verdict.kind !== 'refused' || verdict.isWeighed === true) return verdict;
+        remember(call, undefined);
+      } else if (defaults.noCredit === 'refuse') {
+        // Where credit is required of everybody, who has no account has none.
+        return guarded(call, asked, null);
+      }
       const admission = await ledger.admit(call);
       if (admission.kind === 'guarded') return guarded(call, asked, admission.account);
       if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
       return admission.kind === 'admitted' ? { kind: 'admitted', balancePico: null, plan: null } : admission;
     },
-    freed: waiters.freed,
+    settled: (call) => waiters.freed(call, true),
+    shrunk: (call) => waiters.freed(call, false),
   };
 }
 
-type Attempt = Verdict | Extract<Admission, { kind: 'guarded' }>;
+type Attempt =
+  Verdict | Extract<Admission, { kind: 'guarded' }> | { readonly kind: 'hasty'; readonly refused: Refused };
 
 /** A key may have a budget of its own, so that the same customer is guarded under one key and not under another. */
 const nameOf = ({ customer, keyId }: CallToOpen): string => `${customer} ${keyId}`;
@@ -123,7 +135,7 @@ function judge(
   policy: Policy,
 ): ({ readonly kind: 'held' } & Hold) | Refused {
   if (assessed.kind === 'held') return assessed;
-  const nothing = { kind: 'held', holdPico: 0n, fitPico: 0n, outputPico: 0n } as const;
+  const nothing = { kind: 'held', holdPico: 0n, fitPico: 0n, outputPico: null } as const;
   if (policy.mode === 'observe') return nothing;
   const refused = { kind: 'refused', balancePico: null, requiredPico: null, resetsAtMs: null } as const;
   if (assessed.kind === 'unpriced') {

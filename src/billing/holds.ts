@@ -27,8 +27,8 @@ export interface Asked {
 export interface Hold {
   readonly holdPico: bigint;
   readonly fitPico: bigint;
-  /** The part of the hold that is for what is generated. */
-  readonly outputPico: bigint;
+  /** The part of it for what is generated, where the rest may go once the input is known; null where it may not. */
+  readonly outputPico: bigint | null;
 }
 
 export type Assessment =
@@ -52,16 +52,22 @@ export interface HoldsOptions {
   readonly vendorOf: (provider: string) => string | null;
 }
 
+export interface HoldPolicy {
+  readonly mode: 'strict' | 'standard' | 'observe';
+  /** Whose markup counts. */
+  readonly plan: string | null;
+}
+
 /** Assesses requests. In `strict` the hold is the bound; otherwise what is expected, and never more than the bound. */
 export function createHolds({
   prices,
   vendorOf,
-}: HoldsOptions): (asked: Asked, mode: 'strict' | 'standard' | 'observe') => Assessment {
-  return (asked, mode) => {
+}: HoldsOptions): (asked: Asked, policy: HoldPolicy) => Assessment {
+  return (asked, { mode, plan }) => {
     const features = featuresOf(asked.body());
     let worst: Assessment | undefined;
     for (const target of asked.targets) {
-      const price = prices.priceOf(target.billedModel);
+      const price = prices.priceOf(target.billedModel, plan);
       if (price === null) return { kind: 'unpriced', model: target.billedModel };
       const vendor = vendorOf(target.billedModel.slice(0, target.billedModel.indexOf('/')));
       const bound = boundOf({
@@ -73,7 +79,9 @@ export function createHolds({
       });
       const held = holdOf({ asked, bound, features, price, isStrict: mode === 'strict' });
       if (held.kind !== 'held') return held;
-      if (worst?.kind !== 'held' || held.holdPico > worst.holdPico) worst = held;
+      // Of several targets the one that serves is not known yet: what its input costs says nothing of the next one's.
+      const alone = asked.targets.length === 1 ? held : { ...held, outputPico: null };
+      if (worst?.kind !== 'held' || alone.holdPico > worst.holdPico) worst = alone;
     }
     return worst ?? { kind: 'boundless', reasons: ['nobody to ask'] };
   };
@@ -103,14 +111,15 @@ function holdOf({ asked, bound, features, price, isStrict }: Weighed): Assessmen
   const read = BigInt(input) * rates.input;
   const generated = BigInt(bound.outputExpected) * rates.output;
   const extra = most === null ? BOUNDLESS_PICO : 0n;
-  return held(read + generated + extra, bound.isCapped ? read + generated : read, generated);
+  const output = most === null ? null : generated;
+  return held(read + generated + extra, bound.isCapped ? read + generated : read, output);
 }
 
-const held = (holdPico: bigint, fitPico: bigint, outputPico: bigint): Assessment => ({
+const held = (holdPico: bigint, fitPico: bigint, outputPico: bigint | null): Assessment => ({
   kind: 'held',
   holdPico: least(holdPico, HOLD_PICO_MAX),
   fitPico: least(fitPico, HOLD_PICO_MAX),
-  outputPico: least(outputPico, HOLD_PICO_MAX),
+  outputPico: outputPico === null ? null : least(outputPico, HOLD_PICO_MAX),
 });
 
 const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);

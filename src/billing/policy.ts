@@ -28,6 +28,8 @@ export interface Policy {
 /** A refusal with what its reader needs. Amounts are picodollars. */
 export interface Refused {
   readonly kind: 'refused';
+  /** The ledger weighed it; otherwise it is as old as the account that it was read off. */
+  readonly isWeighed?: boolean;
   readonly code:
     | 'credit_balance_exhausted'
     | 'request_exceeds_balance'

@@ -6,9 +6,9 @@ import type { ProviderCall } from '../../providers/provider.ts';
 import { Untranslatable } from '../../providers/translation/conversation.ts';
 import { type Dialect, Refusal, refusalReply } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
-import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
+import { LedgerUnavailable } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
-import { admit, type CustomerDirectory } from './admit.ts';
+import { admit, type Budgets, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { Call } from './call.ts';
 import { ENDPOINTS } from './endpoints.ts';
@@ -23,7 +23,7 @@ import type { Settler } from './settle.ts';
 
 export interface GatewayOptions {
   readonly keys: Keys;
-  readonly ledger: Ledger;
+  readonly budgets: Budgets;
   readonly customers: CustomerDirectory;
   readonly resolver: Resolver;
   readonly relay: Relay;
@@ -44,7 +44,7 @@ export interface Inference {
 const REFUSALS_REMEMBERED_MAX = 1_000;
 
 export function createInference(options: GatewayOptions): Inference {
-  const { keys, ledger, customers, resolver, runtime } = options;
+  const { keys, resolver, runtime } = options;
   const refusesUsageOption = new Set<string>();
   let running = 0;
   const done = (): void => void (running -= 1);
@@ -66,7 +66,8 @@ export function createInference(options: GatewayOptions): Inference {
     visit.pass = options.limiter.enter(key, dialect);
     const body = await readRequest(caller, headers, asked);
     if (body === undefined) return undefined;
-    const target = resolver.resolve(body.model, endpoint)[0];
+    const targets = resolver.resolve(body.model, endpoint);
+    const target = targets[0];
     if (target === undefined) throw new Refusal('model_not_found', `No upstream serves "${body.model}".`);
     const request: ProviderCall = {
       endpoint,
@@ -85,8 +86,9 @@ export function createInference(options: GatewayOptions): Inference {
     const what = { endpoint, dialect, target: willing, request };
     const prepared = prepare({ id: visit.id, customer, keyId: key.id, startedAtMs, ...what });
     visit.pass.take(() => willing.route.provider.estimateInput(request));
-    if (metered) await admit(ledger, customers, prepared.call);
-    return prepared;
+    if (!metered) return prepared;
+    const money = await admit(options, prepared.call, targets);
+    return { ...prepared, call: { ...prepared.call, money } };
   };
 
   const serve: Inference['serve'] = async (asked, caller) => {
