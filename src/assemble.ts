@@ -7,19 +7,18 @@ import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { type Budgets, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
-import { createCustomers } from './billing/customers.ts';
 import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
-import { createStripeAccount } from './billing/stripe-account.ts';
+import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createStripeSink } from './billing/stripe-sink.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
-import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
+import { createAttempts } from './gateway/next-attempt.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
@@ -53,20 +52,17 @@ export interface Gateway {
   readonly inference: Inference;
   readonly settler: Settler;
   readonly delivery: MeterDelivery;
+  /** What is read from Stripe: the entry owns when. */
+  readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
 }
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
   const { prices, budgets } = moneyOf(parts);
   const ledger = notifying(parts.ledger, budgets, parts.settled);
-  const account = createStripeAccount({ stripe });
-  const customers = createCustomers({ ledger, account, runtime, whenUnknown: settings.budget.whenUnknown });
-  const resolver = createResolver({
-    routes: routesOf(settings),
-    aliases: settings.aliases,
-    vendorOf,
-    billedName,
-  });
+  const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const routes = routesOf(settings);
+  const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const settler = createSettler({
     ledger,
     rater: prices,
@@ -78,10 +74,11 @@ export function assemble(parts: Parts): Gateway {
   const inference = createInference({
     keys,
     budgets,
-    customers,
+    customers: side.customers,
     resolver,
     relay,
     settler,
+    attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
     limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
     runtime,
     onDisconnect: settings.metering.onDisconnect,
@@ -93,20 +90,12 @@ export function assemble(parts: Parts): Gateway {
     crypto,
     eventName: settings.billing.eventName,
   });
-  const webhooks = createWebhooks({
-    secret: settings.stripe.webhookSecret ?? '',
-    ledger,
-    account,
-    customers,
-    runtime,
-    alerts: settings.budget.alerts,
-  });
   const app = createApp({
     runtime,
     inference,
     ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
-    webhooks,
+    webhooks: side.webhooks,
     admin: createAdmin({
       ...operatorOf(parts),
       ledger,
@@ -118,8 +107,16 @@ export function assemble(parts: Parts): Gateway {
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery };
+  return { app, inference, settler, delivery, side };
 }
+
+type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
+const stripeSettings = ({ stripe, budget }: Settings): StripeSettings => ({
+  webhookSecret: stripe.webhookSecret ?? '',
+  alerts: budget.alerts,
+  whenUnknown: budget.whenUnknown,
+  graceMs: budget.paymentGraceMs,
+});
 
 const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets: readonly string[] } => ({
   crypto,
@@ -140,7 +137,9 @@ function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'reco
 function routesOf(settings: Settings): readonly Route[] {
   return settings.upstreams.flatMap((upstream) => {
     const provider = PROVIDERS.get(upstream.type);
-    return provider === undefined ? [] : [{ upstream, provider, endpoints: upstream.endpoints }];
+    return provider === undefined
+      ? []
+      : [{ upstream, provider, endpoints: upstream.endpoints, timeouts: upstream.timeouts }];
   });
 }
 

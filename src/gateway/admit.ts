@@ -4,7 +4,6 @@ import type { Block, CallToOpen } from '../ledger/ledger.ts';
 import { parseJson } from '../usage/json-value.ts';
 import { formatUsd } from '../usage/money.ts';
 import type { Call, CallMoney } from './call.ts';
-import type { Target } from './resolve.ts';
 
 /** Whether Stripe knows a customer. Waits for Stripe only at the first sight of him, 2 s at most. */
 export interface CustomerDirectory {
@@ -59,7 +58,6 @@ const RETRY_IN_FLIGHT_MS = 1_000;
 export async function admit(
   { budgets, customers }: { readonly budgets: Budgets; readonly customers: CustomerDirectory },
   call: Call,
-  targets: readonly Target[],
 ): Promise<CallMoney> {
   const seen = customers.verify(call.customer);
   const known = typeof seen === 'string' ? seen : await seen;
@@ -81,14 +79,14 @@ export async function admit(
       stream: call.request.stream,
       openedAtMs: call.startedAtMs,
     },
-    askedFor(call, targets),
+    askedFor(call),
   );
   if (verdict.kind === 'admitted') return verdict;
   if (verdict.kind === 'missing') throw notFound(call.customer);
   throw verdict.kind === 'blocked' ? blocked(call.customer, verdict.block) : refused(verdict);
 }
 
-const askedFor = ({ request, endpoint, target }: Call, targets: readonly Target[]): AskedFor => ({
+const askedFor = ({ request, endpoint, target, targets }: Call): AskedFor => ({
   endpoint,
   bodyBytes: request.body.length,
   body: () => (request.form === undefined ? parseJson(new TextDecoder().decode(request.body)) : undefined),

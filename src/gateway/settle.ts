@@ -4,7 +4,15 @@
  * The provider's own final count wins. Where it said nothing, or broke off, our own count stands in, marked estimated.
  */
 import type { ResponseReader } from '../../providers/provider.ts';
-import type { CallToSettle, Ledger, Line, Outcome, UsageSource } from '../ledger/ledger.ts';
+import type {
+  Attempt,
+  AttemptFailure,
+  CallToSettle,
+  Ledger,
+  Line,
+  Outcome,
+  UsageSource,
+} from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import { countByType, type TokenType } from '../usage/token-types.ts';
 import {
@@ -32,6 +40,8 @@ export interface Ending {
   readonly reader: ResponseReader | undefined;
   readonly firstByteAtMs: number | undefined;
   readonly attempt: number;
+  /** We closed the upstream on a request that it had been sent: it may have read it, also where it had not answered. */
+  readonly cancelled: boolean;
 }
 
 /** What the customer is charged for. */
@@ -53,6 +63,8 @@ export interface Settler {
    * @throws {LedgerUnavailable} when it could not be made durable; it is kept, and written by `retry`.
    */
   settle(call: Call, ending: Ending, measured: Measured): Promise<Bill>;
+  /** What an attempt cost that another one follows: the operator's loss, on record and on nobody's bill. */
+  failedAttempt(call: Call, ending: Ending, failure: AttemptFailure): Attempt;
   /** Evidence for a crash: what the reply has surely cost so far. */
   checkpoint(call: Call, reader: ResponseReader, attempt: number): Promise<void>;
   /** Writes the settlements that failed before; answers how many are still waiting. */
@@ -99,6 +111,14 @@ export function createSettler(options: SettlerOptions): Settler {
         throw error;
       }
       return { ...record.bill, balancePico: await balanceAfter(call, options) };
+    },
+
+    failedAttempt(call, ending, failure) {
+      const { toSettle } = recordOf(call, ending, measure(call, ending, 'estimate'), options);
+      const { usageSource, usageJson, costPico, responseId, endedAtMs, status } = toSettle;
+      const { route, billedModel: model } = call.target;
+      const what = { attempt: ending.attempt, provider: route.upstream.name, model, failure, status };
+      return { ...what, usageSource, usageJson, costPico, responseId, endedAtMs };
     },
 
     async checkpoint(call, reader, attempt) {
@@ -169,6 +189,8 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
     reason: undefined,
     refused: false,
   };
+  if (ending.cancelled && status === null && onMissing !== 'zero')
+    return { ...none, usage: [estimatedLine(call, 0)], usageSource: 'estimated' };
   if (reader === undefined || status === null || status >= 400) return none;
   const metered = reader.metered();
   const responseId = metered.responseId ?? null;
@@ -178,6 +200,8 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
   if (metered.kind === 'none' && metered.failed === true && reader.estimate().deltas === 0) return told;
   if (onMissing === 'zero') return told;
   if (onMissing === 'refuse' && ending.outcome === 'finished') return { ...told, refused: true };
+  // Refused for its missing usage: whole, nothing of it went out, so nothing is charged; of a stream everything had.
+  if (ending.outcome === 'gateway_refused' && !reader.streams) return told;
   if (metered.lines.length > 0) {
     const usage = metered.outputOpen === true ? withSeenOutput(metered.lines, reader) : metered.lines;
     return { ...told, usage, usageSource: 'estimated' };

@@ -7,6 +7,7 @@
  */
 
 import type { Account, Accounts, Guard, Money } from './accounts-port.ts';
+import type { Readings } from './readings.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
 
@@ -102,7 +103,14 @@ export interface CallToSettle {
 
 /** Why an attempt was followed by another; the words of src/gateway/attempts.ts. */
 export type AttemptFailure =
-  'answered' | 'unreachable' | 'timeout' | 'broken' | 'unreadable' | 'failed_stream' | 'usage_option';
+  | 'answered'
+  | 'unreachable'
+  | 'timeout'
+  | 'broken'
+  | 'stopped'
+  | 'unreadable'
+  | 'failed_stream'
+  | 'usage_option';
 
 /** An attempt of a call that failed and was followed by another. What it cost is the operator's: it has no lines. */
 export interface Attempt {
@@ -230,6 +238,8 @@ export interface WebhookReceipt {
   /** Stripe's `created`, seconds. */
   readonly createdS: number;
   readonly receivedAtMs: number;
+  /** The customer of whom Stripe is to be read anew, because of it. */
+  readonly reading?: string | undefined;
 }
 
 export type CustomerState = 'known' | 'missing';
@@ -242,7 +252,7 @@ export interface LeaseRequest {
   readonly identifier?: string | undefined;
 }
 
-export interface Ledger extends Accounts, UsageReads, Recording {
+export interface Ledger extends Accounts, UsageReads, Recording, Readings {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */

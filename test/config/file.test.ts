@@ -99,6 +99,9 @@ it('the JSON Schema of the configuration file knows every section and refuses ot
     'limits',
     'metering',
     'plans',
+    'timeouts',
+    'retries',
+    'breaker',
     'prices',
   ]);
 });

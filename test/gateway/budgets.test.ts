@@ -235,10 +235,16 @@ describe('the operator', () => {
       period: null,
     };
     const { ledger } = gateway.running;
+    // What is read from Stripe at first sight is older.
+    const later = Date.now() + 3_600_000;
     const paymentBlock = { atMs: Date.now() + 60_000, why: 'the subscription is past due' };
-    await ledger.recordSubscription({ ...reading, readAtMs: 1, paymentBlock });
+    await ledger.recordSubscription({ ...reading, readAtMs: later, paymentBlock });
     expect((await ask(customer)).status).toBe(200);
-    await ledger.recordSubscription({ ...reading, readAtMs: 2, paymentBlock: { ...paymentBlock, atMs: 1 } });
+    await ledger.recordSubscription({
+      ...reading,
+      readAtMs: later + 1,
+      paymentBlock: { ...paymentBlock, atMs: 1 },
+    });
     expect((await refusal(await ask(customer))).code).toBe('subscription_inactive');
   });
 });
