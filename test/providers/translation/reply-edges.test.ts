@@ -62,20 +62,20 @@ const picture = (mediaType: string): ReplyEvent[] => [
 
 /** A call whose block begins with arguments, in a stream that breaks off after it. */
 const block = (...deltas: readonly string[]): Uint8Array =>
-    namedSse([
-      { type: 'message_start', message: { id: 'm', model: 'm' } },
-      {
-        type: 'content_block_start',
-        index: 0,
-        content_block: { type: 'tool_use', id: 't', name: 'f', input: { a: 1 } },
-      },
-      ...deltas.map((text) => ({
-        type: 'content_block_delta',
-        index: 0,
-        delta: { type: 'input_json_delta', partial_json: text },
-      })),
-      { type: 'content_block_stop', index: 0 },
-    ]);
+  namedSse([
+    { type: 'message_start', message: { id: 'm', model: 'm' } },
+    {
+      type: 'content_block_start',
+      index: 0,
+      content_block: { type: 'tool_use', id: 't', name: 'f', input: { a: 1 } },
+    },
+    ...deltas.map((text) => ({
+      type: 'content_block_delta',
+      index: 0,
+      delta: { type: 'input_json_delta', partial_json: text },
+    })),
+    { type: 'content_block_stop', index: 0 },
+  ]);
 
 describe('error bodies', () => {
   const BODIES: readonly [ParserName, number, unknown, object][] = [
