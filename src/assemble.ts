@@ -5,19 +5,22 @@ import { PROVIDERS } from '../providers/index.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
-import { createCustomers } from './billing/customers.ts';
-import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
-import { createPrices } from './billing/prices.ts';
-import { createStripeAccount } from './billing/stripe-account.ts';
-import { createStripeSink } from './billing/stripe-sink.ts';
+import { assembleDelivery } from './assemble-delivery.ts';
+import type { Alarms } from './billing/alarms.ts';
+import type { MeterDelivery } from './billing/delivery.ts';
+import type { Post } from './billing/sinks/http-sink.ts';
+import { type Budgets, createBudgets } from './billing/budgets.ts';
+import { createHolds } from './billing/holds.ts';
+import { createPrices, type Prices } from './billing/prices.ts';
+import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
-import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
+import { createAttempts } from './gateway/next-attempt.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
@@ -34,6 +37,8 @@ export interface Parts {
   readonly keys: Keys;
   readonly relay: Relay;
   readonly stripe: Stripe;
+  /** Reaches the places that are not Stripe. */
+  readonly post: Post;
   /** The path as it was sent, where the runtime has it. */
   readonly rawPath?: (env: unknown) => string | undefined;
   /** Hands a request's caller to the gateway. */
@@ -51,25 +56,19 @@ export interface Gateway {
   readonly inference: Inference;
   readonly settler: Settler;
   readonly delivery: MeterDelivery;
+  /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
+  readonly checkMeters: () => Promise<readonly string[]>;
+  /** What is read from Stripe: the entry owns when. */
+  readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
 }
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
-  const ledger = notifying(parts.ledger, parts.settled);
-  const account = createStripeAccount({ stripe });
-  const customers = createCustomers({ ledger, account, runtime, whenUnknown: settings.budget.whenUnknown });
-  const resolver = createResolver({
-    routes: routesOf(settings),
-    aliases: settings.aliases,
-    vendorOf,
-    billedName,
-  });
-  const prices = createPrices({
-    overrides: settings.prices,
-    markupMillionths: settings.billing.markupMillionths,
-    runtime,
-    vendorOf: (provider) => vendorByProvider(settings, provider),
-  });
+  const { prices, budgets } = moneyOf(parts);
+  const ledger = notifying(parts.ledger, budgets, parts.settled);
+  const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const routes = routesOf(settings);
+  const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const settler = createSettler({
     ledger,
     rater: prices,
@@ -80,49 +79,46 @@ export function assemble(parts: Parts): Gateway {
   });
   const inference = createInference({
     keys,
-    ledger,
-    customers,
+    budgets,
+    customers: side.customers,
     resolver,
     relay,
     settler,
+    attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
     limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
-  const delivery = createDelivery({
-    ledger,
-    sink: createStripeSink({ stripe, runtime }),
-    runtime,
-    crypto,
-    eventName: settings.billing.eventName,
-  });
-  const webhooks = createWebhooks({
-    secret: settings.stripe.webhookSecret ?? '',
-    ledger,
-    account,
-    customers,
-    runtime,
-    alerts: settings.budget.alerts,
-  });
+  const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
   const app = createApp({
     runtime,
     inference,
     ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
-    webhooks,
+    webhooks: side.webhooks,
     admin: createAdmin({
       ...operatorOf(parts),
       ledger,
       keys,
       now: runtime.now,
       flush: () => delivery.flush(),
+      withdraw,
+      alarms: delivery.alarms.detail,
     }),
-    ready: () => readiness(ledger, parts.draining?.() ?? false),
+    ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery };
+  return { app, inference, settler, delivery, side, checkMeters };
 }
+
+type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
+const stripeSettings = ({ stripe, budget }: Settings): StripeSettings => ({
+  webhookSecret: stripe.webhookSecret ?? '',
+  alerts: budget.alerts,
+  whenUnknown: budget.whenUnknown,
+  graceMs: budget.paymentGraceMs,
+});
 
 const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets: readonly string[] } => ({
   crypto,
@@ -143,7 +139,9 @@ function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'reco
 function routesOf(settings: Settings): readonly Route[] {
   return settings.upstreams.flatMap((upstream) => {
     const provider = PROVIDERS.get(upstream.type);
-    return provider === undefined ? [] : [{ upstream, provider, endpoints: upstream.endpoints }];
+    return provider === undefined
+      ? []
+      : [{ upstream, provider, endpoints: upstream.endpoints, timeouts: upstream.timeouts }];
   });
 }
 
@@ -153,24 +151,59 @@ function vendorByProvider(settings: Settings, provider: string): string {
   return type === undefined || type === 'openai-compatible' ? provider : type;
 }
 
-/** The ledger, with a word to the one who delivers after each settlement. */
-const notifying = (ledger: Ledger, settled: () => void): Ledger => ({
+/** Prices, and the budgets that are kept by them. */
+function moneyOf({ settings, runtime, ledger }: Parts): {
+  readonly prices: Prices;
+  readonly budgets: Budgets;
+} {
+  const vendor = (provider: string): string => vendorByProvider(settings, provider);
+  const prices = createPrices({
+    overrides: settings.prices,
+    markupMillionths: settings.billing.markupMillionths,
+    planMarkups: markupsOf(settings),
+    runtime,
+    vendorOf: vendor,
+  });
+  const budgets = createBudgets({
+    ledger,
+    assess: createHolds({ prices, vendorOf: vendor }),
+    runtime,
+    defaults: { ...settings.budget, plans: settings.plans },
+  });
+  return { prices, budgets };
+}
+
+const markupsOf = ({ plans }: Settings): ReadonlyMap<string, bigint> =>
+  new Map(
+    [...plans].flatMap(([name, { markupMillionths }]) =>
+      markupMillionths === undefined ? [] : [[name, markupMillionths] as const],
+    ),
+  );
+
+/** The ledger, with a word after each settlement to who waits for what was held, and to the one who delivers. */
+const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledger => ({
   ...ledger,
   async settle(call) {
     const result = await ledger.settle(call);
+    budgets.settled(call.id);
     if (call.lines.length > 0) settled();
     return result;
+  },
+  async shrinkHold(call, holdPico) {
+    await ledger.shrinkHold(call, holdPico);
+    budgets.shrunk(call);
   },
 });
 
 async function readiness(
   ledger: Ledger,
   draining: boolean,
+  alarms: Pick<Alarms, 'detail'>,
 ): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
   if (draining) return { ready: false, detail: { reason: 'draining' } };
   try {
     await ledger.probe();
-    return { ready: true, detail: {} };
+    return { ready: true, detail: alarms.detail() };
   } catch (error) {
     return { ready: false, detail: { reason: `the ledger takes no writes: ${String(error)}` } };
   }

@@ -25,7 +25,8 @@ import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
 import { createDurableDatabase } from './platform/durable-sqlite.ts';
 import { createFetchCaller } from './platform/fetch-caller.ts';
-import { createFetchRelay, FETCH_RELAY_DEFAULTS } from './platform/fetch-relay.ts';
+import { createFetchRelay } from './platform/fetch-relay.ts';
+import { httpPost } from './platform/http-post.ts';
 import { createWorkersRuntime } from './platform/workers-runtime.ts';
 
 interface CustomerObject extends Database {
@@ -197,7 +198,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
             serviceKey: settings.serviceKey,
           })
         : keysOf(env, settings),
-      relay: createFetchRelay({ ...FETCH_RELAY_DEFAULTS, defer: runtime.defer }),
+      relay: createFetchRelay({ defer: runtime.defer }),
+      post: httpPost,
       stripe: createStripeClient({
         secretKey: settings.stripe.secretKey ?? '',
         apiBase: settings.stripe.apiBase ?? undefined,
@@ -229,6 +231,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       await this.#gateway.settler.retry();
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
+      const reading = await this.#gateway.side.refresher.pass();
+      if (reading !== undefined) this.#wake(reading);
       if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
     } catch (error) {
       console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));

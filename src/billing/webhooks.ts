@@ -4,10 +4,12 @@ import { LedgerUnavailable } from '../ledger/ledger.ts';
 import type { CustomerFact, Ledger } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Customers } from './customers.ts';
+import type { LateVerdicts } from './late-verdicts.ts';
 import type { StripeAccount } from './ports.ts';
 import { parseStripeEvent, UnreadableEvent } from './stripe-event.ts';
 import type { StripeEvent } from './stripe-event.ts';
-import { factsOf } from './webhook-facts.ts';
+import type { Refresher } from './stripe-refresh.ts';
+import { factsOf, hintOf, newsOf } from './webhook-facts.ts';
 import type { AlertPolicy } from './webhook-facts.ts';
 
 export interface WebhooksOptions {
@@ -19,6 +21,10 @@ export interface WebhooksOptions {
   /** Told of deletions, so that no memory outlives them. */
   readonly customers?: Pick<Customers, 'deleted'> | undefined;
   readonly alerts: AlertPolicy;
+  /** Fetches what thin events about meter events are about, and applies it; `ignored` for any other. */
+  readonly verdicts?: LateVerdicts | undefined;
+  /** Told of news about a customer's money, once it is recorded that he is to be read. */
+  readonly refresher?: Pick<Refresher, 'told'> | undefined;
 }
 
 export interface WebhookReply {
@@ -34,6 +40,8 @@ export interface WebhookReply {
 export interface Webhooks {
   /** `signature` is the `stripe-signature` header; null when it is absent or was sent more than once. */
   receive(rawBody: Uint8Array | string, signature: string | null | undefined): Promise<WebhookReply>;
+  /** Applies an event that was read from Stripe itself. Rejects when it could not be applied now. */
+  apply(text: string): Promise<WebhookReply>;
 }
 
 /** Stripe's largest events are a few hundred KB. */
@@ -58,6 +66,7 @@ export function createWebhooks(options: WebhooksOptions): Webhooks {
         return failed(error, runtime);
       }
     },
+    apply: (text) => applyEvent(parseStripeEvent(text), options),
   };
 }
 
@@ -97,7 +106,9 @@ async function applyEvent(event: StripeEvent, options: WebhooksOptions): Promise
   const fields = { event: event.id, type: event.type };
   if (event.kind === 'thin') {
     runtime.log('info', 'webhook_thin', fields);
-    return { status: 200, outcome: 'ignored', message: 'Thin events are not applied.' };
+    const told = (await options.verdicts?.learn(event.id, event.type)) ?? 'ignored';
+    const message = told === 'ignored' ? 'Thin events of this type are not applied.' : 'A late verdict.';
+    return { status: 200, outcome: told, message };
   }
   const facts = await factsOf(event, { account, alerts });
   const receipt = {
@@ -105,9 +116,12 @@ async function applyEvent(event: StripeEvent, options: WebhooksOptions): Promise
     type: event.type,
     createdS: event.createdS,
     receivedAtMs: runtime.now(),
+    reading: newsOf(event),
   };
   const outcome = await ledger.apply(receipt, facts);
   for (const fact of facts) if (fact.kind === 'deleted') customers?.deleted(fact.customer);
+  if (receipt.reading !== undefined && outcome === 'applied')
+    options.refresher?.told(receipt.reading, hintOf(event));
   runtime.log('info', 'webhook_applied', { ...fields, outcome, facts: facts.map(nameOf).join(', ') });
   return { status: 200, outcome, message: `${String(facts.length)} facts` };
 }

@@ -22,6 +22,16 @@ export interface ProviderConfig {
   /** Undefined: every endpoint of the type. */
   readonly endpoints: readonly string[] | undefined;
   readonly asksUsage: boolean;
+  /** Its own, where it has any. */
+  readonly timeouts: Partial<Timeouts>;
+}
+
+/** How long an upstream is waited for, milliseconds. */
+export interface Timeouts {
+  readonly connectMs: number;
+  readonly firstByteMs: number;
+  readonly idleMs: number;
+  readonly totalMs: number;
 }
 
 /** Picodollars per token; undefined where the catalogue decides. */
@@ -31,11 +41,29 @@ export interface PriceOverride {
   readonly cacheRead: bigint | undefined;
   readonly cacheWrite: bigint | undefined;
   readonly cacheWrite1h: bigint | undefined;
+  /** The factor times 1,000,000, in place of the plan's and the general one. */
+  readonly markupMillionths?: bigint | undefined;
   /** Picodollars each, where a vendor counts no tokens. */
   readonly image?: bigint | undefined;
   readonly second?: bigint | undefined;
   readonly character?: bigint | undefined;
   readonly webSearch?: bigint | undefined;
+}
+
+/** A place other than Stripe that gets the usage. */
+export interface SinkConfig {
+  readonly type: ConfigFile['billing']['sinks'][string]['type'];
+  /** Null for the vendor's own. */
+  readonly url: string | null;
+  readonly secret: string | null;
+}
+
+/** What a plan has of its own; undefined where the general settings hold. */
+export interface PlanConfig {
+  readonly markupMillionths: bigint | undefined;
+  readonly mode: ConfigFile['budget']['mode'] | undefined;
+  readonly noCredit: ConfigFile['budget']['no_credit'] | undefined;
+  readonly onEmpty: ConfigFile['budget']['on_empty'] | undefined;
 }
 
 export interface Config {
@@ -50,11 +78,16 @@ export interface Config {
     readonly windowMs: number;
     /** The factor times 1,000,000. */
     readonly markupMillionths: bigint;
+    /** By name: billed models, or beginnings that end in `*`. */
+    readonly priceClasses: ReadonlyMap<string, readonly string[]>;
+    readonly sinks: ReadonlyMap<string, SinkConfig>;
   };
   readonly budget: {
     readonly mode: ConfigFile['budget']['mode'];
     readonly noCredit: ConfigFile['budget']['no_credit'];
     readonly onEmpty: ConfigFile['budget']['on_empty'];
+    /** Milliseconds. */
+    readonly paymentGraceMs: number;
     readonly whenUnknown: ConfigFile['budget']['when_unknown'];
     readonly alerts: { readonly default: 'block' | 'notify'; readonly notifyOnly: readonly string[] };
   };
@@ -67,6 +100,11 @@ export interface Config {
     readonly onDisconnect: ConfigFile['metering']['on_disconnect'];
     readonly onMissingUsage: ConfigFile['metering']['on_missing_usage'];
   };
+  /** By name. What a plan leaves out is as in `budget` and `billing`. */
+  readonly plans: ReadonlyMap<string, PlanConfig>;
+  readonly timeouts: Timeouts;
+  readonly retries: { readonly max: number; readonly waitMsMax: number };
+  readonly breaker: { readonly failuresMax: number; readonly openMsMax: number };
   /** By `provider/model`. */
   readonly prices: ReadonlyMap<string, PriceOverride>;
 }
@@ -246,11 +284,19 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       transport: file.billing.transport,
       windowMs: file.billing.window,
       markupMillionths: file.billing.markup,
+      priceClasses: new Map(Object.entries(file.billing.price_classes)),
+      sinks: new Map(
+        Object.entries(file.billing.sinks).map(([name, { type, url, secret }]) => [
+          name,
+          { type, url: url ?? null, secret: secret ?? null },
+        ]),
+      ),
     },
     budget: {
       mode: file.budget.mode,
       noCredit: file.budget.no_credit,
       onEmpty: file.budget.on_empty,
+      paymentGraceMs: file.budget.payment_grace,
       whenUnknown: file.budget.when_unknown,
       alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
     },
@@ -259,6 +305,10 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       onDisconnect: file.metering.on_disconnect,
       onMissingUsage: file.metering.on_missing_usage,
     },
+    plans: new Map(Object.entries(file.plans).map(([name, plan]) => [name, toPlan(plan)])),
+    timeouts: toTimeouts(file.timeouts),
+    retries: { max: file.retries.max, waitMsMax: file.retries.wait_max },
+    breaker: { failuresMax: file.breaker.failures, openMsMax: file.breaker.open_max },
     prices: new Map(Object.entries(file.prices).map(([model, price]) => [model, toPrice(price)])),
   };
 }
@@ -277,6 +327,28 @@ function toProvider(
     apiKey: credential(entry.api_key, unset),
     endpoints: entry.endpoints,
     asksUsage: entry.include_usage,
+    timeouts: partOf(entry.timeouts ?? {}),
+  };
+}
+
+const toTimeouts = ({ connect, first_byte, idle, total }: ConfigFile['timeouts']): Timeouts => ({
+  connectMs: connect,
+  firstByteMs: first_byte,
+  idleMs: idle,
+  totalMs: total,
+});
+
+function partOf({
+  connect,
+  first_byte,
+  idle,
+  total,
+}: NonNullable<ConfigFile['providers'][string]['timeouts']>): Partial<Timeouts> {
+  return {
+    ...(connect === undefined ? {} : { connectMs: connect }),
+    ...(first_byte === undefined ? {} : { firstByteMs: first_byte }),
+    ...(idle === undefined ? {} : { idleMs: idle }),
+    ...(total === undefined ? {} : { totalMs: total }),
   };
 }
 
@@ -287,6 +359,13 @@ function credential(value: string | null | undefined, unset: string | undefined)
     : { kind: 'given', value };
 }
 
+const toPlan = (plan: ConfigFile['plans'][string]): PlanConfig => ({
+  markupMillionths: plan.markup,
+  mode: plan.mode,
+  noCredit: plan.no_credit,
+  onEmpty: plan.on_empty,
+});
+
 const toPrice = (price: ConfigFile['prices'][string]): PriceOverride => ({
   input: price.input,
   output: price.output,
@@ -295,6 +374,7 @@ const toPrice = (price: ConfigFile['prices'][string]): PriceOverride => ({
   cacheWrite1h: price.cache_write_1h,
   image: price.image,
   second: price.second,
+  markupMillionths: price.markup,
   character: price.character,
   webSearch: price.web_search,
 });

@@ -1,6 +1,8 @@
 /** The one schema of the configuration file: what may be written, its defaults, and what is said when it is wrong. */
 import { z } from 'zod';
 import { FACTOR_DIGITS, PICO_DIGITS, PRICE_DIGITS, parseDecimal } from './decimal.ts';
+import { duration } from './duration.ts';
+import { breaker, providerTimeouts, retries, timeouts } from './reliability.ts';
 
 /** A provider's name is the part before the slash in every billed model, so it is plain. */
 const PROVIDER_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
@@ -11,8 +13,6 @@ const PRICED_MODEL = /^[a-z0-9][a-z0-9._-]{0,63}\/[\x21-\x7e]{1,200}$/;
 const FALLBACKS_MAX = 8;
 /** A window holds usage back from Stripe; past an hour credit alerts come too late to mean anything. */
 const WINDOW_MS_MAX = 3_600_000;
-const DURATION = /^(\d{1,7})(ms|s|m|h)$/;
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 export const PROVIDER_TYPES = ['openai', 'openai-compatible', 'anthropic', 'google'] as const;
 export const ENDPOINTS = [
@@ -44,18 +44,8 @@ const decimal = (digits: number, meaning: string): z.ZodType<bigint, string | nu
     });
 };
 
-/** Milliseconds of `500ms`, `30s`, `5m` or `1h`; undefined for anything else. */
-function parseDuration(text: string): number | undefined {
-  const [, amount, unit] = DURATION.exec(text) ?? [];
-  return amount === undefined || unit === undefined ? undefined : Number(amount) * (UNIT_MS[unit] ?? 0);
-}
-
-const duration = z
-  .string({ error: 'must be a duration such as 0s, 500ms, 30s or 5m' })
-  .refine((text) => (parseDuration(text) ?? Infinity) <= WINDOW_MS_MAX, {
-    error: 'must be a duration such as 0s, 500ms, 30s or 5m, an hour at most',
-  })
-  .transform((text) => parseDuration(text) ?? 0);
+/** Dunning takes weeks, 90 days at most; past this nobody is waiting for a payment any more. */
+const GRACE_MS_MAX = 7_776_000_000;
 
 const limit = (meaning: string) =>
   z
@@ -92,6 +82,7 @@ const provider = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether stream_options.include_usage may be asked for upstream.'),
+  timeouts: providerTimeouts,
 });
 
 const target = z
@@ -100,6 +91,28 @@ const target = z
 const alias = z.union([target.transform((one) => [one]), z.array(target).min(1).max(FALLBACKS_MAX)], {
   error: `must be "provider/model" or a list of one to ${String(FALLBACKS_MAX)} of them, in the order to try`,
 });
+
+const SINK_NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
+const sinkAddress = z.string().regex(/^https?:\/\/[^\s]{1,500}$/, { error: 'must be an http(s) address' });
+const sink = z
+  .strictObject({
+    type: z
+      .enum(['webhook', 'cloudevents', 'metronome'])
+      .describe('A signed webhook, CloudEvents over HTTP, or Metronome.'),
+    url: sinkAddress.nullish().describe("Where to; Metronome's own address unless given."),
+    secret: z
+      .string()
+      .nullish()
+      .describe("A webhook's signing secret, or the token that is sent as Bearer. Write ${NAME}."),
+  })
+  .refine(({ type, url }) => type === 'metronome' || (url ?? '') !== '', {
+    path: ['url'],
+    error: 'is required for this type',
+  })
+  .refine(({ type, secret }) => type !== 'webhook' || (secret ?? '') !== '', {
+    path: ['secret'],
+    error: 'is required for a webhook: its receiver must be able to tell whose it is',
+  });
 
 const billing = z.strictObject({
   event_name: z
@@ -114,26 +127,43 @@ const billing = z.strictObject({
     })
     .default(['input', 'output']),
   transport: oneOf(['auto', 'v2', 'v1', 'stream'], 'auto', "Stripe's API that meter events go to."),
-  window: duration
+  window: duration(0, WINDOW_MS_MAX, 'an hour at most')
     .prefault('0s')
     .describe('Above 0s: one event per customer, model and token type per window.'),
   markup: decimal(FACTOR_DIGITS, 'a factor').prefault(1).describe('Factor on the price in the cost layout.'),
+  price_classes: z
+    .record(
+      z.string().regex(SINK_NAME, { error: 'a price class is lower-case letters, digits and dashes' }),
+      z.array(z.string().regex(/^[a-z0-9][\x21-\x7e]{0,260}$/)).min(1),
+    )
+    .default({})
+    .describe('For per_type: billed models, or beginnings that end in *, that share a price.'),
+  sinks: z
+    .record(
+      z.string().regex(SINK_NAME, { error: "a sink's name is lower-case letters, digits and dashes" }),
+      sink,
+    )
+    .default({})
+    .describe('Other places that get the same usage.'),
 });
+
+const onEmpty = z.union(
+  [
+    z.enum(['block', 'overage']).transform((kind) => ({ kind })),
+    z
+      .strictObject({ grace: decimal(PICO_DIGITS, 'an amount in USD') })
+      .transform(({ grace }) => ({ kind: 'grace' as const, pico: grace })),
+  ],
+  { error: 'must be block, overage or { grace: "5.00" }' },
+);
 
 const budget = z.strictObject({
   mode: oneOf(['strict', 'standard', 'observe'], 'standard', 'How hard the money is guarded.'),
   no_credit: oneOf(['serve', 'refuse'], 'serve', 'A customer who never had a credit grant.'),
-  on_empty: z
-    .union(
-      [
-        z.enum(['block', 'overage']).transform((kind) => ({ kind })),
-        z
-          .strictObject({ grace: decimal(PICO_DIGITS, 'an amount in USD') })
-          .transform(({ grace }) => ({ kind: 'grace' as const, pico: grace })),
-      ],
-      { error: 'must be block, overage or { grace: "5.00" }' },
-    )
-    .prefault('block'),
+  on_empty: onEmpty.prefault('block'),
+  payment_grace: duration(0, GRACE_MS_MAX, '90d at most')
+    .prefault('0s')
+    .describe('How long a customer is served after a payment is missing or his subscription ended.'),
   when_unknown: oneOf(
     ['refuse', 'allow'],
     'refuse',
@@ -147,8 +177,20 @@ const budget = z.strictObject({
     .prefault({}),
 });
 
+const plan = z
+  .strictObject({
+    markup: decimal(FACTOR_DIGITS, 'a factor').optional().describe('In place of billing.markup.'),
+    mode: z.enum(['strict', 'standard', 'observe']).optional().describe('In place of budget.mode.'),
+    no_credit: z.enum(['serve', 'refuse']).optional().describe('In place of budget.no_credit.'),
+    on_empty: onEmpty.optional().describe('In place of budget.on_empty.'),
+  })
+  .describe("What holds for a plan's customers; a part left out is as in budget and billing.");
+
 const price = z
   .strictObject({
+    markup: decimal(FACTOR_DIGITS, 'a factor')
+      .optional()
+      .describe("The model's own factor, in place of the plan's and of billing.markup."),
     input: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
     output: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
     cache_read: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
@@ -195,6 +237,17 @@ export const fileSchema = z.strictObject({
       ),
     })
     .prefault({}),
+  plans: z
+    .record(
+      z
+        .string()
+        .regex(PROVIDER_NAME, { error: 'a plan name is lower-case letters, digits, dots and dashes' }),
+      plan,
+    )
+    .default({}),
+  timeouts,
+  retries,
+  breaker,
   prices: z
     .record(
       z.string().regex(PRICED_MODEL, { error: 'must be "provider/model", such as openai/gpt-5-mini' }),

@@ -1,5 +1,5 @@
 /** A call on its way through the gateway: what the steps hand on to each other. */
-import type { Endpoint, ProviderCall } from '../../providers/provider.ts';
+import type { Endpoint, Exchange, ProviderCall } from '../../providers/provider.ts';
 import type { Dialect } from '../errors.ts';
 import type { Target } from './resolve.ts';
 
@@ -10,7 +10,36 @@ export interface Call {
   readonly keyId: string;
   readonly endpoint: Endpoint;
   readonly dialect: Dialect;
+  /** The upstream that is asked now, of `targets`. */
   readonly target: Target;
+  /** All that may serve the call, in order of preference. */
+  readonly targets: readonly Target[];
   readonly request: ProviderCall;
   readonly startedAtMs: number;
+  /** Of a customer whose money is watched; undefined before admission. */
+  readonly money?: CallMoney | undefined;
+}
+
+/** How a call stands with its customer's money. Amounts are picodollars. */
+export interface CallMoney {
+  /** Credit less what is overdrawn, when the call was opened; null for who has never had any. */
+  readonly balancePico: string | null;
+  /** The customer's plan: its markup counts. */
+  readonly plan: string | null;
+  /** What is held; the part for the output where the rest may go once the input is known. */
+  readonly hold?: { readonly holdPico: bigint; readonly outputPico: bigint | null } | undefined;
+}
+
+/** A call and what its upstream will be asked. Made before the call is opened: nothing can fail between record and question. */
+export interface PreparedCall {
+  readonly call: Call;
+  readonly exchange: Exchange;
+  /** The place of the call's target among its `targets`, and how often it will then have been asked. */
+  readonly at: number;
+  readonly tries: number;
+}
+
+export function prepare(call: Call, at: number): PreparedCall {
+  const { upstream, provider } = call.target.route;
+  return { call, exchange: provider.prepare(call.request, upstream), at, tries: 1 };
 }

@@ -7,8 +7,11 @@ import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createRepairs } from './repairs.ts';
+import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
+import { createVerdicts } from './verdicts.ts';
 import { createUsageReads } from './usage.ts';
 import { createViews } from './views.ts';
 
@@ -37,6 +40,8 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createAttempts(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
+    ...createRepairs(parts),
+    ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),
     ...createBudgets(parts),
@@ -44,5 +49,6 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createTotals(parts),
     ...createUsageReads(parts),
     ...createRecording(parts),
+    ...createReadings(parts),
   };
 }
