@@ -10,12 +10,14 @@ import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
 import type { Inference } from './gateway/inference.ts';
 import { type Models, modelsDialect } from './gateway/models.ts';
 import type { Caller } from './gateway/ports.ts';
+import type { Stored } from './gateway/stored.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface AppOptions {
   readonly runtime: Runtime;
   readonly inference: Inference;
   readonly models: Models;
+  readonly stored: Stored;
   readonly webhooks: {
     receive(body: Uint8Array, signature: string | null): Promise<{ status: number; message: string }>;
   };
@@ -31,7 +33,7 @@ export interface AppOptions {
 }
 
 export function createApp(options: AppOptions): Hono {
-  const { inference, models, serve } = options;
+  const { inference, models, stored, serve } = options;
   const app = new Hono();
 
   for (const { path, endpoint } of BODY_ENDPOINTS)
@@ -48,6 +50,19 @@ export function createApp(options: AppOptions): Hono {
       serve(c, (caller) => refusing(caller, options, () => models(caller, c.req.param('id')))),
     );
   }
+
+  app.get('/v1/responses/:id', (c) =>
+    serve(c, (caller) => stored({ kind: 'retrieve', id: c.req.param('id') }, caller)),
+  );
+  app.delete('/v1/responses/:id', (c) =>
+    serve(c, (caller) => stored({ kind: 'delete', id: c.req.param('id') }, caller)),
+  );
+  app.post('/v1/responses/:id/cancel', (c) =>
+    serve(c, (caller) => stored({ kind: 'cancel', id: c.req.param('id') }, caller)),
+  );
+  app.get('/v1/responses/:id/input_items', (c) =>
+    serve(c, (caller) => stored({ kind: 'input_items', id: c.req.param('id') }, caller)),
+  );
 
   for (const path of OWN_PATHS) app.use(path, withRequestId(options.runtime));
 

@@ -13,12 +13,14 @@ import { createStripeSink } from './billing/stripe-sink.ts';
 import { billedName } from './billing/billed-model.ts';
 import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
+import { type Background, createBackground } from './gateway/background.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
 import { createSettler, type Settler } from './gateway/settle.ts';
+import { createStored } from './gateway/stored.ts';
 import type { Keys } from './keys/keys.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Crypto, Runtime } from './runtime.ts';
@@ -45,6 +47,7 @@ export interface Gateway {
   readonly app: Hono;
   readonly inference: Inference;
   readonly settler: Settler;
+  readonly background: Background;
   readonly delivery: MeterDelivery;
 }
 
@@ -73,6 +76,8 @@ export function assemble(parts: Parts): Gateway {
     billedName,
     onMissingUsage: settings.metering.onMissingUsage,
   });
+  const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
+  const background = createBackground({ ledger, resolver, relay, settler, runtime });
   const inference = createInference({
     keys,
     ledger,
@@ -80,7 +85,7 @@ export function assemble(parts: Parts): Gateway {
     resolver,
     relay,
     settler,
-    limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
+    limiter,
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
@@ -103,20 +108,20 @@ export function assemble(parts: Parts): Gateway {
     runtime,
     inference,
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
+    stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks,
-    admin: createAdmin({
-      ledger,
-      keys,
-      crypto,
-      now: runtime.now,
-      secrets: parts.adminSecrets,
-      flush: () => delivery.flush(),
-    }),
+    admin: adminOf(parts, ledger, delivery),
     ready: () => readiness(ledger, parts.draining?.() ?? false),
     serve: parts.serve,
   });
-  return { app, inference, settler, delivery };
+  return { app, inference, settler, background, delivery };
 }
+
+const adminOf = (
+  { keys, crypto, runtime, adminSecrets: secrets }: Parts,
+  ledger: Ledger,
+  delivery: MeterDelivery,
+): Hono => createAdmin({ ledger, keys, crypto, now: runtime.now, secrets, flush: () => delivery.flush() });
 
 function routesOf(settings: Settings): readonly Route[] {
   return settings.upstreams.flatMap((upstream) => {
@@ -131,13 +136,17 @@ function vendorByProvider(settings: Settings, provider: string): string {
   return type === undefined || type === 'openai-compatible' ? provider : type;
 }
 
-/** The ledger, with a word to the one who delivers after each settlement. */
+/** The ledger, with a word to the one who delivers, and looks after what goes on in the background. */
 const notifying = (ledger: Ledger, settled: () => void): Ledger => ({
   ...ledger,
   async settle(call) {
     const result = await ledger.settle(call);
     if (call.lines.length > 0) settled();
     return result;
+  },
+  async openBackground(background) {
+    await ledger.openBackground(background);
+    settled();
   },
 });
 

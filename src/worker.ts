@@ -75,6 +75,7 @@ function createFront(env: Env): Hono {
     runtime,
     inference: { serve: elsewhere, running: () => 0 },
     models: elsewhere,
+    stored: elsewhere,
     serve: async ({ req }) => send(await objectOf(req.raw, keys), req.raw),
     webhooks: {
       async receive(body, signature) {
@@ -115,7 +116,8 @@ async function objectOf(request: Request, keys: Keys): Promise<string> {
   const headers = readRequestHeaders([...request.headers].flat());
   const key = await authenticate(keys, headers);
   // The list of models is nobody's in particular.
-  return request.method === 'GET' ? (key.customer ?? ACCOUNT_OBJECT) : customerOf(key, headers);
+  const isList = request.method === 'GET' && !new URL(request.url).pathname.startsWith('/v1/responses/');
+  return isList ? (key.customer ?? ACCOUNT_OBJECT) : customerOf(key, headers);
 }
 
 /** Ledgers lie apart here, one a customer: what reads one must say whose. */
@@ -207,6 +209,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     this.#alarmAtMs = Infinity;
     try {
       await this.#gateway.settler.retry();
+      const look = await this.#gateway.background.poll();
+      if (look !== undefined) this.#wake(look);
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
       if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);

@@ -8,6 +8,7 @@ import type { Exchange, ResponseReader } from '../../providers/provider.ts';
 import { errorBody, Refusal, refusalReply } from '../errors.ts';
 import { LedgerUnavailable, type Outcome } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
+import { isBackground } from './background.ts';
 import type { Call } from './call.ts';
 import { replyHeaders, undecoded } from './headers.ts';
 import type { CallerReply, Flow, Relay, ReplySink, UpstreamFailure } from './ports.ts';
@@ -312,7 +313,9 @@ class Forwarding implements ReplySink {
 
   #checkpoint(reader: ResponseReader): void {
     const now = this.#options.runtime.now();
-    if (now - this.#checkpointedAtMs < CHECKPOINT_EVERY_MS) return;
+    // A response in the background goes on whatever becomes of this stream: its id is on record from the first word.
+    const isFirst = this.#checkpointedAtMs === this.#call.startedAtMs && isBackground(this.#call.request);
+    if (now - this.#checkpointedAtMs < CHECKPOINT_EVERY_MS && !isFirst) return;
     this.#checkpointedAtMs = now;
     this.#options.runtime.defer(this.#options.settler.checkpoint(this.#call, reader, this.#attempt));
   }

@@ -10,6 +10,7 @@ import type { Runtime } from '../runtime.ts';
 import { admit, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { Call } from './call.ts';
+import { continuing } from './continuing.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import { type Limiter, type Passage, UNLIMITED } from './limits.ts';
 import { forward, type ForwardOptions, prepare, type PreparedCall } from './forward.ts';
@@ -65,7 +66,8 @@ export function createInference(options: GatewayOptions): Inference {
     visit.pass = options.limiter.enter(key, dialect);
     const body = await readRequest(caller, headers, asked);
     if (body === undefined) return undefined;
-    const target = resolver.resolve(body.model, endpoint)[0];
+    const resolved = resolver.resolve(body.model, endpoint);
+    const target = (await continuing(resolved, { endpoint, customer, ledger }, body))[0];
     if (target === undefined) throw new Refusal('model_not_found', `No upstream serves "${body.model}".`);
     const request: ProviderCall = {
       endpoint,
@@ -119,7 +121,8 @@ const withoutUsageOption = (target: Target): Target => ({
   route: { ...target.route, upstream: { ...target.route.upstream, asksUsage: false } },
 });
 
-function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
+/** What is answered for anything thrown. */
+export function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof LedgerUnavailable) {
     runtime.log('error', 'ledger_unavailable', { request_id: id, error: String(error.cause ?? error) });

@@ -99,7 +99,7 @@ function streamOf(bytes: Uint8Array, scan: JsonObjectScan, told: EndpointTraits[
 
 /** A background response tells its usage only when it is fetched later, so it could not be billed here. */
 function refuseBackground(endpoint: Endpoint, bytes: Uint8Array, scan: JsonObjectScan): void {
-  if (endpoint !== 'responses' && endpoint !== 'interactions') return;
+  if (endpoint !== 'interactions') return;
   if (memberValue(bytes, scan, 'background') !== true) return;
   throw new Refusal(
     'unsupported_parameter',

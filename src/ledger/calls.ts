@@ -51,10 +51,15 @@ const SETTLE_CALL = `
 /** The same for many calls in one batch: says which were closed. */
 const SETTLE_RETURNING = `${SETTLE_CALL} RETURNING id`;
 
-/** Calls that other boots left open, with their evidence, in the order of the index of open calls. */
+/**
+ * Calls that other boots left open, with their evidence, in the order of the index of open calls. What goes on as a
+ * response in the background goes on being waited for.
+ */
 const READ_ABANDONED = `
   SELECT id, checkpoint_json FROM calls
-  WHERE ended_at_ms IS NULL AND opened_by <> ? AND opened_at_ms < ? ORDER BY customer, id LIMIT ?`;
+  WHERE ended_at_ms IS NULL AND opened_by <> ? AND opened_at_ms < ?
+    AND NOT EXISTS (SELECT 1 FROM background_responses b WHERE b.call = calls.id)
+  ORDER BY customer, id LIMIT ?`;
 
 /**
  * Ends the leases of a process that is gone: nobody will answer for them, so their events are due. They stay `sending`,
@@ -149,7 +154,7 @@ async function recover(
 }
 
 /** The ending of an abandoned call: what the evidence shows was served, and no more. */
-function recovered(row: Row, nowMs: number): CallToSettle {
+export function recovered(row: Row, nowMs: number): CallToSettle {
   const { lines, usageJson, costPico } = evidenceFromJson(textOrNull(row, 'checkpoint_json'));
   return {
     id: textOf(row, 'id'),

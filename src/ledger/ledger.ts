@@ -7,6 +7,7 @@
  */
 
 import type { Accounts } from './accounts-port.ts';
+import type { StoredResponses } from './background-port.ts';
 
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {
@@ -233,7 +234,7 @@ export interface LeaseRequest {
   readonly identifier?: string | undefined;
 }
 
-export interface Ledger extends Accounts {
+export interface Ledger extends Accounts, StoredResponses {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
