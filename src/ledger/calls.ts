@@ -67,6 +67,9 @@ const READ_ABANDONED = `
  */
 const END_LEASES = `UPDATE meter_events SET not_before_ms = ? WHERE state = 'sending' AND not_before_ms > ?`;
 
+/** Nobody reads the streams of a process that is gone: what went on in the background is looked at now. */
+const LOOK_NOW = `UPDATE background_responses SET due_at_ms = ? WHERE due_at_ms > ?`;
+
 export function createCalls(
   parts: LedgerParts,
   views: Pick<Ledger, 'calls'>,
@@ -86,7 +89,11 @@ export function createCalls(
       return 'already';
     },
     async recover({ nowMs, openedBeforeMs }) {
-      if (openedBeforeMs === undefined) await database.batch([{ sql: END_LEASES, params: [nowMs, nowMs] }]);
+      if (openedBeforeMs === undefined)
+        await database.batch([
+          { sql: END_LEASES, params: [nowMs, nowMs] },
+          { sql: LOOK_NOW, params: [nowMs, nowMs] },
+        ]);
       return recover(parts, views, { nowMs, openedBeforeMs: openedBeforeMs ?? Number.MAX_SAFE_INTEGER });
     },
   };
