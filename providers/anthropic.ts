@@ -18,6 +18,7 @@ const DEFAULT_VERSION = '2023-06-01';
 export const anthropic: Provider = {
   type: 'anthropic',
   endpoints: ['messages', 'messages.count_tokens'],
+  conversational: ['messages'],
   prepare(call, upstream) {
     const path = call.endpoint === 'messages' ? '/v1/messages' : '/v1/messages/count_tokens';
     return {

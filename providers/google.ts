@@ -24,6 +24,7 @@ export const google: Provider = {
     'countTokens',
     'interactions',
   ],
+  conversational: ['generateContent'],
   prepare(call, upstream) {
     return {
       request: {

@@ -90,6 +90,8 @@ export interface OpenaiShape {
   readonly keyHeader?: 'authorization' | 'api-key' | undefined;
   /** The endpoints it serves; all of the dialect unless given. */
   readonly endpoints?: readonly Endpoint[] | undefined;
+  /** Where a conversation of another dialect is taken to, best first; chat completions unless given. */
+  readonly conversational?: readonly Endpoint[] | undefined;
 }
 
 export function createOpenaiProvider(type: string, shape: OpenaiShape = {}): Provider {
@@ -100,6 +102,7 @@ export function createOpenaiProvider(type: string, shape: OpenaiShape = {}): Pro
   return {
     type,
     endpoints: shape.endpoints ?? [...RULES.keys(), ...MEDIA_ROUTES.keys()],
+    conversational: shape.conversational ?? ['chat.completions'],
     prepare(call, upstream) {
       const media = MEDIA_ROUTES.get(call.endpoint);
       if (media !== undefined)

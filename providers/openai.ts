@@ -1,4 +1,4 @@
 /** OpenAI. */
 import { createOpenaiProvider } from './openai-dialect.ts';
 
-export const openai = createOpenaiProvider('openai');
+export const openai = createOpenaiProvider('openai', { conversational: ['responses', 'chat.completions'] });

@@ -59,6 +59,9 @@ export interface ProviderCall {
   readonly query: string;
   /** The caller's headers that may travel on, lower case; credentials and hop-by-hop headers are already gone. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The call's id and its first moment: a translated reply is given them where the provider's has none. */
+  readonly id?: string | undefined;
+  readonly startedAtMs?: number | undefined;
 }
 
 export interface UpstreamRequest {
@@ -105,6 +108,8 @@ export interface ResponseReader {
   end(): readonly Uint8Array[];
   /** The usage known so far. */
   metered(): Metered;
+  /** The head of the caller's reply where it is not the upstream's own; of a reply held whole, asked after its end. */
+  head?(): UpstreamHead;
   /** An error as it can be written into this reply where it broke off; undefined: as an event of the dialect. */
   errorFrame?(error: string): string;
   /** The tokens generated so far by our own count, for a reply whose provider says nothing. */
@@ -126,6 +131,8 @@ export interface Provider {
   /** The kind, as in the configuration's `type`. */
   readonly type: string;
   readonly endpoints: readonly Endpoint[];
+  /** Where a conversation of another dialect is taken to, translated, best first; empty for nowhere. */
+  readonly conversational: readonly Endpoint[];
   prepare(call: ProviderCall, upstream: Upstream): Exchange;
   /** Asks about a response that was made here before; undefined where the provider keeps none. */
   readonly askStored?: ((ask: StoredAsk, upstream: Upstream) => Exchange) | undefined;

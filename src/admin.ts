@@ -1,7 +1,9 @@
 /** `/admin/v1`: what the operator, the command line and the checks read and change. Opened by the admin key only. */
 import { Hono } from 'hono';
 import { Refusal } from './errors.ts';
-import type { ApiKey, Keys } from './keys/keys.ts';
+import type { RecordRequest } from './app.ts';
+import type { RecordedUsage } from './billing/usage-record.ts';
+import type { ApiKey, KeyLimits, Keys } from './keys/keys.ts';
 import type { CallView, EventState, EventView, Ledger, Totals } from './ledger/ledger.ts';
 import type { Crypto } from './runtime.ts';
 import { formatUsd } from './usage/money.ts';
@@ -28,13 +30,18 @@ export function createAdmin(options: AdminOptions): Hono {
 
   admin.get('/calls', async (c) => {
     const { customer, id, state } = c.req.query();
-    const page = await ledger.calls({ customer, id, state: callState(state), ...paging(c.req.query()) });
+    const page = await ledger.calls({
+      customer,
+      id,
+      state: callState(state),
+      ...paging(c.req.query(), CALL_CURSOR),
+    });
     return c.json({ data: page.data.map(callJson), next_cursor: page.nextCursor });
   });
   admin.get('/events', async (c) => {
     const { customer, call, state, identifier } = c.req.query();
     const filter = { customer, call, identifier, state: eventState(state) };
-    const page = await ledger.events({ ...filter, ...paging(c.req.query()) });
+    const page = await ledger.events({ ...filter, ...paging(c.req.query(), EVENT_CURSOR) });
     return c.json({ data: page.data.map(eventJson), next_cursor: page.nextCursor });
   });
   admin.post('/events/:identifier/retry', async (c) => {
@@ -77,6 +84,27 @@ export function createAdmin(options: AdminOptions): Hono {
     throw new Refusal('not_found', `There is no key ${c.req.param('id')}, or it was revoked before.`);
   });
   return admin;
+}
+
+/** `POST /v1/usage/record`: the operator's, and answered 201 the first time and 200 after. */
+export const createRecord =
+  (
+    options: Pick<AdminOptions, 'crypto' | 'secrets'>,
+    record: (body: unknown) => Promise<RecordedUsage>,
+  ): ((request: RecordRequest) => Promise<Response>) =>
+  async (request) => {
+    authoriseAdmin(options, request);
+    const { status, identifier, event, timestampMs } = await record(parseJson(request.body));
+    const json = { status, identifier, event, timestamp: isoTime(timestampMs) };
+    return Response.json(json, { status: status === 'recorded' ? 201 : 200 });
+  };
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Refusal('invalid_request', `The body is no JSON: ${String(error)}`);
+  }
 }
 
 /**
@@ -123,9 +151,21 @@ const notCancellable = (identifier: string): Refusal =>
     `No event with the identifier ${identifier} is still surely unsent, so none can be cancelled.`,
   );
 
-/** Rows on a page: 100 unless asked, 1,000 at most. */
-const paging = (query: Readonly<Record<string, string>>): { cursor: string | undefined; limit: number } => {
+/** A call's id; an event's time and identifier. */
+const CALL_CURSOR = /^req_[0-9a-z]{1,40}$/;
+const EVENT_CURSOR = /^\d{1,15}\.\w{1,100}$/;
+
+/** Rows on a page: 100 unless asked, 1,000 at most; and where it begins. */
+const paging = (
+  query: Readonly<Record<string, string>>,
+  cursorForm: RegExp,
+): { cursor: string | undefined; limit: number } => {
   const limit = Number(query.limit ?? 100);
+  if (query.cursor !== undefined && !cursorForm.test(query.cursor)) {
+    throw new Refusal('invalid_request', 'cursor must be the next_cursor of a page of this list.', {
+      param: 'cursor',
+    });
+  }
   if (Number.isInteger(limit) && limit >= 1 && limit <= 1_000) return { cursor: query.cursor, limit };
   throw new Refusal('invalid_request', `limit must be a whole number from 1 to 1000, not "${query.limit}".`, {
     param: 'limit',
@@ -156,16 +196,38 @@ const callState = (state: string | undefined): 'open' | 'settled' | undefined =>
   throw new Refusal('invalid_request', `state must be open or settled, not "${state}".`, { param: 'state' });
 };
 
-function parseWantedKey(body: unknown): { customer: string | null; label: string } {
-  const { customer, service, label } = (body ?? {}) as Readonly<Record<string, unknown>>;
-  const text = typeof label === 'string' ? label : '';
-  if (service === true && customer === undefined) return { customer: null, label: text };
+interface WantedKey {
+  readonly customer: string | null;
+  readonly label: string;
+  readonly limits: Partial<KeyLimits>;
+}
+
+function parseWantedKey(body: unknown): WantedKey {
+  const { customer, service, label, limits } = (body ?? {}) as Readonly<Record<string, unknown>>;
+  const wanted = { label: typeof label === 'string' ? label : '', limits: parseLimits(limits ?? {}) };
+  if (service === true && customer === undefined) return { customer: null, ...wanted };
   if (typeof customer === 'string' && /^cus_[A-Za-z0-9_]{1,251}$/.test(customer))
-    return { customer, label: text };
+    return { customer, ...wanted };
   throw new Refusal(
     'invalid_request',
     'Give either "customer": "cus_..." for a bound key, or "service": true.',
   );
+}
+
+const LIMIT_NAMES: ReadonlySet<string> = new Set(['rpm', 'tpm', 'concurrency']);
+
+function parseLimits(limits: unknown): Partial<KeyLimits> {
+  const given = typeof limits === 'object' && limits !== null ? Object.entries(limits) : [['limits', limits]];
+  for (const [name, value] of given) {
+    if (LIMIT_NAMES.has(String(name)) && (value === null || (Number.isSafeInteger(value) && value >= 1)))
+      continue;
+    throw new Refusal(
+      'invalid_request',
+      '"limits" may have rpm, tpm and concurrency, each a whole number of 1 or more, or null for no limit.',
+      { param: 'limits' },
+    );
+  }
+  return Object.fromEntries(given) as Partial<KeyLimits>;
 }
 
 const keyJson = (key: ApiKey): unknown => ({
@@ -174,12 +236,13 @@ const keyJson = (key: ApiKey): unknown => ({
   service: key.customer === null,
   label: key.label,
   last4: key.last4,
+  limits: key.limits ?? {},
   created_at: isoTime(key.createdAtMs),
   expires_at: isoTime(key.expiresAtMs ?? null),
   revoked_at: isoTime(key.revokedAtMs),
 });
 
-const callJson = (call: CallView): unknown => ({
+export const callJson = (call: CallView): object => ({
   id: call.id,
   customer: call.customer,
   key_id: call.keyId,

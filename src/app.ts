@@ -4,6 +4,7 @@
  * The same application runs on Node, in workerd and in a test: what differs is how a caller is answered (`serve`).
  */
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import { getPath } from 'hono/utils/url';
 import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
@@ -11,6 +12,7 @@ import type { Inference } from './gateway/inference.ts';
 import { type Models, modelsDialect } from './gateway/models.ts';
 import type { Caller } from './gateway/ports.ts';
 import type { Stored } from './gateway/stored.ts';
+import type { ReadName, Reads } from './gateway/reads.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface AppOptions {
@@ -18,6 +20,9 @@ export interface AppOptions {
   readonly inference: Inference;
   readonly models: Models;
   readonly stored: Stored;
+  readonly reads: Reads;
+  /** `POST /v1/usage/record`, for the operator. */
+  readonly record: (request: RecordRequest) => Promise<Response>;
   readonly webhooks: {
     receive(body: Uint8Array, signature: string | null): Promise<{ status: number; message: string }>;
   };
@@ -28,13 +33,29 @@ export interface AppOptions {
     readonly ready: boolean;
     readonly detail: Readonly<Record<string, unknown>>;
   }>;
+  /**
+   * The path as it was sent, where the runtime has it: routes are matched with it, so that nothing reaches one by way of
+   * `..` or an encoded letter, past whoever guards paths before us.
+   */
+  readonly rawPath?: (env: unknown) => string | undefined;
   /** Hands the caller of a request to the gateway: Node's own sockets, or a Response. */
   readonly serve: (context: Context, work: (caller: Caller) => Promise<void>) => Response | Promise<Response>;
 }
 
+/** A request of the operator's with its body, read whole. */
+export interface RecordRequest {
+  header(name: string): string | undefined;
+  readonly body: string;
+}
+
+/** One unit is a few hundred bytes. */
+const RECORD_BYTES_MAX = 65_536;
+
 export function createApp(options: AppOptions): Hono {
-  const { inference, models, stored, serve } = options;
-  const app = new Hono();
+  const { inference, models, reads, serve } = options;
+  const reading = (name: ReadName) => (c: Context) =>
+    serve(c, (caller) => refusing(caller, options, () => reads(name, caller)));
+  const app = new Hono({ getPath: (request, given) => options.rawPath?.(given?.env) ?? getPath(request) });
 
   for (const { path, endpoint } of BODY_ENDPOINTS)
     app.post(path, (c) => serve(c, (caller) => inference.serve({ endpoint }, caller)));
@@ -51,20 +72,19 @@ export function createApp(options: AppOptions): Hono {
     );
   }
 
-  app.get('/v1/responses/:id', (c) =>
-    serve(c, (caller) => stored({ kind: 'retrieve', id: c.req.param('id') }, caller)),
-  );
-  app.delete('/v1/responses/:id', (c) =>
-    serve(c, (caller) => stored({ kind: 'delete', id: c.req.param('id') }, caller)),
-  );
-  app.post('/v1/responses/:id/cancel', (c) =>
-    serve(c, (caller) => stored({ kind: 'cancel', id: c.req.param('id') }, caller)),
-  );
-  app.get('/v1/responses/:id/input_items', (c) =>
-    serve(c, (caller) => stored({ kind: 'input_items', id: c.req.param('id') }, caller)),
-  );
-
+  addStored(app, options);
+  app.get('/v1/usage', reading('usage'));
+  app.get('/v1/usage/invoice-preview', reading('invoice-preview'));
+  app.get('/v1/credits', reading('credits'));
+  app.get('/v1/key', reading('key'));
+  app.get('/v1/generation', reading('generation'));
   for (const path of OWN_PATHS) app.use(path, withRequestId(options.runtime));
+  app.post('/v1/usage/record', async (c) => {
+    const body = await bytesUpTo(RECORD_BYTES_MAX, c.req.raw);
+    if (body === undefined)
+      throw new Refusal('request_too_large', `The body is larger than ${RECORD_BYTES_MAX} bytes.`);
+    return options.record({ header: (name) => c.req.header(name), body: new TextDecoder().decode(body) });
+  });
 
   app.post('/webhooks/stripe', async (c) => {
     const body = await bytesUpTo(WEBHOOK_BYTES_MAX, c.req.raw);
@@ -101,7 +121,7 @@ export function createApp(options: AppOptions): Hono {
 }
 
 /** Replies of Hono's own making; what has a caller (`serve`), and every refusal, carries its id already. */
-const OWN_PATHS = ['/webhooks/*', '/admin/*', '/healthz', '/readyz'];
+const OWN_PATHS = ['/v1/usage/record', '/webhooks/*', '/admin/*', '/healthz', '/readyz'];
 
 const withRequestId =
   (runtime: Runtime): MiddlewareHandler =>
@@ -109,6 +129,22 @@ const withRequestId =
     await next();
     if (!c.res.headers.has('x-request-id')) c.header('x-request-id', `req_${runtime.id()}`);
   };
+
+/** Responses that a provider keeps, for the customer who made them. */
+function addStored(app: Hono, { serve, stored }: AppOptions): void {
+  app.get('/v1/responses/:id', (c) =>
+    serve(c, (caller) => stored({ kind: 'retrieve', id: c.req.param('id') }, caller)),
+  );
+  app.delete('/v1/responses/:id', (c) =>
+    serve(c, (caller) => stored({ kind: 'delete', id: c.req.param('id') }, caller)),
+  );
+  app.post('/v1/responses/:id/cancel', (c) =>
+    serve(c, (caller) => stored({ kind: 'cancel', id: c.req.param('id') }, caller)),
+  );
+  app.get('/v1/responses/:id/input_items', (c) =>
+    serve(c, (caller) => stored({ kind: 'input_items', id: c.req.param('id') }, caller)),
+  );
+}
 
 /** The body, or undefined as soon as it is longer than that: anyone may send, and nobody is to fill the memory. */
 async function bytesUpTo(bytesMax: number, request: Request): Promise<Uint8Array | undefined> {

@@ -2,14 +2,16 @@
 import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
-import { createAdmin } from './admin.ts';
-import { createApp } from './app.ts';
+import { callJson, createAdmin, createRecord } from './admin.ts';
+import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { createCustomers } from './billing/customers.ts';
 import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
 import { createPrices } from './billing/prices.ts';
 import { createStripeAccount } from './billing/stripe-account.ts';
 import { createStripeSink } from './billing/stripe-sink.ts';
+import { createReports } from './billing/reports.ts';
+import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
@@ -18,6 +20,7 @@ import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
+import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
 import { createSettler, type Settler } from './gateway/settle.ts';
 import { createStored } from './gateway/stored.ts';
@@ -33,6 +36,8 @@ export interface Parts {
   readonly keys: Keys;
   readonly relay: Relay;
   readonly stripe: Stripe;
+  /** The path as it was sent, where the runtime has it. */
+  readonly rawPath?: (env: unknown) => string | undefined;
   /** Hands a request's caller to the gateway. */
   readonly serve: (context: Context, work: (caller: Caller) => Promise<void>) => Response | Promise<Response>;
   /** Secrets that open the admin routes. */
@@ -107,21 +112,42 @@ export function assemble(parts: Parts): Gateway {
   const app = createApp({
     runtime,
     inference,
+    ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks,
     admin: adminOf(parts, ledger, delivery),
     ready: () => readiness(ledger, parts.draining?.() ?? false),
     serve: parts.serve,
+    ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
   return { app, inference, settler, background, delivery };
 }
 
-const adminOf = (
-  { keys, crypto, runtime, adminSecrets: secrets }: Parts,
-  ledger: Ledger,
-  delivery: MeterDelivery,
-): Hono => createAdmin({ ledger, keys, crypto, now: runtime.now, secrets, flush: () => delivery.flush() });
+const adminOf = (parts: Parts, ledger: Ledger, delivery: MeterDelivery): Hono =>
+  createAdmin({
+    ...operatorOf(parts),
+    ledger,
+    keys: parts.keys,
+    now: parts.runtime.now,
+    flush: () => delivery.flush(),
+  });
+
+const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets: readonly string[] } => ({
+  crypto,
+  secrets: adminSecrets,
+});
+
+/** What callers read of their own, and what the operator records beside calls. */
+function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'record'> {
+  const { runtime, crypto, keys, settings } = parts;
+  const reports = createReports({ ledger, now: runtime.now, callJson });
+  const record = createUsageRecorder({ ledger, crypto, now: runtime.now, recorded: parts.settled });
+  return {
+    reads: createReads({ keys, reports, runtime, limits: settings.limits }),
+    record: createRecord(operatorOf(parts), record),
+  };
+}
 
 function routesOf(settings: Settings): readonly Route[] {
   return settings.upstreams.flatMap((upstream) => {

@@ -118,6 +118,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
       secretKey: settings.stripe.secretKey ?? '',
       apiBase: settings.stripe.apiBase ?? undefined,
     }),
+    rawPath: (env) => pathOf((env as { incoming: IncomingMessage }).incoming),
     serve: (context, work) => answerOnSocket(context, work, runtime),
     adminSecrets: [controlToken, ...(settings.adminKey === null ? [] : [settings.adminKey])],
     settled: () => loop.wake(),
@@ -182,11 +183,13 @@ function createServer({ app, inference }: Gateway, runtime: Runtime, headersMs: 
     requestTimeout: REQUEST_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
   };
-  return createHttpServer(limits, (incoming, outgoing) => {
+  const server = createHttpServer(limits, (incoming, outgoing) => {
     const asked = incoming.method === 'POST' ? askedAt(pathOf(incoming)) : undefined;
     if (asked === undefined) void others(incoming, outgoing);
     else runtime.defer(inference.serve(asked, createNodeCaller(incoming, outgoing)));
   });
+  // A caller may close his half behind his request and read on. Who has left altogether, node-caller finds out.
+  return Object.assign(server, { httpAllowHalfOpen: true });
 }
 
 function listen(server: Server, host: string, port: number): Promise<string> {

@@ -76,6 +76,14 @@ function createFront(env: Env): Hono {
     inference: { serve: elsewhere, running: () => 0 },
     models: elsewhere,
     stored: elsewhere,
+    reads: elsewhere,
+    record: async ({ header, body }) => {
+      authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, { header });
+      const { customer } = (readJson(body) ?? {}) as { customer?: unknown };
+      const name = typeof customer === 'string' && CUSTOMER.test(customer) ? customer : ACCOUNT_OBJECT;
+      const headers = { authorization: `Bearer ${settings.adminKey ?? ''}` };
+      return send(name, new Request(`${OBJECT_ORIGIN}/v1/usage/record`, { method: 'POST', headers, body }));
+    },
     serve: async ({ req }) => send(await objectOf(req.raw, keys), req.raw),
     webhooks: {
       async receive(body, signature) {
@@ -116,14 +124,14 @@ async function objectOf(request: Request, keys: Keys): Promise<string> {
   const headers = readRequestHeaders([...request.headers].flat());
   const key = await authenticate(keys, headers);
   // The list of models is nobody's in particular.
-  const isList = request.method === 'GET' && !new URL(request.url).pathname.startsWith('/v1/responses/');
-  return isList ? (key.customer ?? ACCOUNT_OBJECT) : customerOf(key, headers);
+  if (request.method !== 'GET') return customerOf(key, headers);
+  return key.customer ?? headers.customer ?? ACCOUNT_OBJECT;
 }
 
 /** Ledgers lie apart here, one a customer: what reads one must say whose. */
 function adminObject(path: string, customer: string | undefined): string {
   if (path.startsWith('/admin/v1/keys')) return KEYS_OBJECT;
-  if (customer !== undefined && /^cus_[A-Za-z0-9_]{1,251}$/.test(customer)) return customer;
+  if (customer !== undefined && CUSTOMER.test(customer)) return customer;
   throw new Refusal(
     'invalid_request',
     'Say whose: on Workers every customer has a ledger of his own. Add ?customer=cus_....',
@@ -131,6 +139,17 @@ function adminObject(path: string, customer: string | undefined): string {
       param: 'customer',
     },
   );
+}
+
+const CUSTOMER = /^cus_[A-Za-z0-9_]{1,251}$/;
+
+/** Null for what is no JSON: the object it is sent to says so. */
+function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 interface EventOfCustomer {

@@ -17,6 +17,12 @@ const FORBIDDEN: readonly (readonly [room: string, file: string, imports: readon
   ['ledger', 'src/ledger/x.ts', ['../billing/ports.ts', '../errors.ts', 'node:sqlite']],
   ['keys', 'src/keys/x.ts', ['../gateway/ports.ts', '../usage/usage.ts', 'node:crypto']],
   ['billing', 'src/billing/x.ts', ['../gateway/ports.ts', '../keys/keys.ts', 'hono', 'node:fs']],
+  [
+    'config',
+    'src/config/x.ts',
+    ['../gateway/ports.ts', '../billing/prices.ts', '../errors.ts', 'node:fs', 'hono'],
+  ],
+  ['config.ts', 'src/config.ts', ['./gateway/ports.ts', './platform/sqlite.ts', 'node:fs']],
   ['gateway', 'src/gateway/x.ts', ['../billing/prices.ts', '../platform/sqlite.ts', 'hono', 'stripe']],
   ['app', 'src/app.ts', ['./platform/sqlite.ts', './simulator/stripe.ts', 'node:http']],
   ['assemble', 'src/assemble.ts', ['./platform/sqlite.ts', './node.ts', 'undici']],

@@ -72,7 +72,8 @@ export type Member =
 export type Vendor = 'openai' | 'anthropic' | 'google' | 'compatible';
 
 export interface Turn {
-  readonly role: 'user' | 'assistant';
+  /** `system`: the operator's word after the first turn; before it, it stands in `instructions`. */
+  readonly role: 'user' | 'assistant' | 'system';
   readonly parts: readonly Part[];
 }
 

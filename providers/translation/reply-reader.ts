@@ -30,7 +30,11 @@ export function createReplyParser(
     return new JsonParser(narration, (body, text) => narration.fail(readError(body, status, text)));
   if (stream) return new StreamParser(narration, rules);
   return new JsonParser(narration, (body, text) => {
-    if (!isRecord(body))
+    if (Array.isArray(body) && body.every((element) => isRecord(element))) {
+      // Gemini's other form of a stream.
+      for (const element of body) rules.event(element, '');
+      rules.close();
+    } else if (!isRecord(body))
       narration.fail(readError({}, undefined, `The provider's reply is no JSON object: ${text}`));
     else if (isRecord(body['error']) && !('output' in body)) narration.fail(readError(body, undefined));
     else rules.body(body);

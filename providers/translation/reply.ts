@@ -130,6 +130,8 @@ export interface ReplyContext {
   readonly createdS: number;
   /** Whether the caller of a chat stream asked for the usage chunk (`stream_options.include_usage`). */
   readonly includeUsage: boolean;
+  /** Gemini's stream is one JSON array where the caller did not ask for `alt=sse`. */
+  readonly jsonArray?: boolean;
   /** The members of the request that a Responses object repeats (`tools`, `instructions`, `metadata`, …), as they came. */
   readonly echo: Readonly<Record<string, unknown>>;
 }

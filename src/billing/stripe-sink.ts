@@ -46,8 +46,8 @@ const paramsOf = (event: MeterEvent): Stripe.V2.Billing.MeterEventCreateParams =
   payload: {
     stripe_customer_id: event.customer,
     value: event.value,
-    model: event.model,
-    token_type: event.tokenType,
+    // What was recorded without a call has neither.
+    ...(event.model === '' ? {} : { model: event.model, token_type: event.tokenType }),
   },
 });
 

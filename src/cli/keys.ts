@@ -27,6 +27,20 @@ interface CreateOptions extends CommonOptions {
   readonly customer?: string;
   readonly service?: true;
   readonly label?: string;
+  readonly rpm?: number | null;
+  readonly tpm?: number | null;
+  readonly concurrency?: number | null;
+}
+
+function limit(text: string): number | null {
+  if (text === 'none') return null;
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It is a whole number, 1 or more, or "none".');
+}
+
+function limitsOf({ rpm, tpm, concurrency }: CreateOptions): { readonly limits?: object } {
+  const given = Object.entries({ rpm, tpm, concurrency }).filter(([, value]) => value !== undefined);
+  return given.length === 0 ? {} : { limits: Object.fromEntries(given) };
 }
 
 export function registerKeys(program: Command): void {
@@ -35,6 +49,9 @@ export function registerKeys(program: Command): void {
     .option('--customer <cus_…>', 'bind the key to this Stripe customer', customerId)
     .option('--service', 'a key that names the customer of each call in x-stripe-customer-id')
     .option('--label <text>', 'what the key is for')
+    .option('--rpm <n|none>', "requests a minute, in place of the configuration's limit", limit)
+    .option('--tpm <n|none>', 'tokens a minute', limit)
+    .option('--concurrency <n|none>', 'calls at once', limit)
     .action(create);
   addConfiguredCommand(keys, 'list', 'the keys, newest first')
     .option('--customer <cus_…>', 'only those bound to this customer', customerId)
@@ -67,6 +84,7 @@ async function create(options: CreateOptions): Promise<void> {
   const body = {
     ...(options.service === true ? { service: true } : { customer: options.customer }),
     label: options.label ?? '',
+    ...limitsOf(options),
   };
   const made = await withAdmin(loadSettings('read', options), (admin) =>
     ask(admin, { path: '/keys', method: 'POST', body }, madeSchema),

@@ -196,6 +196,7 @@ async function settleSeen(
     reader,
     firstByteAtMs: undefined,
     attempt: stored.background.attempt,
+    cancelled: false,
     endedAtMs: endOf(metered, stored, options.runtime.now()),
   };
   const measured = options.settler.measure(call, ending);

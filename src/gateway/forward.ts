@@ -70,6 +70,8 @@ class Forwarding implements ReplySink {
   #headSent = false;
   /** The reply ended well, but nothing was in it. */
   #cameEmpty = false;
+  /** The caller left and the policy was to cancel, when the provider had been asked. */
+  #cancelled = false;
   #callerLeft = false;
   #settling = false;
   #settled = false;
@@ -114,7 +116,8 @@ class Forwarding implements ReplySink {
       this.#refuse('upstream_broke', upstreamError(this.#call, what));
     } else if (this.#reader?.streams === true && !this.#callerLeft) {
       this.#headSent = true;
-      this.#reply.head(status, { ...replyHeaders(headers), ...callHeaders(this.#call) });
+      const head = this.#reader.head?.() ?? { status, headers };
+      this.#reply.head(head.status, { ...replyHeaders(head.headers), ...callHeaders(this.#call) });
     }
   }
 
@@ -227,8 +230,10 @@ class Forwarding implements ReplySink {
       else this.#finishSoon();
     } else {
       const length = this.#held.reduce((sum, piece) => sum + piece.length, 0);
-      this.#reply.head(this.#status ?? 502, {
-        ...replyHeaders(this.#upstreamHeaders),
+      const own = { status: this.#status ?? 502, headers: this.#upstreamHeaders };
+      const head = this.#reader?.head?.() ?? own;
+      this.#reply.head(head.status, {
+        ...replyHeaders(head.headers),
         ...callHeaders(this.#call),
         ...billHeaders(bill),
         'content-length': String(length),
@@ -296,6 +301,7 @@ class Forwarding implements ReplySink {
 
   #left(): void {
     this.#callerLeft = true;
+    this.#options.runtime.log('info', 'caller_left', { request_id: this.#call.id });
     this.#cancelGrace?.();
     if (this.#settled || this.#options.onDisconnect === 'drain') {
       if (this.#settled) this.#flow?.abort();
@@ -303,6 +309,7 @@ class Forwarding implements ReplySink {
       return;
     }
     if (this.#settling) return;
+    this.#cancelled = this.#flow?.sent() === true;
     this.#flow?.abort();
     this.#refuse('caller_left', upstreamError(this.#call, 'was cancelled'));
   }
@@ -328,6 +335,7 @@ class Forwarding implements ReplySink {
       reader: this.#cameEmpty ? undefined : this.#reader,
       firstByteAtMs: this.#firstByteAtMs,
       attempt: this.#attempt,
+      cancelled: this.#cancelled,
     };
   }
 }

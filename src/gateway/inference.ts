@@ -3,6 +3,7 @@
  * past). Each step refuses by throwing a `Refusal`; it is answered here, in the caller's dialect.
  */
 import type { ProviderCall } from '../../providers/provider.ts';
+import { Untranslatable } from '../../providers/translation/conversation.ts';
 import { type Dialect, Refusal, refusalReply } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
 import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
@@ -79,6 +80,8 @@ export function createInference(options: GatewayOptions): Inference {
       path: caller.path,
       query: caller.query,
       headers: headers.forwarded,
+      id: visit.id,
+      startedAtMs,
     };
     const willing = refusesUsageOption.has(targetKey(target)) ? withoutUsageOption(target) : target;
     const what = { endpoint, dialect, target: willing, request };
@@ -124,6 +127,7 @@ const withoutUsageOption = (target: Target): Target => ({
 /** What is answered for anything thrown. */
 export function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
   if (error instanceof Refusal) return error;
+  if (error instanceof Untranslatable) return untranslatable(error);
   if (error instanceof LedgerUnavailable) {
     runtime.log('error', 'ledger_unavailable', { request_id: id, error: String(error.cause ?? error) });
     return new Refusal(
@@ -136,6 +140,12 @@ export function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal
     error: error instanceof Error ? error.stack : String(error),
   });
   return new Refusal('internal_error', `The gateway failed on this request. The request id is ${id}.`);
+}
+
+function untranslatable({ param, message, kind }: Untranslatable): Refusal {
+  if (kind === 'malformed') return new Refusal('invalid_request', `"${param}" ${message}.`, { param });
+  const said = `"${param}" cannot be translated for the provider of this model: ${message}. Leave it out, or name a model whose provider speaks this dialect.`;
+  return new Refusal('unsupported_parameter', said, { param });
 }
 
 /** Answers a caller with a refusal. */

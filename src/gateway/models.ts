@@ -25,6 +25,8 @@ interface Model {
 
 /** An upstream's list is asked for again after this long, in milliseconds; a failure is remembered for a tenth of it. */
 const LIST_KEPT_MS = 300_000;
+/** An upstream that has not given its list by then is listed by what is known of it, in milliseconds: a caller waits. */
+const LIST_TIMEOUT_MS = 3_000;
 /** A list larger than this is not read: 4 MiB holds some ten thousand models. */
 const LIST_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -36,23 +38,20 @@ export type Models = (caller: Caller, wanted?: string) => Promise<void>;
  * @throws {Refusal} 401 without a valid key, 404 for a model that is not in the list.
  */
 export function createModels(options: ModelsOptions): Models {
-  const kept = new Map<
-    string,
-    { readonly untilMs: number; readonly ids: Promise<readonly string[] | undefined> }
-  >();
+  const kept = new Map<string, KeptList>();
 
   const idsOf = async (route: Route): Promise<readonly string[]> => {
     const { name, type } = route.upstream;
     const now = options.runtime.now();
     let list = kept.get(name);
     if (list === undefined || list.untilMs <= now) {
-      list = { untilMs: now + LIST_KEPT_MS, ids: upstreamIds(options.relay, route) };
+      list = { untilMs: now + LIST_KEPT_MS, ids: upstreamIds(options, route), last: list?.last };
       kept.set(name, list);
     }
     const ids = await list.ids;
-    if (ids !== undefined) return ids;
-    kept.set(name, { untilMs: Math.min(list.untilMs, now + LIST_KEPT_MS / 10), ids: list.ids });
-    return options.catalogue(type);
+    if (ids === undefined) list.untilMs = Math.min(list.untilMs, now + LIST_KEPT_MS / 10);
+    else list.last = ids;
+    return list.last ?? options.catalogue(type);
   };
 
   return async (caller, wanted) => {
@@ -71,6 +70,13 @@ export function createModels(options: ModelsOptions): Models {
       param: 'model',
     });
   };
+}
+
+interface KeptList {
+  untilMs: number;
+  readonly ids: Promise<readonly string[] | undefined>;
+  /** The last list that came. */
+  last: readonly string[] | undefined;
 }
 
 const model = (id: string, owner: string): Model => ({ id, object: 'model', created: 0, owned_by: owner });
@@ -121,8 +127,12 @@ function answer(caller: Caller, body: unknown, runtime: Runtime): void {
 }
 
 /** The upstream's own list; undefined when it gives none. */
-async function upstreamIds(relay: Relay, route: Route): Promise<readonly string[] | undefined> {
+async function upstreamIds(
+  { relay, runtime }: ModelsOptions,
+  route: Route,
+): Promise<readonly string[] | undefined> {
   const request = route.provider.listModels(route.upstream);
+  let cancelTimeout: (() => void) | undefined;
   const text = await new Promise<string | undefined>((resolve) => {
     const decoder = new TextDecoder();
     let body = '';
@@ -143,6 +153,11 @@ async function upstreamIds(relay: Relay, route: Route): Promise<readonly string[
       end: () => resolve(body),
       fail: () => resolve(undefined),
     });
+    cancelTimeout = runtime.after(LIST_TIMEOUT_MS, () => {
+      resolve(undefined);
+      flow.abort();
+    });
   });
+  cancelTimeout?.();
   return text === undefined ? undefined : route.provider.modelIds(text);
 }

@@ -19,6 +19,8 @@ export interface Flow {
   resume(): void;
   /** Closes the upstream connection; the sink hears nothing more. */
   abort(): void;
+  /** Whether the request has begun to go out, as far as the sender can tell: what may have been read may cost. */
+  sent(): boolean;
 }
 
 /** Why an upstream gave no whole reply. */

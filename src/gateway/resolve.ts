@@ -1,5 +1,6 @@
 /** Step 2: which upstream serves the model that was asked for, and under which name it is billed. */
 import type { Endpoint, Provider, Upstream } from '../../providers/provider.ts';
+import { isTranslatable, translated } from '../../providers/translation/translated.ts';
 import { Refusal } from '../errors.ts';
 import { DIALECT_VENDOR, ENDPOINTS } from './endpoints.ts';
 
@@ -47,7 +48,8 @@ export function createResolver(options: ResolverOptions): Resolver {
   const routes = new Map(options.routes.map((route) => [route.upstream.name, route]));
 
   const target = (route: Route, model: string, asked: string, endpoint: Endpoint): Target => {
-    if (!serves(route, endpoint)) {
+    const serving = routeFor(route, endpoint);
+    if (serving === undefined) {
       throw new Refusal(
         'model_not_found',
         `The provider "${route.upstream.name}" does not serve ${endpoint}, asked for model "${asked}". Ask it in its own dialect, or name a model of another provider.`,
@@ -55,7 +57,7 @@ export function createResolver(options: ResolverOptions): Resolver {
       );
     }
     const billedModel = `${route.upstream.name}/${options.billedName(route.upstream.type, model)}`;
-    return { route, upstreamModel: model, billedModel };
+    return { route: serving, upstreamModel: model, billedModel };
   };
 
   const one = (asked: string, endpoint: Endpoint): Target => {
@@ -106,9 +108,15 @@ function canServe(find: () => Target): boolean {
   }
 }
 
-const serves = (route: Route, endpoint: Endpoint): boolean =>
-  route.provider.endpoints.includes(endpoint) &&
-  (route.endpoints?.includes(ENDPOINTS[endpoint].switchedBy) ?? true);
+/** The route as it serves the endpoint: in its own dialect, else translated into one it speaks; undefined for neither. */
+function routeFor(route: Route, endpoint: Endpoint): Route | undefined {
+  const { provider } = route;
+  const serves = (one: Endpoint): boolean =>
+    provider.endpoints.includes(one) && (route.endpoints?.includes(ENDPOINTS[one].switchedBy) ?? true);
+  if (serves(endpoint)) return route;
+  const others = isTranslatable(endpoint) ? provider.conversational.filter(serves) : [];
+  return others.length === 0 ? undefined : { ...route, provider: translated(provider, endpoint, others) };
+}
 
 function notFound(model: string, slash: number, routes: ReadonlyMap<string, Route>): string {
   const known = [...routes.keys()].join(', ') || 'none';

@@ -33,6 +33,8 @@ export interface Ending {
   readonly attempt: number;
   /** Now, unless it ended before. */
   readonly endedAtMs?: number | undefined;
+  /** We closed the upstream on a request that it had been sent: it may have read it, also where it had not answered. */
+  readonly cancelled: boolean;
 }
 
 /** What the customer is charged for. */
@@ -154,6 +156,8 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
     reason: undefined,
     refused: false,
   };
+  if (ending.cancelled && status === null && onMissing !== 'zero')
+    return { ...none, usage: [estimatedLine(call, 0)], usageSource: 'estimated' };
   if (reader === undefined || status === null || status >= 400) return none;
   const metered = reader.metered();
   const responseId = metered.responseId ?? null;
@@ -164,6 +168,8 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
   if (metered.kind === 'none' && metered.failed === true && reader.estimate().deltas === 0) return told;
   if (onMissing === 'zero') return told;
   if (onMissing === 'refuse' && ending.outcome === 'finished') return { ...told, refused: true };
+  // Refused for its missing usage: whole, nothing of it went out, so nothing is charged; of a stream everything had.
+  if (ending.outcome === 'gateway_refused' && !reader.streams) return told;
   if (metered.lines.length > 0) {
     const usage = metered.outputOpen === true ? withSeenOutput(metered.lines, reader) : metered.lines;
     return { ...told, usage, usageSource: 'estimated' };

@@ -2,7 +2,7 @@
 import type { Database, Row } from '../ledger/ledger.ts';
 import type { Crypto } from '../runtime.ts';
 import { createCache } from './cache.ts';
-import type { ApiKey, Keys } from './keys.ts';
+import type { ApiKey, KeyLimits, Keys } from './keys.ts';
 import { createSecret, isSecret } from './secret.ts';
 
 export interface KeysOptions {
@@ -27,16 +27,20 @@ const UNKNOWN_MAX = 1000;
 /** One page for an operator; past it he asks by customer. */
 const LIST_MAX = 10_000;
 
-const COLUMNS = 'id, customer, label, created_at_ms, expires_at_ms, revoked_at_ms, last4';
+const COLUMNS =
+  'id, customer, label, created_at_ms, expires_at_ms, revoked_at_ms, last4, rpm, tpm, concurrency';
 const LIVE = 'revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > CAST(? AS BIGINT))';
 /** On the request path, by the unique index on the hash. */
 const FIND = `SELECT ${COLUMNS} FROM api_keys WHERE hash = ? AND ${LIVE}`;
 const BY_ID = `SELECT ${COLUMNS} FROM api_keys WHERE id = ?`;
-const INSERT = `INSERT INTO api_keys (id, hash, customer, label, created_at_ms, expires_at_ms, revoked_at_ms, last4)
-  VALUES (?, ?, ?, ?, CAST(? AS BIGINT), NULL, NULL, ?)`;
-/** Copies customer and label of a key that is still good; inserts nothing otherwise. */
-const INSERT_SUCCESSOR = `INSERT INTO api_keys (id, hash, customer, label, created_at_ms, expires_at_ms, revoked_at_ms, last4)
-  SELECT CAST(? AS TEXT), CAST(? AS TEXT), customer, label, CAST(? AS BIGINT), NULL, NULL, CAST(? AS TEXT)
+const INSERT = `INSERT INTO api_keys (id, hash, customer, label, created_at_ms, expires_at_ms, revoked_at_ms, last4,
+  rpm, tpm, concurrency)
+  VALUES (?, ?, ?, ?, CAST(? AS BIGINT), NULL, NULL, ?, ?, ?, ?)`;
+/** Copies customer, label and limits of a key that is still good; inserts nothing otherwise. */
+const INSERT_SUCCESSOR = `INSERT INTO api_keys (id, hash, customer, label, created_at_ms, expires_at_ms, revoked_at_ms, last4,
+  rpm, tpm, concurrency)
+  SELECT CAST(? AS TEXT), CAST(? AS TEXT), customer, label, CAST(? AS BIGINT), NULL, NULL, CAST(? AS TEXT),
+    rpm, tpm, concurrency
   FROM api_keys WHERE id = ? AND ${LIVE}`;
 /** Never lengthens a life: a key that is rotated twice keeps its earlier end. */
 const EXPIRE = `UPDATE api_keys SET expires_at_ms = CAST(? AS BIGINT)
@@ -50,15 +54,15 @@ export function createKeys(options: KeysOptions): Keys {
   const lookup = createLookup(options);
   return {
     find: lookup.find,
-    async create({ customer, label }) {
+    async create({ customer, label, limits = {} }) {
       const { id, secret } = createSecret(crypto);
       const last4 = secret.slice(-4);
       const createdAtMs = now();
-      await database.batch([
-        { sql: INSERT, params: [id, crypto.sha256(secret), customer, label, createdAtMs, last4] },
-      ]);
+      const own = LIMIT_NAMES.map((name) => (limits[name] === null ? NO_LIMIT : (limits[name] ?? null)));
+      const params = [id, crypto.sha256(secret), customer, label, createdAtMs, last4, ...own];
+      await database.batch([{ sql: INSERT, params }]);
       lookup.forget();
-      const key = { id, customer, label, createdAtMs, expiresAtMs: null, revokedAtMs: null, last4 };
+      const key = { id, customer, label, limits, createdAtMs, expiresAtMs: null, revokedAtMs: null, last4 };
       return { key, secret };
     },
     async list(customer) {
@@ -146,6 +150,19 @@ function createLookup({ database, crypto, now, serviceKey, joinsReads = true }: 
   };
 }
 
+const LIMIT_NAMES = ['rpm', 'tpm', 'concurrency'] as const;
+/** How "no limit" is written down; null in the table is the configuration's limit. */
+const NO_LIMIT = 0;
+
+function limitsOf(row: Row): Partial<KeyLimits> {
+  const limits: Partial<Record<keyof KeyLimits, number | null>> = {};
+  for (const name of LIMIT_NAMES) {
+    const value = numberOrNull(row[name]);
+    if (value !== null) limits[name] = value === NO_LIMIT ? null : value;
+  }
+  return limits;
+}
+
 const outsideKey = (secret: string): ApiKey => ({
   id: 'env',
   customer: null,
@@ -164,6 +181,7 @@ const toKey = (row: Row): ApiKey => ({
   id: String(row['id']),
   customer: textOrNull(row['customer']),
   label: String(row['label']),
+  limits: limitsOf(row),
   createdAtMs: Number(row['created_at_ms']),
   expiresAtMs: numberOrNull(row['expires_at_ms']),
   revokedAtMs: numberOrNull(row['revoked_at_ms']),

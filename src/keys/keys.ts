@@ -29,7 +29,11 @@ export interface ApiKey {
 export interface Keys {
   /** The key a secret belongs to; undefined when it is unknown, malformed, expired or revoked. */
   find(secret: string): Promise<ApiKey | undefined>;
-  create(wanted: { customer: string | null; label: string }): Promise<{ key: ApiKey; secret: string }>;
+  create(wanted: {
+    customer: string | null;
+    label: string;
+    limits?: Partial<KeyLimits>;
+  }): Promise<{ key: ApiKey; secret: string }>;
   list(customer?: string): Promise<readonly ApiKey[]>;
   /** A new secret for the same customer; the old key stays valid until `overlapMs` from now. */
   rotate(id: string, overlapMs: number): Promise<{ key: ApiKey; secret: string } | undefined>;

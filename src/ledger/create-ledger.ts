@@ -8,7 +8,9 @@ import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
+import { createUsageReads } from './usage.ts';
 import { createViews } from './views.ts';
 
 export interface LedgerOptions {
@@ -42,5 +44,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createBudgets(parts),
     ...views,
     ...createTotals(parts),
+    ...createUsageReads(parts),
+    ...createRecording(parts),
   };
 }

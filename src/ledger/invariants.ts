@@ -48,7 +48,7 @@ const INVARIANTS = {
     SELECT e.identifier, CAST(e.value AS TEXT) AS value,
       (SELECT CAST(SUM(l.tokens) AS TEXT) FROM lines l WHERE l.event = e.identifier) AS lines
     FROM meter_events e
-    WHERE e.value <> COALESCE((SELECT SUM(l.tokens) FROM lines l WHERE l.event = e.identifier), 0)`,
+    WHERE e.model <> '' AND e.value <> COALESCE((SELECT SUM(l.tokens) FROM lines l WHERE l.event = e.identifier), 0)`,
   "A line's model, token type and customer are its event's.": `
     SELECT l.call, e.identifier FROM lines l JOIN meter_events e ON e.identifier = l.event
       JOIN calls c ON c.id = l.call

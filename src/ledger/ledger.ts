@@ -6,6 +6,8 @@
  * *leased* for sending and *marked* with Stripe's answer. Money is picodollars as decimal text; times are milliseconds.
  */
 
+import type { Recording } from './recording.ts';
+import type { UsageReads } from './usage-port.ts';
 import type { Accounts } from './accounts-port.ts';
 import type { StoredResponses } from './background-port.ts';
 
@@ -234,7 +236,7 @@ export interface LeaseRequest {
   readonly identifier?: string | undefined;
 }
 
-export interface Ledger extends Accounts, StoredResponses {
+export interface Ledger extends Accounts, StoredResponses, UsageReads, Recording {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */

@@ -76,7 +76,10 @@ function lineTotals(sealed: readonly Row[], unsealed: readonly UnsealedLine[]): 
     const name = `${model} ${tokenType}`;
     sums.set(name, { model, tokenType, tokens: (sums.get(name)?.tokens ?? 0) + tokens });
   };
-  for (const row of sealed) add(textOf(row, 'model'), textOf(row, 'token_type'), numberOf(row, 'tokens'));
+  // What was recorded without a call is of other units: no tokens.
+  for (const row of sealed)
+    if (textOf(row, 'model') !== '')
+      add(textOf(row, 'model'), textOf(row, 'token_type'), numberOf(row, 'tokens'));
   for (const { model, tokenType, tokens } of unsealed) add(model, tokenType, tokens);
   return [...sums].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, sum]) => sum);
 }

@@ -44,6 +44,11 @@ class FetchExchange implements Flow {
     this.#paused = undefined;
   }
 
+  /** fetch does not tell when it has a connection. */
+  sent(): boolean {
+    return true;
+  }
+
   abort(): void {
     this.#aborted = true;
     this.#controller.abort();

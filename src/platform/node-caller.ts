@@ -13,21 +13,53 @@ export function createNodeCaller(
   outgoing: ServerResponse,
   stalledMs: number = STALLED_MS,
 ): Caller {
-  const path = pathOf(incoming);
+  const { url = '/' } = incoming;
+  const query = url.indexOf('?');
+  heedEnd(incoming, outgoing);
   return {
     method: incoming.method ?? 'GET',
-    path,
-    query: (incoming.url ?? '').slice(path.length + 1),
+    path: pathOf(incoming),
+    query: query < 0 ? '' : url.slice(query + 1),
     headers: lowerCased(incoming.rawHeaders),
     body: (bytesMax) => readBody(incoming, bytesMax),
     reply: createReply(outgoing, stalledMs),
   };
 }
 
-/** The path as it was sent, without the query. */
+/** The path as it was sent, without the query and the host that a target may name before it. */
 export function pathOf({ url = '/' }: IncomingMessage): string {
   const query = url.indexOf('?');
-  return query < 0 ? url : url.slice(0, query);
+  const path = query < 0 ? url : url.slice(0, query);
+  return path.startsWith('/') ? path : path.replace(/^https?:\/\/[^/]*/i, '');
+}
+
+/** From a caller's end to the second look whether he still reads, milliseconds; then twice as long each time. */
+const PROBE_MS = 50;
+
+/**
+ * Told when the caller's side has ended: he has left, or has closed his half and reads on. Before the reply has begun
+ * interim responses find out: who still reads passes over them; where nobody does the first brings a reset back, and
+ * the second fails by it. Into a reply that has begun nothing can be put, so there he counts as having left.
+ */
+function heedEnd(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { socket } = incoming;
+  let next: NodeJS.Timeout | undefined;
+  const probe = (delayMs: number): void => {
+    if (outgoing.headersSent || outgoing.destroyed) return;
+    outgoing.writeProcessing();
+    next = setTimeout(probe, delayMs, 2 * delayMs);
+  };
+  const ended = (): void => {
+    if (outgoing.writableEnded) return;
+    if (outgoing.headersSent) outgoing.destroy();
+    else if (incoming.httpVersionMinor > 0) probe(PROBE_MS);
+  };
+  if (socket.readableEnded) ended();
+  socket.on('end', ended);
+  outgoing.on('close', () => {
+    clearTimeout(next);
+    socket.off('end', ended);
+  });
 }
 
 function lowerCased(raw: readonly string[]): string[] {

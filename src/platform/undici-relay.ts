@@ -107,6 +107,7 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
       if (decoder === undefined) controller?.resume();
       else decoder.resume();
     },
+    sent: () => sent,
     abort() {
       aborted = true;
       decoder?.destroy();

@@ -1,5 +1,5 @@
 /** The gateway as the operator starts it: a process of its own, known by its log and its signals only. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
 export const SERVICE_KEY = 'service-key-of-the-crash-proof-0123456789';
@@ -25,7 +25,17 @@ export interface GatewayPlace {
   readonly stripeUrl: string;
   /** Puts a disk of so many bytes over the directory, in the process's own view of the file system. Needs root. */
   readonly diskBytes?: number;
+  /** What strace does to the calls that write to the disk, e.g. `signal=KILL:when=7`. Needs strace. */
+  readonly injects?: string;
+  /** Runs it under strace with these options. */
+  readonly strace?: readonly string[];
 }
+
+/** Whether system calls can be interfered with here. */
+export const hasStrace = (): boolean => spawnSync('strace', ['-qq', '-o', '/dev/null', 'true']).status === 0;
+
+/** The calls by which SQLite's file changes. */
+const WRITES = 'pwrite64,fsync,fdatasync,ftruncate,unlink';
 
 const BIN = join(import.meta.dirname, '../../bin/faregate.mjs');
 const ALARM =
@@ -43,7 +53,7 @@ process.once('exit', () => {
 
 export function startGatewayProcess(place: GatewayPlace): GatewayProcess {
   const startedAtMs = Date.now();
-  const [command = '', ...args] = [...onDisk(place), process.execPath, BIN, 'start'];
+  const [command = '', ...args] = [...onDisk(place), ...traced(place), process.execPath, BIN, 'start'];
   const child = spawn(command, args, {
     cwd: place.directory,
     env: environment(place),
@@ -96,6 +106,14 @@ const onDisk = ({ diskBytes, directory }: GatewayPlace): readonly string[] =>
         `mount -t tmpfs -o size=${diskBytes} tmpfs "$0" && cd "$0" && exec "$@"`,
         directory,
       ];
+
+/** `-D`: the tracer is a process apart, and the gateway keeps the process id that was spawned. */
+function traced({ injects, strace }: GatewayPlace): readonly string[] {
+  if (strace !== undefined) return ['strace', ...strace];
+  if (injects === undefined) return [];
+  const calls = ['-e', `trace=${WRITES}`, '-e', `inject=${WRITES}:${injects}`];
+  return ['strace', '-D', '-f', '-qq', '-o', '/dev/null', ...calls];
+}
 
 const environment = (place: GatewayPlace): NodeJS.ProcessEnv => ({
   PATH: process.env['PATH'],

@@ -15,6 +15,8 @@ export interface KillOptions {
   readonly kills: number;
   readonly seed: number;
   readonly lanes?: number;
+  /** Where the lot falls; everywhere but `writing` unless given. */
+  readonly moments?: readonly Moment[];
   /** Told after each kill. */
   readonly progress?: (done: number) => void;
 }
@@ -48,9 +50,14 @@ export interface KillReport {
   readonly failures: readonly string[];
 }
 
-const MOMENTS = ['starting', 'ready', 'loaded', 'delivering'] as const;
-/** `starting`: before it serves, so also while it recovers. `delivering`: when Stripe has just taken an event. */
-type Moment = (typeof MOMENTS)[number];
+const BY_CHANCE = ['starting', 'ready', 'loaded', 'delivering'] as const;
+/**
+ * `starting`: before it serves, so also while it recovers. `delivering`: when Stripe has just taken an event. `writing`:
+ * at the system call that writes to the disk, the first in the first such life, the second in the second, and so on.
+ */
+export type Moment = (typeof BY_CHANCE)[number] | 'writing';
+/** A life that never comes to its write is ended after this long. */
+const WRITING_MS_MAX = 10_000;
 
 const RECOVERY_MS_MAX = 10_000;
 /** Retries wait for 30 s at most; then there is a backlog to deliver. */
@@ -69,6 +76,7 @@ interface Run {
   readonly load: Load;
   readonly random: () => number;
   readonly moments: Record<Moment, number>;
+  readonly drawn: readonly Moment[];
   readonly failures: string[];
   slowestStartMs: number;
 }
@@ -83,7 +91,8 @@ export async function proveKills(options: KillOptions): Promise<KillReport> {
     scene,
     load,
     random: randomNumbers(options.seed),
-    moments: { starting: 0, ready: 0, loaded: 0, delivering: 0 },
+    moments: { starting: 0, ready: 0, loaded: 0, delivering: 0, writing: 0 },
+    drawn: options.moments ?? BY_CHANCE,
     failures: [],
     slowestStartMs: 0,
   };
@@ -109,9 +118,10 @@ function orderFaults(stripe: StripeSimulator, seed: number): void {
 
 /** One life of the gateway, ended at a moment drawn by lot. */
 async function liveAndDie(run: Run): Promise<void> {
-  const { random, load } = run;
-  const moment = MOMENTS[Math.floor(random() * MOMENTS.length)] ?? 'loaded';
+  const { random, load, drawn } = run;
+  const moment = drawn[Math.floor(random() * drawn.length)] ?? 'loaded';
   const delayMs = random() * 300;
+  if (moment === 'writing') return writeAndDie(run);
   const gateway = startGatewayProcess(run.scene.place);
   run.moments[moment] += 1;
   if (moment === 'starting') {
@@ -126,6 +136,23 @@ async function liveAndDie(run: Run): Promise<void> {
   gateway.kill('SIGKILL');
   load.aim(undefined);
   await gateway.ended;
+  run.failures.push(...gateway.alarms);
+}
+
+/** One life that ends before its n-th write has happened: the disk has all that was written before, and nothing after. */
+async function writeAndDie(run: Run): Promise<void> {
+  const { load, scene } = run;
+  run.moments.writing += 1;
+  const gateway = startGatewayProcess({
+    ...scene.place,
+    injects: `signal=KILL:when=${run.moments.writing}`,
+  });
+  const tooLong = setTimeout(() => gateway.kill('SIGKILL'), WRITING_MS_MAX);
+  const url = await gateway.ready;
+  if (url !== undefined) load.aim(url);
+  await gateway.ended;
+  clearTimeout(tooLong);
+  load.aim(undefined);
   run.failures.push(...gateway.alarms);
 }
 

@@ -54,7 +54,7 @@ const relay: Relay = {
       sink.chunk(bytesOf(JSON.stringify(answer.body)));
       sink.end();
     });
-    return { resume: () => undefined, abort: () => undefined };
+    return { sent: () => true, resume: () => undefined, abort: () => undefined };
   },
 };
 

@@ -12,7 +12,7 @@ const crypto = createNodeCrypto();
 function setUp() {
   const sqlite = new DatabaseSync(':memory:');
   sqlite.exec(`CREATE TABLE api_keys (id TEXT NOT NULL PRIMARY KEY, hash TEXT NOT NULL UNIQUE, customer TEXT,
-    label TEXT NOT NULL, created_at_ms BIGINT NOT NULL, expires_at_ms BIGINT, revoked_at_ms BIGINT, last4 TEXT NOT NULL)`);
+    label TEXT NOT NULL, created_at_ms BIGINT NOT NULL, expires_at_ms BIGINT, revoked_at_ms BIGINT, last4 TEXT NOT NULL, rpm BIGINT, tpm BIGINT, concurrency BIGINT)`);
   const world = { nowMs: 1_800_000_000_000, batches: 0, before: async () => {}, after: async () => {} };
   const database: Database = {
     async batch(statements) {

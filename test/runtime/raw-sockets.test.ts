@@ -29,15 +29,17 @@ const start: Start = async (env, yaml) => {
 const BODY = '{"model":"acme/plain","messages":[]}';
 
 /** Sends the bytes and answers everything that came until the other side closed. */
-function exchange(text: string, thenLeave = false): Promise<string> {
+function exchange(text: string, then: 'stay' | 'leave' | 'half' = 'stay'): Promise<string> {
   return new Promise((resolve) => {
-    const socket = connect(Number(url.port), url.hostname);
+    const socket = connect({ port: Number(url.port), host: url.hostname, allowHalfOpen: true });
     let got = '';
     socket.on('data', (bytes) => (got += bytes.toString()));
+    socket.on('end', () => socket.end());
     // A reset ends the exchange as a close does, and is followed by one.
     socket.on('error', () => undefined);
     socket.on('close', () => resolve(got));
-    socket.write(text, () => thenLeave && socket.destroy());
+    if (then === 'half') socket.end(text);
+    else socket.write(text, () => then === 'leave' && socket.destroy());
   });
 }
 
@@ -88,10 +90,47 @@ describe('raw connections to the gateway', () => {
     expect(await exchange(post(usual, { target }))).toMatch(/^HTTP\/1\.1 200 /);
   });
 
+  it.each([
+    '/v1/models/../chat/completions',
+    '/v1/./chat/completions',
+    '/v1/%2e%2e/v1/chat/completions',
+    '//v1/chat/completions',
+    '/v1/chat/completions/',
+    '/v1/chat/%63ompletions',
+    'http://gateway.test/v1/models/../chat/completions',
+    '/v1beta/models/../../v1/chat/completions',
+  ])('has no such path as %s', async (target) => {
+    const asked = world.upstream.seen.length;
+    expect(await exchange(post(usual, { target }))).toMatch(/^HTTP\/1\.1 404 /);
+    expect(world.upstream.seen).toHaveLength(asked);
+  });
+
+  it('lets nobody reach the health of the gateway by way of another path', async () => {
+    const target = '/v1/../healthz';
+    const request = `GET ${target} HTTP/1.1\r\nhost: gateway.test\r\nconnection: close\r\n\r\n`;
+    expect(await exchange(request)).toMatch(/^HTTP\/1\.1 404 /);
+  });
+
+  it.each(['acme/plain', 'acme/waits'])(
+    'serves a caller who closes his half behind his request and reads on: %s',
+    async (model) => {
+      const body = JSON.stringify({ model, messages: [] });
+      const asked = world.upstream.seen.length;
+      const reading = exchange(post(usual, { body }), 'half');
+      await expect.poll(() => world.upstream.seen.length).toBe(asked + 1);
+      world.upstream.release();
+      const reply = await reading;
+      // What finds out that he still reads is an interim response.
+      expect(reply.replaceAll('HTTP/1.1 102 Processing\r\n\r\n', '')).toMatch(/^HTTP\/1\.1 200 /);
+      expect(reply).toContain('chat.completion');
+      expect((await world.calls(customer))[0]).toMatchObject({ outcome: 'finished' });
+    },
+  );
+
   it('forgets an upload that was given up half-way', async () => {
     const asked = world.upstream.seen.length;
     const whole = post(usual);
-    await exchange(whole.slice(0, -10), true);
+    await exchange(whole.slice(0, -10), 'leave');
     expect(await exchange(post(usual))).toMatch(/^HTTP\/1\.1 200 /);
     expect(world.upstream.seen).toHaveLength(asked + 1);
     expect((await world.calls(customer)).every(({ state }) => state === 'settled')).toBe(true);

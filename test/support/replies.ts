@@ -1,8 +1,11 @@
 /** Replies in every dialect through the translation, and the official SDKs as the judges of what is written. */
 import Anthropic from '@anthropic-ai/sdk';
+import { GoogleGenAI } from '@google/genai';
 import OpenAI from 'openai';
 import { createChatParser } from '../../providers/translation/chat/reply-parser.ts';
 import { createChatWriter } from '../../providers/translation/chat/reply-writer.ts';
+import { createGeminiParser } from '../../providers/translation/gemini/reply-parser.ts';
+import { createGeminiWriter } from '../../providers/translation/gemini/reply-writer.ts';
 import { createMessagesParser } from '../../providers/translation/messages/reply-parser.ts';
 import { createMessagesWriter } from '../../providers/translation/messages/reply-writer.ts';
 import { createResponsesParser } from '../../providers/translation/responses/reply-parser.ts';
@@ -29,6 +32,7 @@ export const PARSERS = {
   chat: createChatParser,
   messages: createMessagesParser,
   responses: createResponsesParser,
+  gemini: createGeminiParser,
 } as const satisfies Record<string, (options: ReplyParserOptions) => ReplyParser>;
 export type ParserName = keyof typeof PARSERS;
 
@@ -36,6 +40,7 @@ export const WRITERS = {
   chat: createChatWriter,
   messages: createMessagesWriter,
   responses: createResponsesWriter,
+  gemini: createGeminiWriter,
 } as const satisfies Record<string, (options: ReplyWriterOptions) => ReplyWriter>;
 export type WriterName = keyof typeof WRITERS;
 
@@ -106,13 +111,55 @@ export const ACCUMULATE: Record<WriterName, (stream: Uint8Array) => Promise<Json
     const running = client.messages.stream({ model: 'm', max_tokens: 1, messages: [] });
     return plain(await running.finalMessage());
   },
+  async gemini(stream) {
+    const client = new GoogleGenAI({ apiKey: 'none', httpOptions: { fetch: answering(stream) } });
+    const chunks: Json[] = [];
+    for await (const chunk of await client.models.generateContentStream({ model: 'm', contents: 'x' }))
+      chunks.push(plain(chunk));
+    return addedUp(chunks);
+  },
   async responses(stream) {
     const client = new OpenAI({ apiKey: 'none', fetch: answering(stream), maxRetries: 0 });
     return plain(await client.responses.stream({ model: 'm', input: [] }).finalResponse());
   },
 };
 
+/** The SDK adds nothing up: candidates' parts go one after the other, and the last word of everything else stands. */
+function addedUp(chunks: readonly Json[]): Json {
+  const candidates: Json[] = [];
+  const rest: Json = {};
+  for (const { candidates: told = [], sdkHttpResponse: _response, ...others } of chunks) {
+    Object.assign(rest, others);
+    for (const candidate of told as Json[]) {
+      const index = candidate['index'] as number;
+      const before = (candidates[index]?.['content'] as Json | undefined)?.['parts'] ?? [];
+      const parts = [...(before as Json[]), ...((candidate['content'] as Json)['parts'] as Json[])];
+      candidates[index] = { ...candidates[index], ...candidate, content: { role: 'model', parts } };
+    }
+  }
+  return { ...rest, candidates };
+}
+
 const plain = (value: unknown): Json => JSON.parse(JSON.stringify(value)) as Json;
+
+/** The texts of neighbouring parts that differ in nothing else as one; an empty text is none. */
+function joinedParts(parts: readonly Json[]): Json[] {
+  const told: Json[] = [];
+  for (const part of parts) {
+    const last = told.at(-1);
+    const isText = Object.keys(part).every((key) => key === 'text' || key === 'thought');
+    if (isText && part['text'] === '') continue;
+    if (
+      isText &&
+      last?.['text'] !== undefined &&
+      last['thoughtSignature'] === undefined &&
+      last['thought'] === part['thought']
+    )
+      told[told.length - 1] = { ...last, text: `${String(last['text'])}${String(part['text'])}` };
+    else told.push(part);
+  }
+  return told;
+}
 
 /** What the SDKs add to a reply, or take the last of where a dialect's own clients add up: no part of the comparison. */
 export const COMPARABLE: Record<WriterName, (reply: Json) => Json> = {
@@ -129,6 +176,13 @@ export const COMPARABLE: Record<WriterName, (reply: Json) => Json> = {
   messages({ parsed_output: _parsed, stop_details: _details, ...reply }) {
     const { cache_creation: _byLife, service_tier: _tier, ...usage } = reply['usage'] as Json;
     return { ...reply, usage };
+  },
+  gemini(reply) {
+    for (const candidate of reply['candidates'] as Json[]) {
+      const content = candidate['content'] as Json;
+      content['parts'] = joinedParts(content['parts'] as Json[]);
+    }
+    return reply;
   },
   responses({ output_parsed: _parsed, output_text: _text, ...reply }) {
     for (const item of reply['output'] as Json[]) {

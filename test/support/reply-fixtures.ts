@@ -291,4 +291,227 @@ const MESSAGES: readonly ReplyFixture[] = [
   }),
 ];
 
-export const FIXTURES: readonly ReplyFixture[] = [...CHAT, ...MESSAGES];
+const responseHead: Json = {
+  id: 'resp_1',
+  object: 'response',
+  created_at: 1_780_000_000,
+  model: 'gpt-y',
+  error: null,
+  incomplete_details: null,
+};
+const responseUsage: Json = {
+  input_tokens: 50,
+  input_tokens_details: { cached_tokens: 8 },
+  output_tokens: 20,
+  output_tokens_details: { reasoning_tokens: 6 },
+  total_tokens: 70,
+};
+const thoughtItem: Json = {
+  id: 'rs_1',
+  type: 'reasoning',
+  summary: [
+    { type: 'summary_text', text: 'First.' },
+    { type: 'summary_text', text: 'Then.' },
+  ],
+  encrypted_content: 'c2VhbGVk',
+};
+const urlAnnotation: Json = {
+  type: 'url_citation',
+  url: 'https://example.com/c',
+  title: 'C',
+  start_index: 0,
+  end_index: 2,
+};
+const messageItem: Json = {
+  id: 'msg_1',
+  type: 'message',
+  role: 'assistant',
+  status: 'completed',
+  content: [
+    {
+      type: 'output_text',
+      text: 'So it is.',
+      annotations: [urlAnnotation],
+      logprobs: [token('So it is.', -1)],
+    },
+  ],
+};
+const callItem = (id: string, argumentsText: string): Json => ({
+  id: `fc_${id}`,
+  type: 'function_call',
+  call_id: id,
+  name: 'weather',
+  arguments: argumentsText,
+  status: 'completed',
+});
+const responsesStream = (title: string, events: readonly Json[], end: Json): ReplyFixture => ({
+  title: `responses stream: ${title}`,
+  dialect: 'responses',
+  stream: true,
+  body: namedSse(
+    [
+      {
+        type: 'response.created',
+        response: { ...responseHead, status: 'in_progress', output: [], usage: null },
+      },
+      ...events,
+      {
+        type: `response.${String(end['status'])}`,
+        response: { ...responseHead, usage: responseUsage, ...end },
+      },
+    ].map((event, index) => Object.assign({ sequence_number: index }, event)),
+  ),
+});
+const responsesWhole = (title: string, output: readonly Json[], end: Json): ReplyFixture =>
+  whole(`responses: ${title}`, 'responses', { ...responseHead, output, usage: responseUsage, ...end });
+
+const RESPONSES: readonly ReplyFixture[] = [
+  responsesStream(
+    'a thought, a text and two calls, event by event',
+    [
+      {
+        type: 'response.output_item.added',
+        output_index: 0,
+        item: { id: 'rs_1', type: 'reasoning', summary: [] },
+      },
+      { type: 'response.reasoning_summary_text.delta', output_index: 0, summary_index: 0, delta: 'Fir' },
+      { type: 'response.reasoning_summary_text.delta', output_index: 0, summary_index: 0, delta: 'st.' },
+      { type: 'response.reasoning_summary_text.delta', output_index: 0, summary_index: 1, delta: 'Then.' },
+      { type: 'response.output_item.done', output_index: 0, item: thoughtItem },
+      { type: 'response.output_item.added', output_index: 1, item: { ...messageItem, content: [] } },
+      {
+        type: 'response.content_part.added',
+        output_index: 1,
+        content_index: 0,
+        part: { type: 'output_text', text: '', annotations: [] },
+      },
+      {
+        type: 'response.output_text.delta',
+        output_index: 1,
+        content_index: 0,
+        delta: 'So it ',
+        logprobs: [{ token: 'So it ', logprob: -1, top_logprobs: [{ token: 'So', logprob: -2 }] }],
+      },
+      { type: 'response.output_text.delta', output_index: 1, content_index: 0, delta: 'is.', logprobs: [] },
+      { type: 'response.output_item.done', output_index: 1, item: messageItem },
+      { type: 'response.output_item.added', output_index: 2, item: callItem('call_1', '') },
+      { type: 'response.function_call_arguments.delta', output_index: 2, delta: '{"city":' },
+      { type: 'response.function_call_arguments.delta', output_index: 2, delta: '"Rom"}' },
+      { type: 'response.output_item.done', output_index: 2, item: callItem('call_1', '{"city":"Rom"}') },
+      { type: 'response.output_item.added', output_index: 3, item: callItem('call_2', '') },
+      { type: 'response.output_item.done', output_index: 3, item: callItem('call_2', '') },
+    ],
+    { status: 'completed', output: [] },
+  ),
+  responsesStream('told at its end alone', [], {
+    status: 'completed',
+    output: [thoughtItem, messageItem, callItem('call_1', '{"a":1}')],
+  }),
+  responsesStream(
+    'a refusal',
+    [
+      { type: 'response.output_item.added', output_index: 0, item: { ...messageItem, content: [] } },
+      { type: 'response.refusal.delta', output_index: 0, content_index: 0, delta: 'I can' },
+      { type: 'response.refusal.delta', output_index: 0, content_index: 0, delta: 'not.' },
+    ],
+    { status: 'completed', output: [] },
+  ),
+  responsesStream(
+    'out of tokens',
+    [{ type: 'response.output_text.delta', output_index: 0, content_index: 0, delta: 'Half a' }],
+    { status: 'incomplete', incomplete_details: { reason: 'max_output_tokens' }, output: [] },
+  ),
+  responsesWhole('everything', [thoughtItem, messageItem, callItem('call_1', '{"a":[{}]}')], {
+    status: 'completed',
+  }),
+  responsesWhole('filtered', [], { status: 'incomplete', incomplete_details: { reason: 'content_filter' } }),
+];
+
+const geminiHead: Json = { modelVersion: 'gemini-z', responseId: 'resp-z' };
+const geminiUsage: Json = {
+  promptTokenCount: 11,
+  candidatesTokenCount: 7,
+  thoughtsTokenCount: 3,
+  totalTokenCount: 21,
+};
+const candidate = (parts: readonly Json[], rest: Json = {}): Json => ({
+  content: { role: 'model', parts },
+  index: 0,
+  ...rest,
+});
+const geminiPart = (...candidates: readonly Json[]): Json => ({
+  candidates,
+  usageMetadata: { promptTokenCount: 11, totalTokenCount: 11 },
+  ...geminiHead,
+});
+const grounding: Json = {
+  groundingChunks: [{ web: { uri: 'https://example.com/d', title: 'D' } }],
+  groundingSupports: [{ segment: { startIndex: 5, endIndex: 10, text: 'Köln' }, groundingChunkIndices: [0] }],
+};
+const geminiStream = (title: string, parts: readonly Json[]): ReplyFixture => ({
+  title: `gemini stream: ${title}`,
+  dialect: 'gemini',
+  stream: true,
+  body: bytesOf(
+    parts
+      .map((part, index) => {
+        const told = index === parts.length - 1 ? { ...part, usageMetadata: geminiUsage } : part;
+        return `data: ${JSON.stringify(told)}\r\n\r\n`;
+      })
+      .join(''),
+  ),
+});
+const geminiCall = (name: string, args: Json, signature?: string): Json => ({
+  functionCall: { name, args },
+  ...(signature === undefined ? {} : { thoughtSignature: signature }),
+});
+
+const GEMINI: readonly ReplyFixture[] = [
+  geminiStream('thoughts, text and calls with a proof', [
+    geminiPart(candidate([{ text: 'Hm', thought: true }])),
+    geminiPart(candidate([{ text: ' …', thought: true }])),
+    geminiPart(candidate([{ text: 'I look' }])),
+    geminiPart(
+      candidate([geminiCall('weather', { city: 'Köln' }, 'c2ln'), geminiCall('now', {})], {
+        finishReason: 'STOP',
+      }),
+    ),
+  ]),
+  geminiStream('sources', [
+    geminiPart(candidate([{ text: 'Über Köln.' }])),
+    geminiPart(candidate([{ text: ' Ja.' }], { finishReason: 'STOP', groundingMetadata: grounding })),
+  ]),
+  geminiStream('two candidates', [
+    geminiPart(candidate([{ text: 'a' }]), candidate([{ text: 'b' }], { index: 1 })),
+    geminiPart(
+      candidate([{ text: 'c' }], { finishReason: 'STOP' }),
+      candidate([], { index: 1, finishReason: 'MAX_TOKENS' }),
+    ),
+  ]),
+  geminiStream('a prompt that is blocked', [{ promptFeedback: { blockReason: 'SAFETY' }, ...geminiHead }]),
+  whole('gemini: log probabilities', 'gemini', {
+    ...geminiPart(
+      candidate([{ text: 'Hi' }], {
+        finishReason: 'MAX_TOKENS',
+        logprobsResult: {
+          chosenCandidates: [{ token: 'Hi', logProbability: -0.25 }],
+          topCandidates: [{ candidates: [{ token: 'Hi', logProbability: -0.25 }] }],
+        },
+      }),
+    ),
+    usageMetadata: geminiUsage,
+  }),
+  {
+    title: 'gemini: a stream in its other form, an array',
+    dialect: 'gemini',
+    stream: false,
+    body: bytesOf(
+      JSON.stringify([
+        geminiPart(candidate([{ text: 'one ' }])),
+        geminiPart(candidate([{ text: 'two' }], { finishReason: 'STOP' })),
+      ]),
+    ),
+  },
+];
+
+export const FIXTURES: readonly ReplyFixture[] = [...CHAT, ...MESSAGES, ...RESPONSES, ...GEMINI];

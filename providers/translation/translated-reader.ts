@@ -1,0 +1,135 @@
+/**
+ * Reads a reply of one dialect and gives it in another. The provider's own reader sees every byte first: what it meters
+ * and when it calls the reply complete stands. Content is told as it comes; the end waits for the settlement.
+ */
+import type { Metered } from '../../src/usage/usage.ts';
+import type { ProviderCall, ResponseReader, UpstreamHead } from '../provider.ts';
+import type { CreateReplyParser, CreateReplyWriter } from './dialect.ts';
+import type { ReplyContext, ReplyError, ReplyEvent, ReplyParser, ReplyWriter } from './reply.ts';
+
+export interface TranslatedReply {
+  readonly head: UpstreamHead;
+  /** The provider's own reader of the reply. */
+  readonly reader: ResponseReader;
+  /** The caller's request. */
+  readonly call: ProviderCall;
+  readonly dialects: {
+    readonly createParser: CreateReplyParser;
+    readonly createWriter: CreateReplyWriter;
+    readonly context: ReplyContext;
+  };
+}
+
+export class TranslatedReader implements ResponseReader {
+  readonly streams: boolean;
+  readonly #head: UpstreamHead;
+  readonly #native: ResponseReader;
+  readonly #parser: ReplyParser;
+  readonly #writer: ReplyWriter;
+  /** An event stream, though it may be held whole where the provider did not stream. */
+  readonly #eventStream: boolean;
+  #held: Uint8Array[] = [];
+  /** The reply told its end. */
+  #ended = false;
+  #error: ReplyError | undefined;
+  /** Nothing more of the upstream's bytes is told. */
+  #closed = false;
+
+  constructor({ head, reader, call, dialects }: TranslatedReply) {
+    const { status } = head;
+    this.#head = head;
+    this.#native = reader;
+    this.#eventStream = call.stream && status < 400;
+    this.streams = reader.streams && this.#eventStream;
+    const { callId } = dialects.context;
+    this.#parser = dialects.createParser({ stream: reader.streams, status, callId });
+    this.#writer = dialects.createWriter({ stream: this.#eventStream, context: dialects.context });
+  }
+
+  get terminal(): boolean {
+    return this.#native.terminal;
+  }
+
+  get complete(): boolean {
+    return this.#native.complete && this.#ended;
+  }
+
+  write(chunk: Uint8Array): readonly Uint8Array[] {
+    this.#native.write(chunk);
+    return this.#closed ? [] : this.#tell(this.#parser.write(chunk));
+  }
+
+  end(): readonly Uint8Array[] {
+    this.#native.end();
+    const told = this.#closed ? [] : this.#close();
+    const held = this.#held;
+    this.#held = [];
+    return [...told, ...held];
+  }
+
+  /** A reply that could not be told is an error, whatever the upstream's status. */
+  head(): UpstreamHead {
+    const { status, headers } = this.#head;
+    const failed = this.#error?.status ?? BAD_GATEWAY;
+    return {
+      status: status < 400 && !this.streams && this.#error !== undefined ? failed : status,
+      headers: {
+        ...Object.fromEntries(Object.entries(headers).filter(([name]) => TRAVELLING.has(name))),
+        'content-type': this.#eventStream ? 'text/event-stream; charset=utf-8' : 'application/json',
+      },
+    };
+  }
+
+  metered(): Metered {
+    return this.#native.metered();
+  }
+
+  estimate(): { readonly outputTokens: number; readonly deltas: number } {
+    return this.#native.estimate();
+  }
+
+  #close(): readonly Uint8Array[] {
+    this.#closed = true;
+    const told: Uint8Array[] = [];
+    let message = BROKEN.message;
+    try {
+      told.push(...this.#tell(this.#parser.end()));
+    } catch (error) {
+      message = String(error);
+    }
+    // A stream that lacks its end is for the gateway to break; a whole reply is an error then.
+    const broken = !this.streams && !this.#ended && this.#error === undefined;
+    if (broken) told.push(...this.#tell([{ kind: 'error', error: { ...BROKEN, message } }]));
+    return told;
+  }
+
+  #tell(events: readonly ReplyEvent[]): readonly Uint8Array[] {
+    const forwarded: Uint8Array[] = [];
+    for (const event of events) {
+      const bytes = this.#writer.write(event);
+      this.#ended ||= event.kind === 'end';
+      if (event.kind === 'error') this.#error = event.error;
+      if (this.streams && !this.#ended) forwarded.push(...bytes);
+      else this.#held.push(...bytes);
+    }
+    return forwarded;
+  }
+}
+
+const BAD_GATEWAY = 502;
+
+/** Headers that mean the same in every dialect. */
+const TRAVELLING: ReadonlySet<string> = new Set([
+  'retry-after',
+  'retry-after-ms',
+  'x-should-retry',
+  'cache-control',
+]);
+
+const BROKEN: ReplyError = {
+  status: BAD_GATEWAY,
+  message: "The provider's reply broke off.",
+  type: undefined,
+  code: undefined,
+  param: undefined,
+};

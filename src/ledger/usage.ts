@@ -1,0 +1,89 @@
+/** What customers read of their own usage: calls in slices for sums, and what Stripe has not been told yet. */
+import type { LedgerParts } from './create-ledger.ts';
+import type { Row, Statement } from './ledger.ts';
+import { linesFromJson } from './lines.ts';
+import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
+import type { CallUsage, Undelivered, UsageReads } from './usage-port.ts';
+
+/** Rows of one slice: about 10 ms of the writer's time. */
+const SLICE_ROWS_MAX = 2_000;
+
+/** One customer's calls in each of the three states, each by the index that serves it; newest first. */
+const READ_SLICE = `
+  SELECT id, key_id, model, opened_at_ms, ended_at_ms, CAST(cost_pico AS TEXT) AS cost_pico, lines_json
+  FROM calls WHERE id IN (
+    SELECT id FROM calls WHERE sealed = 1 AND customer = ? AND id < ?
+    UNION ALL SELECT id || '' AS id FROM calls WHERE sealed = 0 AND customer = ? AND id < ?
+    UNION ALL SELECT id || '' AS id FROM calls WHERE ended_at_ms IS NULL AND customer = ? AND id < ?
+    ORDER BY 1 DESC LIMIT ?)
+  ORDER BY id DESC`;
+/** Sorts after every call's id. */
+const NEWEST = '~';
+
+/** Both spelled as the indexes of few states are. */
+const DUE = `customer = ? AND (state = 'pending' OR state = 'sending' OR state = 'ambiguous')`;
+const PARKED = `customer = ? AND (state = 'refused' OR state = 'quarantined')`;
+const SUM_UNDELIVERED = (where: string): string => `
+  SELECT model, token_type, CAST(SUM(value) AS TEXT) AS tokens FROM meter_events WHERE ${where} GROUP BY model, token_type`;
+const COST_UNDELIVERED = (where: string): string => `
+  SELECT CAST(COALESCE(SUM(cost_pico), 0) AS TEXT) AS cost_pico FROM calls WHERE id IN (
+    SELECT call FROM lines WHERE event IN (SELECT identifier FROM meter_events WHERE ${where}))`;
+const READ_UNSEALED = `
+  SELECT lines_json, CAST(cost_pico AS TEXT) AS cost_pico FROM calls WHERE sealed = 0 AND customer = ?`;
+
+export function createUsageReads({ database }: LedgerParts): UsageReads {
+  return {
+    async callUsage({ customer, cursor = NEWEST, limit }) {
+      const rows = Math.min(limit, SLICE_ROWS_MAX);
+      const params = [customer, cursor, customer, cursor, customer, cursor, rows];
+      const [calls = []] = await database.batch([{ sql: READ_SLICE, params }]);
+      return calls.map(callUsage);
+    },
+    async undelivered(customer) {
+      const read = (sql: string): Statement => ({ sql, params: [customer] });
+      const [due = [], parked = [], dueCost = [], parkedCost = [], unsealed = []] = await database.batch([
+        read(SUM_UNDELIVERED(DUE)),
+        read(SUM_UNDELIVERED(PARKED)),
+        read(COST_UNDELIVERED(DUE)),
+        read(COST_UNDELIVERED(PARKED)),
+        read(READ_UNSEALED),
+      ]);
+      return undeliveredOf([...due, ...parked], [...dueCost, ...parkedCost], unsealed);
+    },
+  };
+}
+
+const callUsage = (row: Row): CallUsage => ({
+  id: textOf(row, 'id'),
+  keyId: textOf(row, 'key_id'),
+  model: textOf(row, 'model'),
+  openedAtMs: numberOf(row, 'opened_at_ms'),
+  endedAtMs: numberOrNull(row, 'ended_at_ms'),
+  costPico: textOrNull(row, 'cost_pico'),
+  lines: linesFromJson(textOrNull(row, 'lines_json')),
+});
+
+function undeliveredOf(events: readonly Row[], costs: readonly Row[], unsealed: readonly Row[]): Undelivered {
+  const sums = new Map<string, { model: string; tokenType: string; tokens: bigint }>();
+  const add = (model: string, tokenType: string, tokens: bigint): void => {
+    const key = JSON.stringify([model, tokenType]);
+    sums.set(key, { model, tokenType, tokens: (sums.get(key)?.tokens ?? 0n) + tokens });
+  };
+  for (const row of events)
+    add(textOf(row, 'model'), textOf(row, 'token_type'), BigInt(textOf(row, 'tokens')));
+  for (const row of unsealed)
+    for (const { model, tokenType, tokens } of linesFromJson(textOrNull(row, 'lines_json')))
+      add(model, tokenType, BigInt(tokens));
+  const cost = [...costs, ...unsealed].reduce(
+    (sum, row) => sum + BigInt(textOrNull(row, 'cost_pico') ?? '0'),
+    0n,
+  );
+  return {
+    costPico: cost.toString(),
+    lines: [...sums.values()].map(({ model, tokenType, tokens }) => ({
+      model,
+      tokenType,
+      tokens: tokens.toString(),
+    })),
+  };
+}
