@@ -260,10 +260,29 @@ export const callJson = (call: CallView): object => ({
   opened_at: isoTime(call.openedAtMs),
   ended_at: isoTime(call.endedAtMs),
   events: call.events.map(eventJson),
+  attempts: attemptsJson(call),
 });
 
+/** Those that failed, which cost the customer nothing, and the one that ended the call: the customer's bill is of it alone. */
+function attemptsJson(call: CallView): readonly unknown[] {
+  const ended = { ...call, attempt: call.attempts.length + 1, failure: null };
+  return [...call.attempts, ended].map((attempt) => ({
+    attempt: attempt.attempt,
+    provider: attempt.provider,
+    model: attempt.model,
+    failure: attempt.failure,
+    status: attempt.status,
+    usage: usageJson(attempt),
+    usage_source: attempt.usageSource,
+    cost_usd: attempt.costPico === null ? null : formatUsd(BigInt(attempt.costPico)),
+    billed: attempt.failure === null && call.lines.length > 0,
+    response_id: attempt.responseId,
+    ended_at: isoTime(attempt.endedAtMs),
+  }));
+}
+
 /** Totals as they are billed, and the classes behind them. */
-function usageJson(call: CallView): unknown {
+function usageJson(call: Pick<CallView, 'usageJson'>): unknown {
   if (call.usageJson === null) return null;
   const lines = JSON.parse(call.usageJson) as readonly UsageLine[];
   const sum = (count: (line: UsageLine) => number): number =>

@@ -5,20 +5,19 @@ import { PROVIDERS } from '../providers/index.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
-import { createCustomers } from './billing/customers.ts';
 import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
 import { createPrices } from './billing/prices.ts';
-import { createStripeAccount } from './billing/stripe-account.ts';
+import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createStripeSink } from './billing/stripe-sink.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
-import { createWebhooks } from './billing/webhooks.ts';
 import type { Settings } from './config.ts';
 import { type Background, createBackground } from './gateway/background.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
+import { createAttempts } from './gateway/next-attempt.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
@@ -54,19 +53,16 @@ export interface Gateway {
   readonly settler: Settler;
   readonly background: Background;
   readonly delivery: MeterDelivery;
+  /** What is read from Stripe: the entry owns when. */
+  readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
 }
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
   const ledger = notifying(parts.ledger, parts.settled);
-  const account = createStripeAccount({ stripe });
-  const customers = createCustomers({ ledger, account, runtime, whenUnknown: settings.budget.whenUnknown });
-  const resolver = createResolver({
-    routes: routesOf(settings),
-    aliases: settings.aliases,
-    vendorOf,
-    billedName,
-  });
+  const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const routes = routesOf(settings);
+  const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const prices = createPrices({
     overrides: settings.prices,
     markupMillionths: settings.billing.markupMillionths,
@@ -86,10 +82,11 @@ export function assemble(parts: Parts): Gateway {
   const inference = createInference({
     keys,
     ledger,
-    customers,
+    customers: side.customers,
     resolver,
     relay,
     settler,
+    attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
     limiter,
     runtime,
     onDisconnect: settings.metering.onDisconnect,
@@ -101,28 +98,28 @@ export function assemble(parts: Parts): Gateway {
     crypto,
     eventName: settings.billing.eventName,
   });
-  const webhooks = createWebhooks({
-    secret: settings.stripe.webhookSecret ?? '',
-    ledger,
-    account,
-    customers,
-    runtime,
-    alerts: settings.budget.alerts,
-  });
   const app = createApp({
     runtime,
     inference,
     ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
-    webhooks,
+    webhooks: side.webhooks,
     admin: adminOf(parts, ledger, delivery),
     ready: () => readiness(ledger, parts.draining?.() ?? false),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, background, delivery };
+  return { app, inference, settler, background, delivery, side };
 }
+
+type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
+const stripeSettings = ({ stripe, budget }: Settings): StripeSettings => ({
+  webhookSecret: stripe.webhookSecret ?? '',
+  alerts: budget.alerts,
+  whenUnknown: budget.whenUnknown,
+  graceMs: budget.paymentGraceMs,
+});
 
 const adminOf = (parts: Parts, ledger: Ledger, delivery: MeterDelivery): Hono =>
   createAdmin({
@@ -152,7 +149,9 @@ function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'reco
 function routesOf(settings: Settings): readonly Route[] {
   return settings.upstreams.flatMap((upstream) => {
     const provider = PROVIDERS.get(upstream.type);
-    return provider === undefined ? [] : [{ upstream, provider, endpoints: upstream.endpoints }];
+    return provider === undefined
+      ? []
+      : [{ upstream, provider, endpoints: upstream.endpoints, timeouts: upstream.timeouts }];
   });
 }
 

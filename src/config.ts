@@ -15,6 +15,7 @@ export {
   type PriceOverride,
   type ProviderConfig,
   type ProviderType,
+  type Timeouts,
   parseConfig,
 } from './config/file.ts';
 export { type Problem, didYouMean, problemText } from './config/problem.ts';

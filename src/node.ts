@@ -21,12 +21,7 @@ import { createNodeCrypto } from './platform/crypto.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller, pathOf } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
-import {
-  createUndiciRelay,
-  type NodeRelay,
-  RELAY_DEFAULTS,
-  type UndiciRelayOptions,
-} from './platform/undici-relay.ts';
+import { createUndiciRelay, type NodeRelay } from './platform/undici-relay.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface RunningGateway {
@@ -42,6 +37,8 @@ export interface RunningGateway {
 const DRAIN_MS = 25_000;
 /** Calls that had to be broken off get this long to be settled by what was seen of them. */
 const BROKEN_OFF_MS = 2_000;
+/** From the start to the first look for webhooks that never came. */
+const FIRST_POLL_MS = 20_000;
 /** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
 const HEADERS_MS = 15_000;
 const REQUEST_MS = 120_000;
@@ -51,8 +48,6 @@ const KEEP_ALIVE_MS = 75_000;
 export interface StartOptions {
   /** False: calls are served and recorded, and another start delivers them. */
   readonly delivers?: boolean;
-  /** How long upstreams are waited for; `RELAY_DEFAULTS` unless given. */
-  readonly relay?: UndiciRelayOptions;
   /** How long running calls may go on after `close`, milliseconds; then they are broken off and billed as far as they came. */
   readonly drainMs?: number;
   /** How long the head of a request may take, milliseconds; a slow sender is cut within a third more. */
@@ -67,7 +62,7 @@ export interface StartOptions {
 export async function startGateway(
   settings: Settings,
   runtime: Runtime,
-  { delivers = true, relay = RELAY_DEFAULTS, drainMs = DRAIN_MS, headersMs = HEADERS_MS }: StartOptions = {},
+  { delivers = true, drainMs = DRAIN_MS, headersMs = HEADERS_MS }: StartOptions = {},
 ): Promise<RunningGateway> {
   if (settings.database.kind !== 'sqlite') {
     throw new LedgerUnavailable(
@@ -81,7 +76,7 @@ export async function startGateway(
     const ledger = createLedger({ database, bootId: runtime.id() });
     const recovered = await ledger.recover({ nowMs: runtime.now() });
     if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
-    return await serve({ settings, runtime, path, database, ledger, delivers, relay, drainMs, headersMs });
+    return await serve({ settings, runtime, path, database, ledger, delivers, drainMs, headersMs });
   } catch (error) {
     await database.close();
     throw error;
@@ -95,7 +90,6 @@ interface Opened {
   readonly database: SqliteDatabase;
   readonly ledger: Ledger;
   readonly delivers: boolean;
-  readonly relay: UndiciRelayOptions;
   readonly drainMs: number;
   readonly headersMs: number;
 }
@@ -105,7 +99,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   const crypto = createNodeCrypto();
   const keys = createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey });
   const controlToken = randomBytes(32).toString('base64url');
-  const relay = createUndiciRelay(opened.relay);
+  const relay = createUndiciRelay();
   let draining = false;
   const gateway = assemble({
     settings,
@@ -132,10 +126,11 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
+  const reading = createFlushLoop(readingPass(gateway.side, opened.delivers), failed);
 
   const server = createServer(gateway, runtime, opened.headersMs);
   const url = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
-    await loop.stop();
+    await Promise.all([loop.stop(), reading.stop()]);
     throw error;
   });
   const control = `${path}.control.json`;
@@ -150,12 +145,26 @@ async function serve(opened: Opened): Promise<RunningGateway> {
       draining = true;
       rmSync(control, { force: true });
       await drained({ server, gateway, relay, drainMs: opened.drainMs });
-      await loop.stop();
+      await Promise.all([loop.stop(), reading.stop()]);
       gateway.background.stop();
       await pass(false).catch(failed);
       await relay.close();
       await database.close();
     },
+  };
+}
+
+/** What is due to be read from Stripe, and now and then its list of events; not at once, when webhooks are on their way. */
+function readingPass(
+  { refresher, poll }: Gateway['side'],
+  delivers: boolean,
+): () => Promise<number | undefined> {
+  let pollAtMs = performance.now() + FIRST_POLL_MS;
+  return async () => {
+    if (!delivers) return undefined;
+    const next = await refresher.pass();
+    if (performance.now() >= pollAtMs) pollAtMs = performance.now() + (await poll());
+    return Math.min(next ?? Infinity, pollAtMs - performance.now());
   };
 }
 

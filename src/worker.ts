@@ -25,7 +25,7 @@ import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
 import { createDurableDatabase } from './platform/durable-sqlite.ts';
 import { createFetchCaller } from './platform/fetch-caller.ts';
-import { createFetchRelay, FETCH_RELAY_DEFAULTS } from './platform/fetch-relay.ts';
+import { createFetchRelay } from './platform/fetch-relay.ts';
 import { createWorkersRuntime } from './platform/workers-runtime.ts';
 
 interface CustomerObject extends Database {
@@ -198,7 +198,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
             serviceKey: settings.serviceKey,
           })
         : keysOf(env, settings),
-      relay: createFetchRelay({ ...FETCH_RELAY_DEFAULTS, defer: runtime.defer }),
+      relay: createFetchRelay({ defer: runtime.defer }),
       stripe: createStripeClient({
         secretKey: settings.stripe.secretKey ?? '',
         apiBase: settings.stripe.apiBase ?? undefined,
@@ -232,6 +232,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       if (look !== undefined) this.#wake(look);
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
+      const reading = await this.#gateway.side.refresher.pass();
+      if (reading !== undefined) this.#wake(reading);
       if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
     } catch (error) {
       console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));

@@ -15,6 +15,8 @@ import type { Citation, OpenedPart, ReplyError, ReplyEvent, StopReason, TokenLog
 export const WAITING_CHARACTERS_MAX = 8 * 1024 * 1024;
 /** Choices of one reply. OpenAI allows 128. */
 export const CHOICES_MAX = 128;
+/** Things that one choice says. Real replies have a few dozen. */
+export const LANES_MAX = 10_000;
 /** Tool calls of one choice: the official SDK takes no more in a stream. */
 export const TOOL_CALLS_MAX = 128;
 
@@ -149,7 +151,6 @@ export class Narration {
   #choice(index: number): Choice {
     const known = this.#choices.get(index);
     if (known !== undefined) return known;
-    if (this.#choices.size >= CHOICES_MAX) throw new ReplyTooLarge('The number of choices', CHOICES_MAX);
     const choice: Choice = {
       index,
       lanes: new Map(),
@@ -160,7 +161,8 @@ export class Narration {
       refused: false,
       stop: undefined,
     };
-    this.#choices.set(index, choice);
+    if (this.#choices.size >= CHOICES_MAX) this.fail(tooMany('choices', CHOICES_MAX));
+    else this.#choices.set(index, choice);
     return choice;
   }
 
@@ -202,10 +204,11 @@ export class Narration {
 
   #openLane(choice: Choice, name: string, part: OpenedPart): void {
     if (choice.lanes.has(name)) return;
+    if (choice.lanes.size >= LANES_MAX) this.fail(tooMany('parts', LANES_MAX));
     const isTool = part.kind === 'tool_call';
     if (isTool) choice.toolCalls += 1;
-    if (choice.toolCalls > TOOL_CALLS_MAX)
-      throw new ReplyTooLarge('The number of tool calls', TOOL_CALLS_MAX);
+    if (choice.toolCalls > TOOL_CALLS_MAX) this.fail(tooMany('tool calls', TOOL_CALLS_MAX));
+    if (this.#over) return;
     if (part.kind === 'refusal') choice.refused = true;
     const lane: Lane = { part, json: isTool ? new JsonProgress() : undefined, done: part.kind === 'media' };
     choice.lanes.set(name, lane);
@@ -219,13 +222,7 @@ export class Narration {
       return true;
     }
     if (words.kind === 'delta' && words.text.trim() === '') return false;
-    this.fail({
-      status: undefined,
-      message: 'The provider went on with a tool call that was complete already.',
-      type: undefined,
-      code: undefined,
-      param: undefined,
-    });
+    this.fail(broken('The provider went on with a tool call that was complete already.'));
     return false;
   }
 
@@ -256,6 +253,18 @@ export class Narration {
     if (!this.#over) this.#events.push(event);
   }
 }
+
+/** An error of the reply's own making. */
+const broken = (message: string): ReplyError => ({
+  status: undefined,
+  message,
+  type: undefined,
+  code: undefined,
+  param: undefined,
+});
+
+export const tooMany = (what: string, max: number): ReplyError =>
+  broken(`The provider sent more than ${max} ${what}.`);
 
 export interface UsageNews {
   readonly lines: readonly UsageLine[];

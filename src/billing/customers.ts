@@ -8,6 +8,8 @@ export interface CustomersOptions {
   readonly ledger: Pick<Ledger, 'customer' | 'rememberCustomer'>;
   readonly account: Pick<StripeAccount, 'customerExists'>;
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
+  /** Reads what Stripe has of a new customer's money, before he is served; no call waits longer for it than for him. */
+  readonly first?: ((customer: string) => Promise<void>) | undefined;
   /** What becomes of a new customer while Stripe cannot say. */
   readonly whenUnknown: 'refuse' | 'allow';
 }
@@ -36,7 +38,13 @@ interface Memory {
   readonly untilMs: number;
 }
 
-export function createCustomers({ ledger, account, runtime, whenUnknown }: CustomersOptions): Customers {
+export function createCustomers({
+  ledger,
+  account,
+  runtime,
+  whenUnknown,
+  first,
+}: CustomersOptions): Customers {
   const memory = new Map<string, Memory>();
   const underWay = new Map<string, Promise<Verdict>>();
 
@@ -64,7 +72,7 @@ export function createCustomers({ ledger, account, runtime, whenUnknown }: Custo
     if (recorded !== undefined)
       return learn(customer, recorded, recorded === 'missing' ? MISSING_MS : Infinity);
     try {
-      const exists = await account.customerExists(customer);
+      const [exists] = await Promise.all([account.customerExists(customer), first?.(customer)]);
       // Only who exists is written down: a customer may yet be made under an id that was asked for too early.
       if (!exists) return learn(customer, 'missing', MISSING_MS);
       await ledger.rememberCustomer(customer, 'known', runtime.now());

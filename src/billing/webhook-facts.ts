@@ -1,6 +1,10 @@
 /** What a Stripe event says of a customer, as far as it decides who is served. */
 import type { CustomerFact } from '../ledger/ledger.ts';
+import type { Stripe } from 'stripe';
+import type { SubscriptionState } from './payment.ts';
 import type { StripeAccount } from './ports.ts';
+import { counts } from './stripe-reading.ts';
+import type { Hint } from './stripe-refresh.ts';
 import { customerOf, referenceOf, UnreadableEvent } from './stripe-event.ts';
 import type { Members, StripeEvent } from './stripe-event.ts';
 
@@ -8,6 +12,50 @@ import type { Members, StripeEvent } from './stripe-event.ts';
 export interface AlertPolicy {
   readonly default: 'block' | 'notify';
   readonly notifyOnly: readonly string[];
+}
+
+/**
+ * The events that are applied: 20, as many as Stripe's list of events may be asked for at once. Those that are no facts
+ * in themselves are news that the customer's money is to be read.
+ */
+export const APPLIED_TYPES: ReadonlySet<string> = new Set([
+  'billing.alert.triggered',
+  'billing.alert.recovered',
+  'billing.credit_grant.created',
+  'billing.credit_grant.updated',
+  'billing.credit_balance_transaction.created',
+  'customer.deleted',
+  'customer.subscription.created',
+  'customer.subscription.updated',
+  'customer.subscription.deleted',
+  'customer.subscription.paused',
+  'customer.subscription.resumed',
+  'entitlements.active_entitlement_summary.updated',
+  'invoice.created',
+  'invoice.finalized',
+  'invoice.paid',
+  'invoice.payment_succeeded',
+  'invoice.payment_failed',
+  'invoice.overdue',
+  'invoice.voided',
+  'invoice.marked_uncollectible',
+]);
+
+/** The customer whose money an event is news of; undefined for none. */
+export function newsOf({ type, object }: Snapshot): string | undefined {
+  if (!APPLIED_TYPES.has(type) || !/^(billing\.credit_|customer\.subscription\.|invoice\.)/.test(type))
+    return undefined;
+  // An invoice that is only drafted takes nothing and asks for nothing.
+  return type === 'invoice.created' ? undefined : (customerOf(object) ?? undefined);
+}
+
+/** What the event itself says, for where the present state cannot be read. */
+export function hintOf({ type, object, createdS }: Snapshot): Hint | undefined {
+  if (type.startsWith('customer.subscription.') && typeof object['status'] === 'string')
+    return { createdS, subscription: object as unknown as SubscriptionState };
+  if (type !== 'billing.credit_grant.created') return undefined;
+  const grant = object as unknown as Stripe.Billing.CreditGrant;
+  return counts(grant) ? { createdS, grant } : undefined;
 }
 
 interface FactsOptions {

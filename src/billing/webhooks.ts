@@ -7,7 +7,8 @@ import type { Customers } from './customers.ts';
 import type { StripeAccount } from './ports.ts';
 import { parseStripeEvent, UnreadableEvent } from './stripe-event.ts';
 import type { StripeEvent } from './stripe-event.ts';
-import { factsOf } from './webhook-facts.ts';
+import type { Refresher } from './stripe-refresh.ts';
+import { factsOf, hintOf, newsOf } from './webhook-facts.ts';
 import type { AlertPolicy } from './webhook-facts.ts';
 
 export interface WebhooksOptions {
@@ -19,6 +20,8 @@ export interface WebhooksOptions {
   /** Told of deletions, so that no memory outlives them. */
   readonly customers?: Pick<Customers, 'deleted'> | undefined;
   readonly alerts: AlertPolicy;
+  /** Told of news about a customer's money, once it is recorded that he is to be read. */
+  readonly refresher?: Pick<Refresher, 'told'> | undefined;
 }
 
 export interface WebhookReply {
@@ -34,6 +37,8 @@ export interface WebhookReply {
 export interface Webhooks {
   /** `signature` is the `stripe-signature` header; null when it is absent or was sent more than once. */
   receive(rawBody: Uint8Array | string, signature: string | null | undefined): Promise<WebhookReply>;
+  /** Applies an event that was read from Stripe itself. Rejects when it could not be applied now. */
+  apply(text: string): Promise<WebhookReply>;
 }
 
 /** Stripe's largest events are a few hundred KB. */
@@ -58,6 +63,7 @@ export function createWebhooks(options: WebhooksOptions): Webhooks {
         return failed(error, runtime);
       }
     },
+    apply: (text) => applyEvent(parseStripeEvent(text), options),
   };
 }
 
@@ -105,9 +111,12 @@ async function applyEvent(event: StripeEvent, options: WebhooksOptions): Promise
     type: event.type,
     createdS: event.createdS,
     receivedAtMs: runtime.now(),
+    reading: newsOf(event),
   };
   const outcome = await ledger.apply(receipt, facts);
   for (const fact of facts) if (fact.kind === 'deleted') customers?.deleted(fact.customer);
+  if (receipt.reading !== undefined && outcome === 'applied')
+    options.refresher?.told(receipt.reading, hintOf(event));
   runtime.log('info', 'webhook_applied', { ...fields, outcome, facts: facts.map(nameOf).join(', ') });
   return { status: 200, outcome, message: `${String(facts.length)} facts` };
 }

@@ -94,6 +94,7 @@ function sandboxSettings(
     baseUrl: `${urls.demoUrl}/v1`,
     apiKey: null,
     asksUsage: true,
+    timeouts: settings.timeouts,
     endpoints: undefined,
   } as const;
   return {

@@ -22,6 +22,16 @@ export interface ProviderConfig {
   /** Undefined: every endpoint of the type. */
   readonly endpoints: readonly string[] | undefined;
   readonly asksUsage: boolean;
+  /** Its own, where it has any. */
+  readonly timeouts: Partial<Timeouts>;
+}
+
+/** How long an upstream is waited for, milliseconds. */
+export interface Timeouts {
+  readonly connectMs: number;
+  readonly firstByteMs: number;
+  readonly idleMs: number;
+  readonly totalMs: number;
 }
 
 /** Picodollars per token; undefined where the catalogue decides. */
@@ -55,6 +65,8 @@ export interface Config {
     readonly mode: ConfigFile['budget']['mode'];
     readonly noCredit: ConfigFile['budget']['no_credit'];
     readonly onEmpty: ConfigFile['budget']['on_empty'];
+    /** Milliseconds. */
+    readonly paymentGraceMs: number;
     readonly whenUnknown: ConfigFile['budget']['when_unknown'];
     readonly alerts: { readonly default: 'block' | 'notify'; readonly notifyOnly: readonly string[] };
   };
@@ -67,6 +79,9 @@ export interface Config {
     readonly onDisconnect: ConfigFile['metering']['on_disconnect'];
     readonly onMissingUsage: ConfigFile['metering']['on_missing_usage'];
   };
+  readonly timeouts: Timeouts;
+  readonly retries: { readonly max: number; readonly waitMsMax: number };
+  readonly breaker: { readonly failuresMax: number; readonly openMsMax: number };
   /** By `provider/model`. */
   readonly prices: ReadonlyMap<string, PriceOverride>;
 }
@@ -251,6 +266,7 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       mode: file.budget.mode,
       noCredit: file.budget.no_credit,
       onEmpty: file.budget.on_empty,
+      paymentGraceMs: file.budget.payment_grace,
       whenUnknown: file.budget.when_unknown,
       alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
     },
@@ -259,6 +275,9 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       onDisconnect: file.metering.on_disconnect,
       onMissingUsage: file.metering.on_missing_usage,
     },
+    timeouts: toTimeouts(file.timeouts),
+    retries: { max: file.retries.max, waitMsMax: file.retries.wait_max },
+    breaker: { failuresMax: file.breaker.failures, openMsMax: file.breaker.open_max },
     prices: new Map(Object.entries(file.prices).map(([model, price]) => [model, toPrice(price)])),
   };
 }
@@ -277,6 +296,28 @@ function toProvider(
     apiKey: credential(entry.api_key, unset),
     endpoints: entry.endpoints,
     asksUsage: entry.include_usage,
+    timeouts: partOf(entry.timeouts ?? {}),
+  };
+}
+
+const toTimeouts = ({ connect, first_byte, idle, total }: ConfigFile['timeouts']): Timeouts => ({
+  connectMs: connect,
+  firstByteMs: first_byte,
+  idleMs: idle,
+  totalMs: total,
+});
+
+function partOf({
+  connect,
+  first_byte,
+  idle,
+  total,
+}: NonNullable<ConfigFile['providers'][string]['timeouts']>): Partial<Timeouts> {
+  return {
+    ...(connect === undefined ? {} : { connectMs: connect }),
+    ...(first_byte === undefined ? {} : { firstByteMs: first_byte }),
+    ...(idle === undefined ? {} : { idleMs: idle }),
+    ...(total === undefined ? {} : { totalMs: total }),
   };
 }
 

@@ -1,6 +1,8 @@
 /** The one schema of the configuration file: what may be written, its defaults, and what is said when it is wrong. */
 import { z } from 'zod';
 import { FACTOR_DIGITS, PICO_DIGITS, PRICE_DIGITS, parseDecimal } from './decimal.ts';
+import { duration } from './duration.ts';
+import { breaker, providerTimeouts, retries, timeouts } from './reliability.ts';
 
 /** A provider's name is the part before the slash in every billed model, so it is plain. */
 const PROVIDER_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
@@ -11,8 +13,6 @@ const PRICED_MODEL = /^[a-z0-9][a-z0-9._-]{0,63}\/[\x21-\x7e]{1,200}$/;
 const FALLBACKS_MAX = 8;
 /** A window holds usage back from Stripe; past an hour credit alerts come too late to mean anything. */
 const WINDOW_MS_MAX = 3_600_000;
-const DURATION = /^(\d{1,7})(ms|s|m|h)$/;
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 export const PROVIDER_TYPES = ['openai', 'openai-compatible', 'anthropic', 'google'] as const;
 export const ENDPOINTS = [
@@ -44,18 +44,8 @@ const decimal = (digits: number, meaning: string): z.ZodType<bigint, string | nu
     });
 };
 
-/** Milliseconds of `500ms`, `30s`, `5m` or `1h`; undefined for anything else. */
-function parseDuration(text: string): number | undefined {
-  const [, amount, unit] = DURATION.exec(text) ?? [];
-  return amount === undefined || unit === undefined ? undefined : Number(amount) * (UNIT_MS[unit] ?? 0);
-}
-
-const duration = z
-  .string({ error: 'must be a duration such as 0s, 500ms, 30s or 5m' })
-  .refine((text) => (parseDuration(text) ?? Infinity) <= WINDOW_MS_MAX, {
-    error: 'must be a duration such as 0s, 500ms, 30s or 5m, an hour at most',
-  })
-  .transform((text) => parseDuration(text) ?? 0);
+/** Dunning takes weeks, 90 days at most; past this nobody is waiting for a payment any more. */
+const GRACE_MS_MAX = 7_776_000_000;
 
 const limit = (meaning: string) =>
   z
@@ -92,6 +82,7 @@ const provider = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether stream_options.include_usage may be asked for upstream.'),
+  timeouts: providerTimeouts,
 });
 
 const target = z
@@ -114,7 +105,7 @@ const billing = z.strictObject({
     })
     .default(['input', 'output']),
   transport: oneOf(['auto', 'v2', 'v1', 'stream'], 'auto', "Stripe's API that meter events go to."),
-  window: duration
+  window: duration(0, WINDOW_MS_MAX, 'an hour at most')
     .prefault('0s')
     .describe('Above 0s: one event per customer, model and token type per window.'),
   markup: decimal(FACTOR_DIGITS, 'a factor').prefault(1).describe('Factor on the price in the cost layout.'),
@@ -134,6 +125,9 @@ const budget = z.strictObject({
       { error: 'must be block, overage or { grace: "5.00" }' },
     )
     .prefault('block'),
+  payment_grace: duration(0, GRACE_MS_MAX, '90d at most')
+    .prefault('0s')
+    .describe('How long a customer is served after a payment is missing or his subscription ended.'),
   when_unknown: oneOf(
     ['refuse', 'allow'],
     'refuse',
@@ -195,6 +189,9 @@ export const fileSchema = z.strictObject({
       ),
     })
     .prefault({}),
+  timeouts,
+  retries,
+  breaker,
   prices: z
     .record(
       z.string().regex(PRICED_MODEL, { error: 'must be "provider/model", such as openai/gpt-5-mini' }),

@@ -8,7 +8,7 @@ import {
   readEnvironment,
   resolveVariables,
 } from './environment.ts';
-import { type Config, type ProviderConfig, type ProviderType, parseConfig } from './file.ts';
+import { type Config, type ProviderConfig, type ProviderType, type Timeouts, parseConfig } from './file.ts';
 import { type Problem, unplaced } from './problem.ts';
 import { referencedVariables } from './substitute.ts';
 
@@ -24,6 +24,7 @@ export interface ConfiguredUpstream {
   readonly asksUsage: boolean;
   /** Undefined: every endpoint of the type. */
   readonly endpoints: readonly string[] | undefined;
+  readonly timeouts: Timeouts;
 }
 
 export interface Settings extends Omit<Config, 'providers'> {
@@ -76,13 +77,16 @@ export function settingsFor(purpose: Purpose, sources: SettingsSources): Setting
     return { kind: 'invalid', problems, configPath: file.path };
   }
   const { configPath: _named, vendors: _merged, ...rest } = environment;
-  const { providers: _all, ...config } = file.config;
+  const { providers: ownOf, ...config } = file.config;
   const aliases = openAliases(config.aliases, merged.upstreams, purpose);
   const settings: Settings = {
     ...rest,
     ...config,
     configPath: file.path,
-    upstreams: merged.upstreams,
+    upstreams: merged.upstreams.map((upstream) => ({
+      ...upstream,
+      timeouts: { ...config.timeouts, ...ownOf.find(({ name }) => name === upstream.name)?.timeouts },
+    })),
     aliases: aliases.aliases,
   };
   const warnings = [...env.warnings, ...file.warnings, ...merged.warnings, ...aliases.warnings];
@@ -136,8 +140,10 @@ function readConfig({ env, readFile, configPath }: SettingsSources): ReadConfig 
   };
 }
 
+type UpstreamAddress = Omit<ConfiguredUpstream, 'timeouts'>;
+
 interface Merged {
-  readonly upstreams: readonly ConfiguredUpstream[];
+  readonly upstreams: readonly UpstreamAddress[];
   readonly warnings: readonly Problem[];
 }
 
@@ -146,7 +152,7 @@ function mergeUpstreams(
   providers: readonly ProviderConfig[],
   vendors: Readonly<Record<(typeof VENDORS)[number], VendorEnvironment>>,
 ): Merged {
-  const upstreams: ConfiguredUpstream[] = [];
+  const upstreams: UpstreamAddress[] = [];
   const warnings: Problem[] = [];
   const implied = VENDORS.filter((name) => !providers.some((provider) => provider.name === name)).map(
     (name): ProviderConfig => ({
@@ -156,6 +162,7 @@ function mergeUpstreams(
       apiKey: { kind: 'absent' },
       endpoints: undefined,
       asksUsage: true,
+      timeouts: {},
     }),
   );
   for (const provider of [...providers, ...implied]) {
@@ -171,7 +178,7 @@ const isVendor = (name: string): name is (typeof VENDORS)[number] =>
   VENDORS.some((vendor) => vendor === name);
 
 /** The upstream, or why it is off. What the file says goes before the environment. */
-function upstreamOf(provider: ProviderConfig, vendor: VendorEnvironment): ConfiguredUpstream | string {
+function upstreamOf(provider: ProviderConfig, vendor: VendorEnvironment): UpstreamAddress | string {
   const { name, type, apiKey, endpoints, asksUsage } = provider;
   if (apiKey.kind === 'unset') return `is off: ${apiKey.variable} is not set`;
   const key = apiKey.kind === 'given' ? apiKey.value : vendor.apiKey;
@@ -186,7 +193,7 @@ function upstreamOf(provider: ProviderConfig, vendor: VendorEnvironment): Config
 /** Targets at providers that are off are left out; an alias without any target left is no alias. */
 function openAliases(
   aliases: ReadonlyMap<string, readonly string[]>,
-  upstreams: readonly ConfiguredUpstream[],
+  upstreams: readonly UpstreamAddress[],
   purpose: Purpose,
 ): { readonly aliases: ReadonlyMap<string, readonly string[]>; readonly warnings: readonly Problem[] } {
   const on = new Set(upstreams.map((upstream) => upstream.name));

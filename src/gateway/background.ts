@@ -10,7 +10,7 @@ import type { Runtime } from '../runtime.ts';
 import { memberValue } from '../usage/json-scanner.ts';
 import type { Metered } from '../usage/usage.ts';
 import type { Call } from './call.ts';
-import type { Flow, Relay } from './ports.ts';
+import type { Flow, Relay, ReplySink } from './ports.ts';
 import type { Resolver, Route } from './resolve.ts';
 import type { Ending, Measured, Settler } from './settle.ts';
 
@@ -138,7 +138,7 @@ function askOnce(
   const route = resolver.routes.get(stored.provider);
   const ask = { kind: 'retrieve', id: stored.responseId, query: '', headers: {} } as const;
   const exchange = route?.provider.askStored?.(ask, route.upstream);
-  if (exchange === undefined) {
+  if (route === undefined || exchange === undefined) {
     return Promise.resolve({
       kind: 'unanswered',
       reason: `the provider ${stored.provider} is not configured`,
@@ -152,7 +152,7 @@ function askOnce(
       resolve(answer);
     };
     const unanswered = (reason: string): void => over({ kind: 'unanswered', reason });
-    const flow = relay.send(exchange.request, {
+    const sink: ReplySink = {
       head(status, headers) {
         answered = status;
         if (status === 200) reader = exchange.read({ status, headers });
@@ -172,7 +172,8 @@ function askOnce(
         else over({ kind: answered === 404 ? 'missing' : 'unanswered', reason: `it answered ${answered}` });
       },
       fail: (error) => unanswered(error.message),
-    });
+    };
+    const flow = relay.send(exchange.request, sink, route.timeouts);
     const cancel = runtime.after(LOOK_MS, () => {
       flow.abort();
       unanswered(`it did not answer within ${LOOK_MS} ms`);
@@ -221,13 +222,15 @@ function withInput(measured: Measured, metered: Metered, inputTokens: number): M
 /** The call as it was, as far as a settlement must know it. */
 function callOf(stored: StoredResponse, route: Route): Call {
   const upstreamModel = stored.model.slice(stored.provider.length + 1);
+  const target = { route, upstreamModel, billedModel: stored.model };
   return {
     id: stored.call,
     customer: stored.customer,
     keyId: stored.keyId,
     endpoint: 'responses',
     dialect: 'openai',
-    target: { route, upstreamModel, billedModel: stored.model },
+    target,
+    targets: [target],
     request: {
       endpoint: 'responses',
       model: upstreamModel,

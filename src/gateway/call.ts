@@ -1,5 +1,5 @@
 /** A call on its way through the gateway: what the steps hand on to each other. */
-import type { Endpoint, ProviderCall } from '../../providers/provider.ts';
+import type { Endpoint, Exchange, ProviderCall } from '../../providers/provider.ts';
 import type { Dialect } from '../errors.ts';
 import type { Target } from './resolve.ts';
 
@@ -10,7 +10,24 @@ export interface Call {
   readonly keyId: string;
   readonly endpoint: Endpoint;
   readonly dialect: Dialect;
+  /** The upstream that is asked now, of `targets`. */
   readonly target: Target;
+  /** All that may serve the call, in order of preference. */
+  readonly targets: readonly Target[];
   readonly request: ProviderCall;
   readonly startedAtMs: number;
+}
+
+/** A call and what its upstream will be asked. Made before the call is opened: nothing can fail between record and question. */
+export interface PreparedCall {
+  readonly call: Call;
+  readonly exchange: Exchange;
+  /** The place of the call's target among its `targets`, and how often it will then have been asked. */
+  readonly at: number;
+  readonly tries: number;
+}
+
+export function prepare(call: Call, at: number): PreparedCall {
+  const { upstream, provider } = call.target.route;
+  return { call, exchange: provider.prepare(call.request, upstream), at, tries: 1 };
 }

@@ -4,14 +4,24 @@
  * Content is never delayed. What says "complete" (a stream's terminal marker, a whole JSON body) waits until the call is
  * settled. A caller who leaves does not stop the count: the upstream is read to its end, unless the policy says cancel.
  */
-import type { Exchange, ResponseReader } from '../../providers/provider.ts';
-import { errorBody, Refusal, refusalReply } from '../errors.ts';
-import { LedgerUnavailable, type Outcome } from '../ledger/ledger.ts';
+import type { ResponseReader } from '../../providers/provider.ts';
+import { type Refusal, refusalReply } from '../errors.ts';
+import type { Outcome } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
+import type { Failure } from './attempts.ts';
 import { isBackground } from './background.ts';
-import type { Call } from './call.ts';
+import type { Call, PreparedCall } from './call.ts';
 import { replyHeaders, undecoded } from './headers.ts';
-import type { CallerReply, Flow, Relay, ReplySink, UpstreamFailure } from './ports.ts';
+import type { Attempts } from './next-attempt.ts';
+import type { CallerReply, Flow, Relay, ReplySink, Timeouts, UpstreamFailure } from './ports.ts';
+import {
+  errorInStream,
+  opensWithError,
+  speaksOfUsageOption,
+  unwritten,
+  upstreamError,
+  withoutSecret,
+} from './reply-errors.ts';
 import { billHeaders, callHeaders } from './reply-headers.ts';
 import type { Bill, Ending, Settler } from './settle.ts';
 
@@ -21,8 +31,8 @@ export interface ForwardOptions {
   readonly runtime: Runtime;
   /** What happens to the upstream when the caller leaves: read to its end, or closed at once. */
   readonly onDisconnect: 'drain' | 'cancel';
-  /** Told when an upstream refused the option that asks for usage: it is not asked again. */
-  readonly usageOptionRefused: (call: Call) => void;
+  /** What is done about an attempt that failed. */
+  readonly attempts: Attempts;
   /** Told once, when the call's books are closed or could not be. */
   readonly done: () => void;
 }
@@ -35,28 +45,13 @@ const END_GRACE_MS = 1_000;
 
 /** Asks the call's upstream and answers the caller. Everything after this happens by events. */
 export function forward(prepared: PreparedCall, reply: CallerReply, options: ForwardOptions): void {
-  new Forwarding(prepared.call, reply, options).ask(prepared.exchange);
+  new Forwarding(prepared, reply, options).ask(prepared);
 }
-
-/** A call and what its upstream will be asked. Made before the call is opened: nothing can fail between record and question. */
-export interface PreparedCall {
-  readonly call: Call;
-  readonly exchange: Exchange;
-}
-
-export function prepare(call: Call): PreparedCall {
-  const { upstream, provider } = call.target.route;
-  return { call, exchange: provider.prepare(call.request, upstream) };
-}
-
-const withoutUsageOption = ({ request, target: { route } }: Call): Exchange =>
-  route.provider.prepare(request, { ...route.upstream, asksUsage: false });
 
 class Forwarding implements ReplySink {
-  readonly #call: Call;
+  #prepared: PreparedCall;
   readonly #reply: CallerReply;
   readonly #options: ForwardOptions;
-  #exchange: Exchange | undefined;
   #flow: Flow | undefined;
   #reader: ResponseReader | undefined;
   /** What waits for the settlement. */
@@ -65,6 +60,8 @@ class Forwarding implements ReplySink {
   #status: number | null = null;
   #upstreamHeaders: Readonly<Record<string, string>> = {};
   #firstByteAtMs: number | undefined;
+  /** The first piece has come that belongs to the caller: from then on no other attempt can take this one's place. */
+  #begun = false;
   #checkpointedAtMs: number;
   /** The caller has the head of a stream: what goes wrong from now on is told in it. */
   #headSent = false;
@@ -78,21 +75,33 @@ class Forwarding implements ReplySink {
   #upstreamEnded = false;
   #cancelGrace: (() => void) | undefined;
 
-  constructor(call: Call, reply: CallerReply, options: ForwardOptions) {
-    this.#call = call;
+  constructor(prepared: PreparedCall, reply: CallerReply, options: ForwardOptions) {
+    this.#prepared = prepared;
     this.#reply = reply;
     this.#options = options;
-    this.#checkpointedAtMs = call.startedAtMs;
+    this.#checkpointedAtMs = prepared.call.startedAtMs;
     reply.onDrain(() => this.#flow?.resume());
     reply.onGone(() => this.#left());
   }
 
-  ask(exchange: Exchange): void {
+  get #call(): Call {
+    return this.#prepared.call;
+  }
+
+  ask(prepared: PreparedCall): void {
     // The caller left while he was admitted and the policy is to cancel: the books are closed, so nobody is asked.
     if (this.#settling) return;
     this.#attempt += 1;
-    this.#exchange = exchange;
-    this.#flow = this.#options.relay.send(exchange.request, this);
+    this.#prepared = prepared;
+    this.#flow = this.#options.relay.send(prepared.exchange.request, this, this.#timeouts());
+  }
+
+  /** The later attempts of a call share what is left of its time. */
+  #timeouts(): Timeouts {
+    const { timeouts } = this.#call.target.route;
+    if (this.#attempt === 1) return timeouts;
+    const goneMs = this.#options.runtime.now() - this.#call.startedAtMs;
+    return { ...timeouts, totalMs: Math.max(1, timeouts.totalMs - goneMs) };
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
@@ -100,25 +109,17 @@ class Forwarding implements ReplySink {
     this.#upstreamHeaders = headers;
     if (status >= 300 && status < 400) {
       this.#flow?.abort();
-      this.#refuse('upstream_broke', upstreamError(this.#call, `answered with a redirect (${status})`));
+      this.#failed(this.#answered(), upstreamError(this.#call, `answered with a redirect (${status})`));
       return;
     }
     if (status === 204 || status === 205) {
-      this.#flow?.abort();
-      this.#refuse('upstream_broke', upstreamError(this.#call, `answered ${status}, which has no reply`));
+      this.#cannotBeRead(`answered ${status}, which has no reply`);
       return;
     }
-    this.#reader = this.#exchange?.read({ status, headers });
+    this.#reader = this.#prepared.exchange.read({ status, headers });
     const encoding = undecoded(headers);
-    if (encoding !== undefined) {
-      this.#flow?.abort();
-      const what = `sent a reply encoded as "${encoding}", which cannot be read`;
-      this.#refuse('upstream_broke', upstreamError(this.#call, what));
-    } else if (this.#reader?.streams === true && !this.#callerLeft) {
-      this.#headSent = true;
-      const head = this.#reader.head?.() ?? { status, headers };
-      this.#reply.head(head.status, { ...replyHeaders(head.headers), ...callHeaders(this.#call) });
-    }
+    if (encoding !== undefined)
+      this.#cannotBeRead(`sent a reply encoded as "${encoding}", which cannot be read`);
   }
 
   chunk(bytes: Uint8Array): boolean {
@@ -127,13 +128,12 @@ class Forwarding implements ReplySink {
     this.#firstByteAtMs ??= this.#options.runtime.now();
     let flowing = true;
     try {
-      for (const piece of reader.write(bytes)) flowing = this.#toCaller(piece);
+      const pieces = reader.write(bytes);
+      if (!this.#begun && opensWithError(reader, pieces) && this.#another({ kind: 'failed_stream' }))
+        return true;
+      for (const piece of pieces) flowing = this.#toCaller(piece);
     } catch (error) {
-      this.#flow?.abort();
-      this.#refuse(
-        'upstream_broke',
-        upstreamError(this.#call, `sent a reply that cannot be read: ${String(error)}`),
-      );
+      this.#cannotBeRead(`sent a reply that cannot be read: ${String(error)}`);
       return true;
     }
     if (reader.terminal) {
@@ -159,23 +159,18 @@ class Forwarding implements ReplySink {
     if (this.#settled) return this.#finish();
     if (this.#settling) return;
     const code = error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error';
-    this.#refuse('upstream_broke', upstreamError(this.#call, error.message, code));
+    const failure = (this.#status ?? 0) >= 400 ? this.#answered() : { kind: error.kind };
+    this.#failed(failure, upstreamError(this.#call, error.message, code));
   }
 
   #endedUnsettled(): void {
-    if (this.#status === 400 && this.#exchange?.addedUsageOption === true && this.#refusesUsageOption()) {
-      this.#options.usageOptionRefused(this.#call);
-      this.#reader = undefined;
-      this.#held = [];
-      this.#firstByteAtMs = undefined;
-      this.#status = null;
-      this.#upstreamEnded = false;
-      this.ask(withoutUsageOption(this.#call));
+    if ((this.#status ?? 0) >= 400) {
+      if (!this.#another(this.#answered())) this.#settle();
       return;
     }
     const broken = this.#endedShort();
     if (broken === undefined) this.#settle();
-    else this.#refuse('upstream_broke', upstreamError(this.#call, broken));
+    else this.#failed({ kind: 'broken' }, upstreamError(this.#call, broken));
   }
 
   /** What a success that ended lacks, although its connection ended well. */
@@ -187,16 +182,58 @@ class Forwarding implements ReplySink {
     return whole ? undefined : 'ended its stream without its end marker';
   }
 
-  /** Whether the upstream's 400 speaks of the option we added: then it is asked again without. */
-  #refusesUsageOption(): boolean {
-    const body = this.#held.map((piece) => new TextDecoder().decode(piece)).join('');
-    return /stream_options|include_usage/.test(body);
+  /** The upstream's answer as a failure. Its 400 about the option we added is our own doing. */
+  #answered(): Failure {
+    const text = this.#held.map((piece) => new TextDecoder().decode(piece)).join('');
+    if (this.#status === 400 && this.#prepared.exchange.addedUsageOption && speaksOfUsageOption(text))
+      return { kind: 'usage_option' };
+    return { kind: 'answered', status: this.#status ?? 0, headers: this.#upstreamHeaders, text };
+  }
+
+  #cannotBeRead(what: string): void {
+    this.#flow?.abort();
+    this.#failed({ kind: 'unreadable' }, upstreamError(this.#call, what));
+  }
+
+  #failed(failure: Failure, refusal: Refusal): void {
+    if (!this.#another(failure)) this.#refuse('upstream_broke', refusal);
+  }
+
+  /** Puts another attempt in the place of this one; false where none may follow, so that it is the call's own end. */
+  #another(failure: Failure): boolean {
+    const last = this.#begun || this.#callerLeft || this.#settling;
+    const ending = this.#ending('upstream_broke');
+    const next = this.#options.attempts.after({ prepared: this.#prepared, failure, ending, last });
+    if (next === undefined) return false;
+    this.#flow?.abort();
+    this.#flow = undefined;
+    this.#reader = undefined;
+    this.#held = [];
+    this.#status = null;
+    this.#upstreamHeaders = {};
+    this.#firstByteAtMs = undefined;
+    this.#upstreamEnded = false;
+    this.#cameEmpty = false;
+    const asked = next.recorded.then(
+      () => void this.#options.runtime.after(next.waitMs, () => this.#askAgain(next.prepared)),
+      (error: unknown) => this.#refuse('gateway_refused', unwritten(error)),
+    );
+    this.#options.runtime.defer(asked);
+    return true;
+  }
+
+  #askAgain(prepared: PreparedCall): void {
+    // Nobody waits for it any more, so nobody is to pay for it.
+    if (this.#callerLeft && !this.#settling)
+      this.#refuse('caller_left', upstreamError(this.#call, 'was left'));
+    else this.ask(prepared);
   }
 
   /** Closes the books on a reply that ran to its end, then lets the caller have the rest of it. */
   #settle(): void {
     this.#settling = true;
     const failed = this.#status !== null && this.#status >= 400;
+    if (!failed) this.#options.attempts.worked(this.#call.target);
     const outcome: Outcome = failed ? 'upstream_broke' : this.#callerLeft ? 'caller_left' : 'finished';
     const ending = this.#ending(outcome);
     const measured = this.#options.settler.measure(this.#call, ending);
@@ -225,19 +262,13 @@ class Forwarding implements ReplySink {
     if (this.#callerLeft) {
       this.#flow?.abort();
     } else if (this.#reader?.streams === true) {
+      this.#begin();
       this.#release();
       if (this.#upstreamEnded) this.#finish();
       else this.#finishSoon();
     } else {
       const length = this.#held.reduce((sum, piece) => sum + piece.length, 0);
-      const own = { status: this.#status ?? 502, headers: this.#upstreamHeaders };
-      const head = this.#reader?.head?.() ?? own;
-      this.#reply.head(head.status, {
-        ...replyHeaders(head.headers),
-        ...callHeaders(this.#call),
-        ...billHeaders(bill),
-        'content-length': String(length),
-      });
+      this.#sendHead({ ...billHeaders(bill), 'content-length': String(length) });
       this.#finish();
     }
   }
@@ -283,13 +314,10 @@ class Forwarding implements ReplySink {
     this.#options.done();
     if (this.#callerLeft) return;
     const { dialect, id } = this.#call;
-    if (this.#headSent) {
+    if (this.#headSent && this.#reader !== undefined) {
       // The provider's own error has gone out, or goes now: another word after it would only confuse.
-      if (this.#upstreamEnded && this.#reader?.metered().failed === true) this.#release();
-      else {
-        const error = JSON.stringify(streamError(refusal, this.#call));
-        this.#reply.write(encoder.encode(this.#reader?.errorFrame?.(error) ?? errorEvent(error, this.#call)));
-      }
+      if (this.#upstreamEnded && this.#reader.metered().failed === true) this.#release();
+      else this.#reply.write(errorInStream(refusal, this.#call, this.#reader));
       this.#reply.break();
       return;
     }
@@ -315,7 +343,24 @@ class Forwarding implements ReplySink {
   }
 
   #toCaller(piece: Uint8Array): boolean {
+    if (!this.#begun) this.#begin();
     return this.#callerLeft ? true : this.#reply.write(piece);
+  }
+
+  /** The reply's first piece is there. A stream's head waits for it, so that until then another attempt can be made. */
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    if ((this.#status ?? 0) < 400) this.#options.attempts.worked(this.#call.target);
+    if (this.#callerLeft || this.#reader?.streams !== true) return;
+    this.#headSent = true;
+    this.#sendHead({});
+  }
+
+  #sendHead(more: Readonly<Record<string, string>>): void {
+    const own = { status: this.#status ?? 502, headers: this.#upstreamHeaders };
+    const { status, headers } = this.#reader?.head?.() ?? own;
+    this.#reply.head(status, { ...replyHeaders(headers), ...callHeaders(this.#call), ...more });
   }
 
   #checkpoint(reader: ResponseReader): void {
@@ -341,41 +386,3 @@ class Forwarding implements ReplySink {
 }
 
 const encoder = new TextEncoder();
-
-/** A vendor's error may repeat the credential it was given; it is the operator's, and stays here. */
-function withoutSecret(held: Uint8Array[], secret: string | null): Uint8Array[] {
-  if (secret === null || secret === '') return held;
-  const text = held.map((piece) => new TextDecoder().decode(piece)).join('');
-  return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : held;
-}
-
-/** The error in the dialect; the Responses API's is an event of its own type, with the same beside it. */
-function streamError(refusal: Refusal, { dialect, id, endpoint }: Call): unknown {
-  const body = errorBody(refusal, dialect, id);
-  if (endpoint !== 'responses') return body;
-  const { code, message, param } = refusal;
-  return { type: 'error', sequence_number: 0, code, message, param, ...Object(body) };
-}
-
-/** A break inside an event is closed first, so that the error stands as an event of its own. */
-function errorEvent(error: string, { dialect, endpoint }: Call): string {
-  const name = dialect === 'anthropic' || endpoint === 'responses' ? 'event: error\n' : '';
-  return `\n\n${name}data: ${error}\n\n`;
-}
-
-function upstreamError(
-  call: Call,
-  what: string,
-  code: 'upstream_error' | 'upstream_timeout' = 'upstream_error',
-): Refusal {
-  const { name } = call.target.route.upstream;
-  return new Refusal(code, `The provider "${name}" ${what}. The request id is ${call.id}.`);
-}
-
-const unwritten = (error: unknown): Refusal =>
-  error instanceof LedgerUnavailable
-    ? new Refusal(
-        'ledger_unavailable',
-        'The usage of this call could not be recorded, so the reply is withheld. Try again shortly.',
-      )
-    : new Refusal('internal_error', 'The gateway failed while it settled this call.');

@@ -2,7 +2,6 @@
  * The request path, in reading order: authenticate, read, resolve, admit, forward (and settle, when the reply has gone
  * past). Each step refuses by throwing a `Refusal`; it is answered here, in the caller's dialect.
  */
-import type { ProviderCall } from '../../providers/provider.ts';
 import { Untranslatable } from '../../providers/translation/conversation.ts';
 import { type Dialect, Refusal, refusalReply } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
@@ -10,16 +9,17 @@ import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import { admit, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
-import type { Call } from './call.ts';
+import type { PreparedCall } from './call.ts';
 import { continuing } from './continuing.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import { type Limiter, type Passage, UNLIMITED } from './limits.ts';
-import { forward, type ForwardOptions, prepare, type PreparedCall } from './forward.ts';
+import { forward, type ForwardOptions } from './forward.ts';
 import { readRequestHeaders } from './headers.ts';
+import type { Attempts } from './next-attempt.ts';
 import type { Caller, Relay } from './ports.ts';
 import { passThrough } from './pass-through.ts';
 import { type Asked, readRequest } from './read-request.ts';
-import type { Resolver, Target } from './resolve.ts';
+import type { Resolver } from './resolve.ts';
 import type { Settler } from './settle.ts';
 
 export interface GatewayOptions {
@@ -29,6 +29,7 @@ export interface GatewayOptions {
   readonly resolver: Resolver;
   readonly relay: Relay;
   readonly settler: Settler;
+  readonly attempts: Attempts;
   readonly limiter: Limiter;
   readonly runtime: Runtime;
   readonly onDisconnect: 'drain' | 'cancel';
@@ -41,20 +42,10 @@ export interface Inference {
   running(): number;
 }
 
-/** Upstreams that refused the option asking for usage, by name and model; forgotten when there are too many. */
-const REFUSALS_REMEMBERED_MAX = 1_000;
-
 export function createInference(options: GatewayOptions): Inference {
   const { keys, ledger, customers, resolver, runtime } = options;
-  const refusesUsageOption = new Set<string>();
   let running = 0;
   const done = (): void => void (running -= 1);
-  const usageOptionRefused = (call: Call): void => {
-    if (refusesUsageOption.size >= REFUSALS_REMEMBERED_MAX) refusesUsageOption.clear();
-    refusesUsageOption.add(targetKey(call.target));
-    runtime.log('warn', 'usage_option_refused', { model: call.target.billedModel, request_id: call.id });
-  };
-
   const open = async (asked: Asked, caller: Caller, visit: Visit): Promise<PreparedCall | undefined> => {
     const { endpoint } = asked;
     const { dialect, metered } = ENDPOINTS[endpoint];
@@ -68,25 +59,30 @@ export function createInference(options: GatewayOptions): Inference {
     const body = await readRequest(caller, headers, asked);
     if (body === undefined) return undefined;
     const resolved = resolver.resolve(body.model, endpoint);
-    const target = (await continuing(resolved, { endpoint, customer, ledger }, body))[0];
-    if (target === undefined) throw new Refusal('model_not_found', `No upstream serves "${body.model}".`);
-    const request: ProviderCall = {
-      endpoint,
-      model: target.upstreamModel,
-      stream: body.stream,
-      body: body.bytes,
-      scan: body.scan,
-      form: body.form,
-      path: caller.path,
-      query: caller.query,
-      headers: headers.forwarded,
+    const targets = await continuing(resolved, { endpoint, customer, ledger }, body);
+    const prepared = options.attempts.first({
       id: visit.id,
+      customer,
+      keyId: key.id,
+      endpoint,
+      dialect,
       startedAtMs,
-    };
-    const willing = refusesUsageOption.has(targetKey(target)) ? withoutUsageOption(target) : target;
-    const what = { endpoint, dialect, target: willing, request };
-    const prepared = prepare({ id: visit.id, customer, keyId: key.id, startedAtMs, ...what });
-    visit.pass.take(() => willing.route.provider.estimateInput(request));
+      targets,
+      request: {
+        endpoint,
+        stream: body.stream,
+        body: body.bytes,
+        scan: body.scan,
+        form: body.form,
+        path: caller.path,
+        query: caller.query,
+        headers: headers.forwarded,
+        id: visit.id,
+        startedAtMs,
+      },
+    });
+    const { request, target } = prepared.call;
+    visit.pass.take(() => target.route.provider.estimateInput(request));
     if (metered) await admit(ledger, customers, prepared.call);
     return prepared;
   };
@@ -107,7 +103,7 @@ export function createInference(options: GatewayOptions): Inference {
       refuse(asker, asRefusal(error, runtime, visit.id), { dialect, id: visit.id, runtime });
     }
   };
-  const forwarding: ForwardOptions = { ...options, usageOptionRefused, done };
+  const forwarding: ForwardOptions = { ...options, done };
   return { serve, running: () => running };
 }
 
@@ -116,13 +112,6 @@ interface Visit {
   readonly id: string;
   pass: Passage;
 }
-
-const targetKey = (target: Target): string => `${target.route.upstream.name}/${target.upstreamModel}`;
-
-const withoutUsageOption = (target: Target): Target => ({
-  ...target,
-  route: { ...target.route, upstream: { ...target.route.upstream, asksUsage: false } },
-});
 
 /** What is answered for anything thrown. */
 export function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {

@@ -136,23 +136,27 @@ async function upstreamIds(
   const text = await new Promise<string | undefined>((resolve) => {
     const decoder = new TextDecoder();
     let body = '';
-    const flow = relay.send(request, {
-      head: (status) => {
-        if (status === 200) return;
-        resolve(undefined);
-        flow.abort();
-      },
-      chunk: (bytes) => {
-        body += decoder.decode(bytes, { stream: true });
-        if (body.length > LIST_BYTES_MAX) {
+    const flow = relay.send(
+      request,
+      {
+        head: (status) => {
+          if (status === 200) return;
           resolve(undefined);
           flow.abort();
-        }
-        return true;
+        },
+        chunk: (bytes) => {
+          body += decoder.decode(bytes, { stream: true });
+          if (body.length > LIST_BYTES_MAX) {
+            resolve(undefined);
+            flow.abort();
+          }
+          return true;
+        },
+        end: () => resolve(body),
+        fail: () => resolve(undefined),
       },
-      end: () => resolve(body),
-      fail: () => resolve(undefined),
-    });
+      route.timeouts,
+    );
     cancelTimeout = runtime.after(LIST_TIMEOUT_MS, () => {
       resolve(undefined);
       flow.abort();

@@ -1,8 +1,9 @@
 /** Routes that bill nothing: the call goes to its upstream and the reply back, with no admission and no settlement. */
 import { Refusal, refusalReply, requestIdHeaders } from '../errors.ts';
-import type { PreparedCall } from './forward.ts';
+import type { PreparedCall } from './call.ts';
 import { replyHeaders, undecoded } from './headers.ts';
-import type { CallerReply, Flow, Relay, UpstreamFailure } from './ports.ts';
+import { withoutSecret } from './reply-errors.ts';
+import type { CallerReply, Flow, Relay, ReplySink, UpstreamFailure } from './ports.ts';
 
 /** Replies are small (a count, a verdict); past this the upstream is broken off. */
 const REPLY_BYTES_MAX = 4 * 1024 * 1024;
@@ -42,7 +43,7 @@ export function passThrough(
     answerOnce(refusal.status, refusal.headers, [encoder.encode(refusal.body)]);
   };
   let flow: Flow | undefined;
-  flow = relay.send(exchange.request, {
+  const sink: ReplySink = {
     head(status, headers) {
       head = { status, headers };
       if (status >= 300 && status < 400) refuse(`answered with a redirect (${status})`);
@@ -62,7 +63,8 @@ export function passThrough(
     },
     fail: (error: UpstreamFailure) =>
       refuse(error.message, error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error'),
-  });
+  };
+  flow = relay.send(exchange.request, sink, call.target.route.timeouts);
   reply.onGone(() => {
     if (over) return;
     over = true;
@@ -83,12 +85,4 @@ function answer(
   reply.head(status, { ...headers, 'content-length': String(length) });
   for (const piece of pieces) reply.write(piece);
   reply.end();
-}
-
-/** A vendor's error may repeat the credential it was given; it is the operator's, and stays here. */
-export function withoutSecret(pieces: Uint8Array[], secret: string | null): Uint8Array[] {
-  if (secret === null || secret === '') return pieces;
-  const decoder = new TextDecoder();
-  const text = pieces.map((piece) => decoder.decode(piece, { stream: true })).join('') + decoder.decode();
-  return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : pieces;
 }

@@ -26,17 +26,31 @@ export interface Flow {
 /** Why an upstream gave no whole reply. */
 export class UpstreamFailure extends Error {
   override readonly name = 'UpstreamFailure';
-  /** `unreachable`: nothing was sent. `timeout`: silent for too long. `broken`: the reply broke off. */
-  readonly kind: 'unreachable' | 'timeout' | 'broken';
+  /**
+   * `unreachable`: nothing was sent. `timeout`: silent for too long. `broken`: the reply broke off. `stopped`: the gateway
+   * itself is on its way out.
+   */
+  readonly kind: 'unreachable' | 'timeout' | 'broken' | 'stopped';
   constructor(kind: UpstreamFailure['kind'], message: string, options?: ErrorOptions) {
     super(message, options);
     this.kind = kind;
   }
 }
 
+/** How long an upstream is waited for, milliseconds. A runtime that cannot tell a connection from its head has no `connectMs`. */
+export interface Timeouts {
+  readonly connectMs: number;
+  /** Until the reply's head. */
+  readonly firstByteMs: number;
+  /** Between two pieces of the reply. */
+  readonly idleMs: number;
+  /** Until its end. */
+  readonly totalMs: number;
+}
+
 /** Sends one request to an upstream and pushes the reply into `sink`. Redirects are answers, never followed. */
 export interface Relay {
-  send(request: UpstreamRequest, sink: ReplySink): Flow;
+  send(request: UpstreamRequest, sink: ReplySink, timeouts: Timeouts): Flow;
 }
 
 /** The one who asks: an HTTP request and the way to answer it. */

@@ -3,6 +3,7 @@ import type { Endpoint, Provider, Upstream } from '../../providers/provider.ts';
 import { isTranslatable, translated } from '../../providers/translation/translated.ts';
 import { Refusal } from '../errors.ts';
 import { DIALECT_VENDOR, ENDPOINTS } from './endpoints.ts';
+import type { Timeouts } from './ports.ts';
 
 /** An upstream that can be asked: the configuration and the adapter that speaks its dialect. */
 export interface Route {
@@ -10,6 +11,7 @@ export interface Route {
   readonly provider: Provider;
   /** The endpoints the operator left open; undefined for all the adapter has. */
   readonly endpoints: readonly string[] | undefined;
+  readonly timeouts: Timeouts;
 }
 
 export interface Target {

@@ -4,7 +4,15 @@
  * The provider's own final count wins. Where it said nothing, or broke off, our own count stands in, marked estimated.
  */
 import type { ResponseReader } from '../../providers/provider.ts';
-import type { CallToSettle, Ledger, Line, Outcome, UsageSource } from '../ledger/ledger.ts';
+import type {
+  Attempt,
+  AttemptFailure,
+  CallToSettle,
+  Ledger,
+  Line,
+  Outcome,
+  UsageSource,
+} from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import { countByType, type TokenType } from '../usage/token-types.ts';
 import {
@@ -54,6 +62,8 @@ export interface Settler {
    * @throws {LedgerUnavailable} when it could not be made durable; it is kept, and written by `retry`.
    */
   settle(call: Call, ending: Ending, measured: Measured): Promise<Bill>;
+  /** What an attempt cost that another one follows: the operator's loss, on record and on nobody's bill. */
+  failedAttempt(call: Call, ending: Ending, failure: AttemptFailure): Attempt;
   /** Evidence for a crash: what the reply has surely cost so far. */
   checkpoint(call: Call, reader: ResponseReader, attempt: number): Promise<void>;
   /** Writes the settlements that failed before; answers how many are still waiting. */
@@ -112,6 +122,14 @@ export function createSettler(options: SettlerOptions): Settler {
       logCall(runtime, call, ending, record);
       await written(call.id, () => ledger.settle(record.toSettle));
       return record.bill;
+    },
+
+    failedAttempt(call, ending, failure) {
+      const { toSettle } = recordOf(call, ending, measure(call, ending, 'estimate'), options);
+      const { usageSource, usageJson, costPico, responseId, endedAtMs, status } = toSettle;
+      const { route, billedModel: model } = call.target;
+      const what = { attempt: ending.attempt, provider: route.upstream.name, model, failure, status };
+      return { ...what, usageSource, usageJson, costPico, responseId, endedAtMs };
     },
 
     async checkpoint(call, reader, attempt) {

@@ -13,9 +13,9 @@ import type { Background } from './background.ts';
 import { readRequestHeaders, replyHeaders, undecoded } from './headers.ts';
 import { asRefusal, refuse } from './inference.ts';
 import { type Limiter, type Passage, UNLIMITED } from './limits.ts';
-import { withoutSecret } from './pass-through.ts';
 import type { Caller, CallerReply, Flow, Relay, ReplySink, UpstreamFailure } from './ports.ts';
-import type { Resolver } from './resolve.ts';
+import { withoutSecret } from './reply-errors.ts';
+import type { Resolver, Route } from './resolve.ts';
 
 export interface StoredOptions {
   readonly keys: Keys;
@@ -58,7 +58,7 @@ export function createStored(options: StoredOptions): Stored {
           exchange,
           settles,
           requestId,
-          upstream: route.upstream,
+          route,
           done: resolve,
         }).ask();
       });
@@ -95,7 +95,7 @@ interface Exchanged {
   /** The response whose end this reply may tell: then the call is settled before the caller is told. */
   readonly settles: StoredResponse | undefined;
   readonly requestId: string;
-  readonly upstream: { readonly name: string; readonly apiKey: string | null };
+  readonly route: Route;
   readonly done: () => void;
 }
 
@@ -124,7 +124,8 @@ class StoredReply implements ReplySink {
   }
 
   ask(): void {
-    this.#flow = this.#given.options.relay.send(this.#given.exchange.request, this);
+    const { options, exchange, route } = this.#given;
+    this.#flow = options.relay.send(exchange.request, this, route.timeouts);
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
@@ -163,7 +164,8 @@ class StoredReply implements ReplySink {
   end(): void {
     if (this.#over || this.#settling) return;
     if (this.#reader !== undefined) this.#settle(this.#reader);
-    else this.#complete(this.#status >= 400 ? withoutSecret(this.#held, this.#given.upstream.apiKey) : []);
+    else
+      this.#complete(this.#status >= 400 ? withoutSecret(this.#held, this.#given.route.upstream.apiKey) : []);
   }
 
   fail(error: UpstreamFailure): void {
@@ -201,9 +203,9 @@ class StoredReply implements ReplySink {
 
   #refuse(what: string, code: 'upstream_error' | 'upstream_timeout' = 'upstream_error'): void {
     this.#flow?.abort();
-    const { upstream, requestId } = this.#given;
+    const { route, requestId } = this.#given;
     this.#answer(
-      new Refusal(code, `The provider "${upstream.name}" ${what}. The request id is ${requestId}.`),
+      new Refusal(code, `The provider "${route.upstream.name}" ${what}. The request id is ${requestId}.`),
     );
   }
 

@@ -4,6 +4,7 @@
  */
 import type { LedgerParts } from './create-ledger.ts';
 import type { CustomerFact, CustomerState, Ledger, Statement } from './ledger.ts';
+import { FACT_WANTED } from './readings.ts';
 import { wordOrNull } from './rows.ts';
 
 /** Keeps the answer of a look-up. */
@@ -67,11 +68,12 @@ export function createCustomers({
       const row = rows?.[0];
       return row === undefined ? undefined : (wordOrNull<CustomerState>(row, 'state') ?? undefined);
     },
-    async apply({ eventId, type, createdS, receivedAtMs }, facts) {
+    async apply({ eventId, type, createdS, receivedAtMs, reading }, facts) {
       const mark = stamp();
       const [recorded] = await database.batch([
         { sql: RECORD_WEBHOOK, params: [eventId, type, createdS, receivedAtMs, mark] },
         ...facts.map((fact) => factStatement(fact, eventId, mark)),
+        ...(reading === undefined ? [] : [{ sql: FACT_WANTED, params: [reading, eventId, mark] }]),
       ]);
       return recorded?.length === 1 ? 'applied' : 'seen';
     },

@@ -6,6 +6,7 @@
  * *leased* for sending and *marked* with Stripe's answer. Money is picodollars as decimal text; times are milliseconds.
  */
 
+import type { Readings } from './readings.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { Accounts } from './accounts-port.ts';
@@ -96,7 +97,14 @@ export interface CallToSettle {
 
 /** Why an attempt was followed by another; the words of src/gateway/attempts.ts. */
 export type AttemptFailure =
-  'answered' | 'unreachable' | 'timeout' | 'broken' | 'unreadable' | 'failed_stream' | 'usage_option';
+  | 'answered'
+  | 'unreachable'
+  | 'timeout'
+  | 'broken'
+  | 'stopped'
+  | 'unreadable'
+  | 'failed_stream'
+  | 'usage_option';
 
 /** An attempt of a call that failed and was followed by another. What it cost is the operator's: it has no lines. */
 export interface Attempt {
@@ -224,6 +232,8 @@ export interface WebhookReceipt {
   /** Stripe's `created`, seconds. */
   readonly createdS: number;
   readonly receivedAtMs: number;
+  /** The customer of whom Stripe is to be read anew, because of it. */
+  readonly reading?: string | undefined;
 }
 
 export type CustomerState = 'known' | 'missing';
@@ -236,7 +246,7 @@ export interface LeaseRequest {
   readonly identifier?: string | undefined;
 }
 
-export interface Ledger extends Accounts, StoredResponses, UsageReads, Recording {
+export interface Ledger extends Accounts, StoredResponses, UsageReads, Recording, Readings {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */

@@ -1,21 +1,18 @@
 /** The relay on Workers: fetch, read piece by piece into the sink. */
 import type { UpstreamRequest } from '../../providers/provider.ts';
-import { type Flow, type Relay, type ReplySink, UpstreamFailure } from '../gateway/ports.ts';
+import { type Flow, type Relay, type ReplySink, type Timeouts, UpstreamFailure } from '../gateway/ports.ts';
 
 export interface FetchRelayOptions {
-  readonly headTimeoutMs: number;
-  readonly idleTimeoutMs: number;
   /** Keeps the runtime alive while a reply is read, also after the caller has left. */
   readonly defer: (work: Promise<unknown>) => void;
 }
 
-export const FETCH_RELAY_DEFAULTS = { headTimeoutMs: 600_000, idleTimeoutMs: 300_000 } as const;
-
-export function createFetchRelay(options: FetchRelayOptions): Relay {
+/** A connection is part of what `firstByteMs` waits for: fetch does not tell the two apart. */
+export function createFetchRelay({ defer }: FetchRelayOptions): Relay {
   return {
-    send(request, sink) {
-      const exchange = new FetchExchange(request, sink, options);
-      options.defer(exchange.run());
+    send(request, sink, timeouts) {
+      const exchange = new FetchExchange(request, sink, timeouts);
+      defer(exchange.run());
       return exchange;
     },
   };
@@ -26,17 +23,17 @@ const DECODED = new Set(['gzip', 'br']);
 class FetchExchange implements Flow {
   readonly #request: UpstreamRequest;
   readonly #sink: ReplySink;
-  readonly #options: FetchRelayOptions;
+  readonly #timeouts: Timeouts;
   readonly #controller = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timedOut = false;
   #aborted = false;
   #paused: PromiseWithResolvers<void> | undefined;
 
-  constructor(request: UpstreamRequest, sink: ReplySink, options: FetchRelayOptions) {
+  constructor(request: UpstreamRequest, sink: ReplySink, timeouts: Timeouts) {
     this.#request = request;
     this.#sink = sink;
-    this.#options = options;
+    this.#timeouts = timeouts;
   }
 
   resume(): void {
@@ -57,9 +54,10 @@ class FetchExchange implements Flow {
 
   async run(): Promise<void> {
     let answered = false;
+    const total = setTimeout(() => this.#timeOut(), this.#timeouts.totalMs);
     try {
       const { url, method, headers, body } = this.#request;
-      this.#watch(this.#options.headTimeoutMs);
+      this.#watch(this.#timeouts.firstByteMs);
       const response = await fetch(url, {
         method,
         headers,
@@ -77,6 +75,7 @@ class FetchExchange implements Flow {
     } catch (error) {
       if (!this.#aborted) this.#sink.fail(this.#failureOf(error, answered));
     } finally {
+      clearTimeout(total);
       clearTimeout(this.#timer);
     }
   }
@@ -84,7 +83,7 @@ class FetchExchange implements Flow {
   async #pump(body: ReadableStream<Uint8Array> | null): Promise<void> {
     const reader = (body ?? new Blob().stream()).getReader();
     for (;;) {
-      this.#watch(this.#options.idleTimeoutMs);
+      this.#watch(this.#timeouts.idleMs);
       const read = await reader.read();
       clearTimeout(this.#timer);
       if (this.#aborted) return;
@@ -98,10 +97,13 @@ class FetchExchange implements Flow {
 
   #watch(ms: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#timedOut = true;
-      this.#controller.abort();
-    }, ms);
+    this.#timer = setTimeout(() => this.#timeOut(), ms);
+  }
+
+  #timeOut(): void {
+    this.#timedOut = true;
+    this.#controller.abort();
+    this.resume();
   }
 
   #failureOf(error: unknown, answered: boolean): UpstreamFailure {

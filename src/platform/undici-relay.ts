@@ -3,25 +3,10 @@ import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompre
 import type { Duplex } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
 import type { UpstreamRequest } from '../../providers/provider.ts';
-import { type Flow, type Relay, type ReplySink, UpstreamFailure } from '../gateway/ports.ts';
+import { type Flow, type Relay, type ReplySink, type Timeouts, UpstreamFailure } from '../gateway/ports.ts';
 
-export interface UndiciRelayOptions {
-  /** Until a connection stands, milliseconds. */
-  readonly connectTimeoutMs: number;
-  /** Until the reply's head, milliseconds: a model may think for minutes before it answers without streaming. */
-  readonly headTimeoutMs: number;
-  /** Between two pieces of a reply, milliseconds. */
-  readonly idleTimeoutMs: number;
-  /** Connections to one upstream at most. */
-  readonly connectionsMax: number;
-}
-
-export const RELAY_DEFAULTS: UndiciRelayOptions = {
-  connectTimeoutMs: 10_000,
-  headTimeoutMs: 600_000,
-  idleTimeoutMs: 300_000,
-  connectionsMax: 1_024,
-};
+/** Connections to one upstream at most. */
+const CONNECTIONS_MAX = 1_024;
 
 export interface NodeRelay extends Relay {
   /** Breaks every reply that is under way: its sink is told. Nothing is sent any more. */
@@ -30,29 +15,63 @@ export interface NodeRelay extends Relay {
   close(): Promise<void>;
 }
 
-export function createUndiciRelay(options: UndiciRelayOptions = RELAY_DEFAULTS): NodeRelay {
-  const agent = new Agent({
-    connect: { timeout: options.connectTimeoutMs },
-    headersTimeout: options.headTimeoutMs,
-    bodyTimeout: options.idleTimeoutMs,
-    connections: options.connectionsMax,
+export function createUndiciRelay(): NodeRelay {
+  // An agent holds how long a connection may take, so there is one for each such time: few, all from the configuration.
+  const agents = new Map<number, Agent>();
+  let stopped = false;
+  const agentOf = ({ connectMs }: Timeouts): Agent => {
+    const known = agents.get(connectMs);
+    if (known !== undefined) return known;
     // A pipelined request behind a long stream would wait for it.
-    pipelining: 1,
-  });
+    const agent = new Agent({ connect: { timeout: connectMs }, connections: CONNECTIONS_MAX, pipelining: 1 });
+    agents.set(connectMs, agent);
+    return agent;
+  };
   return {
-    send: (request, sink) => send(agent, request, sink),
-    abort: () => agent.destroy(),
-    close: async () => (agent.destroyed ? undefined : agent.close()),
+    send: (request, sink, timeouts) =>
+      send({ agent: agentOf(timeouts), request, sink, timeouts, stopped: () => stopped }),
+    async abort() {
+      stopped = true;
+      await Promise.all([...agents.values()].map((agent) => agent.destroy()));
+    },
+    async close() {
+      const open = [...agents.values()].filter((agent) => !agent.destroyed);
+      await Promise.all(open.map((agent) => agent.close()));
+    },
   };
 }
 
-function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
-  const { origin, path } = addressOf(request.url);
+interface Sending {
+  readonly agent: Agent;
+  readonly request: UpstreamRequest;
+  readonly sink: ReplySink;
+  readonly timeouts: Timeouts;
+  readonly stopped: () => boolean;
+}
+
+function send({ agent, request, sink, timeouts, stopped }: Sending): Flow {
   let controller: Dispatcher.DispatchController | undefined;
   let aborted = false;
   let decoder: Duplex | undefined;
   let sent = false;
   let broken: UpstreamFailure | undefined;
+  const flow: Flow = {
+    resume() {
+      if (decoder === undefined) controller?.resume();
+      else decoder.resume();
+    },
+    sent: () => sent,
+    abort() {
+      aborted = true;
+      clearTimeout(total);
+      decoder?.destroy();
+      controller?.abort(new Error('aborted'));
+    },
+  };
+  const total = setTimeout(() => {
+    flow.abort();
+    sink.fail(new UpstreamFailure('timeout', `took longer than ${timeouts.totalMs} ms`));
+  }, timeouts.totalMs);
 
   const handler: Dispatcher.DispatchHandler = {
     onRequestStart(started) {
@@ -79,40 +98,35 @@ function send(agent: Agent, request: UpstreamRequest, sink: ReplySink): Flow {
       if (!flowing) running.pause();
     },
     onResponseEnd() {
+      clearTimeout(total);
       if (aborted) return;
       if (decoder === undefined) sink.end();
       else decoder.end();
     },
     onResponseError(_controller, error) {
+      clearTimeout(total);
       if (aborted) return;
-      broken = failureOf(error, sent);
+      broken = failureOf(error, { sent, stopped: stopped() });
       // What came before the break is still on its way through the decoder, which says when it is out.
       if (decoder === undefined) sink.fail(broken);
       else decoder.end();
     },
   };
 
-  agent.dispatch(
-    {
-      origin,
-      path,
-      method: request.method,
-      headers: request.headers,
-      body: bodyOf(request),
-    },
-    handler,
-  );
+  agent.dispatch(dispatchOptions(request, timeouts), handler);
+  return flow;
+}
+
+function dispatchOptions(request: UpstreamRequest, timeouts: Timeouts): Dispatcher.DispatchOptions {
+  const { origin, path } = addressOf(request.url);
   return {
-    resume() {
-      if (decoder === undefined) controller?.resume();
-      else decoder.resume();
-    },
-    sent: () => sent,
-    abort() {
-      aborted = true;
-      decoder?.destroy();
-      controller?.abort(new Error('aborted'));
-    },
+    origin,
+    path,
+    method: request.method,
+    headers: request.headers,
+    body: bodyOf(request),
+    headersTimeout: timeouts.firstByteMs,
+    bodyTimeout: timeouts.idleMs,
   };
 }
 
@@ -182,8 +196,13 @@ function decoderFor(encoding: string, { sink, resume, broken }: DecoderFlow): Du
 
 const TIMEOUTS = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']);
 
-function failureOf(error: Error & { code?: string }, sent: boolean): UpstreamFailure {
+function failureOf(
+  error: Error & { code?: string },
+  { sent, stopped }: { readonly sent: boolean; readonly stopped: boolean },
+): UpstreamFailure {
   const code = error.code ?? '';
+  if (stopped)
+    return new UpstreamFailure('stopped', 'was left, as the gateway is stopping', { cause: error });
   if (TIMEOUTS.has(code)) return new UpstreamFailure('timeout', 'was silent for too long', { cause: error });
   return sent
     ? new UpstreamFailure('broken', `broke off its reply (${code || error.message})`, { cause: error })

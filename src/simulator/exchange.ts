@@ -153,6 +153,7 @@ function enter(lanes: Set<string>, lane: string, api: 'v1' | 'v2'): void {
 function throwBeforeCommit(kind: string | undefined, retryAfterSeconds: number | undefined): void {
   if (kind === 'rate_limited') throw rateLimited(retryAfterSeconds);
   if (kind === 'server_error') throw serverError();
+  if (kind === 'forbidden') throw forbidden();
   if (kind === 'unauthorized') throw unauthorized('Invalid API Key provided: it was revoked.');
   if (kind === 'conflict') {
     throw new StripeFailure({
@@ -237,6 +238,13 @@ export function replyTo(error: unknown, requestId: string): Reply {
   const failure = new StripeFailure({ status: 500, type: 'api_error', message: `Simulator: ${why}` });
   return failure.reply(requestId);
 }
+
+const forbidden = (): StripeFailure =>
+  new StripeFailure({
+    status: 403,
+    type: 'invalid_request_error',
+    message: 'The provided key does not have the required permissions for this endpoint.',
+  });
 
 const unauthorized = (message: string): StripeFailure =>
   new StripeFailure({ status: 401, type: 'invalid_request_error', message });

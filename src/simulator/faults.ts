@@ -10,6 +10,7 @@ export const FAULT_KINDS = [
   'drop_after_commit',
   'slow',
   'unauthorized',
+  'forbidden',
 ] as const;
 
 export type FaultKind = (typeof FAULT_KINDS)[number];
@@ -18,7 +19,7 @@ const faultSchema = z.strictObject({
   /** `*` stands for anything: `POST /v2/billing/*`; without a method, every method. */
   route: z.string().min(1).max(200).default('*'),
   /**
-   * `rate_limited` 429, `conflict` 409, `unauthorized` 401, `server_error` 500: refused before anything is done.
+   * `rate_limited` 429, `conflict` 409, `unauthorized` 401, `forbidden` 403, `server_error` 500: refused before anything is done.
    * `server_error_after_commit`: done, and answered 500. `drop`: the connection is cut, nothing done;
    * `drop_after_commit`: done, then cut. `slow`: waits, then goes on, past other faults too.
    */

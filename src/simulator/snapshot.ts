@@ -79,6 +79,8 @@ const textOf = (world: World): string =>
     fired: [...world.fired],
     grants: [...world.grants.values()],
     applied: [...world.applied],
+    subscriptions: [...world.subscriptions.values()],
+    invoices: [...world.invoices.values()],
     endpoints: [...world.endpoints.values()],
     events: world.events.slice(-KEPT_MAX),
   });
@@ -101,6 +103,9 @@ function worldOf(parsed: unknown): World {
     fired: new Set(kept.fired as string[]),
     grants: byId(kept.grants),
     applied: new Map(kept.applied as [string, number][]),
+    // A file from before there were any has none.
+    subscriptions: byId(kept.subscriptions ?? []),
+    invoices: byId(kept.invoices ?? []),
     endpoints: byId(kept.endpoints),
     events: kept.events as World['events'],
   };

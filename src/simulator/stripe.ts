@@ -20,6 +20,7 @@ import { meterEventRoutes } from './meter-events.ts';
 import { meterRoutes } from './meters.ts';
 import { createRouter } from './routes.ts';
 import { createSnapshot, readSnapshot } from './snapshot.ts';
+import { subscriptionRoutes } from './subscriptions.ts';
 import { summaryRoutes, sumUsage, type UsageSum } from './summaries.ts';
 import { createWebhookSender, type WebhookSender } from './webhooks.ts';
 import { createWorld, type World } from './world.ts';
@@ -134,6 +135,7 @@ const ROUTES = [
   ...adjustmentRoutes,
   ...alertRoutes,
   ...creditRoutes,
+  ...subscriptionRoutes,
 ];
 
 function rateLimit(now: () => number, perSecondMax: number | undefined): () => boolean {

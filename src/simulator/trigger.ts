@@ -4,7 +4,7 @@ import { applyCredits, createGrant, parseGrantParams } from './credits.ts';
 import { createCustomer, deleteCustomer, existingCustomer } from './customers.ts';
 import { invalid, missing } from './http.ts';
 import { createMeter } from './meters.ts';
-import { newestFirst, stripeId, type Account, type Alert, type CreditGrant } from './world.ts';
+import { newestFirst, stripeId, type Account, type Alert, type CreditGrant, type Told } from './world.ts';
 
 type Fields = Record<string, unknown>;
 interface TriggerCall {
@@ -197,7 +197,9 @@ function subscriptionEvent({ account, type, customer, overrides }: TriggerCall, 
     ...state,
   };
   const previous = type === 'customer.subscription.updated' ? { status: 'active' } : undefined;
-  account.emit(type, merged(subscription, overrides), previous);
+  const told = merged(subscription, overrides) as Told;
+  account.world.subscriptions.set(told.id, told);
+  account.emit(type, told, previous);
 }
 
 /** Finalizing is when credit is applied: `total` says how much the invoice comes to before credit. */
@@ -213,8 +215,12 @@ function invoiceFinalized(call: TriggerCall): void {
 function invoiceEvent({ account, type, customer, overrides }: TriggerCall, state: Fields): void {
   const now = account.seconds();
   const subscription = subscriptionId(customer);
+  const open = newestFirst(account.world.invoices.values()).find(
+    (one) => one.customer === customer && (one.status === 'open' || one.status === 'draft'),
+  );
   const invoice: Fields = {
-    id: stripeId('in'),
+    // What happens to an invoice happens to the one that is open.
+    id: type === 'invoice.created' || open === undefined ? stripeId('in') : open.id,
     object: 'invoice',
     amount_due: 0,
     amount_paid: 0,
@@ -250,7 +256,11 @@ function invoiceEvent({ account, type, customer, overrides }: TriggerCall, state
     total: 0,
     ...state,
   };
-  account.emit(type, merged(invoice, overrides));
+  const told = merged(invoice, overrides) as Told;
+  // The newest stands last.
+  account.world.invoices.delete(told.id);
+  account.world.invoices.set(told.id, told);
+  account.emit(type, told);
 }
 
 /** A customer's events speak of one and the same subscription. */

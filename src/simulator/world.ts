@@ -85,6 +85,14 @@ export interface CreditGrant {
   voided_at: number | null;
 }
 
+/** A subscription or an invoice, as the last event about it told. */
+export interface Told {
+  id: string;
+  customer: string;
+  status: string;
+  [field: string]: unknown;
+}
+
 export interface WebhookEndpoint {
   id: string;
   object: 'webhook_endpoint';
@@ -126,6 +134,8 @@ export interface World {
   grants: Map<string, CreditGrant>;
   /** What finalized invoices took of each grant, in the currency's smallest unit. */
   applied: Map<string, number>;
+  subscriptions: Map<string, Told>;
+  invoices: Map<string, Told>;
   endpoints: Map<string, WebhookEndpoint>;
   events: StripeEvent[];
 }
@@ -153,6 +163,8 @@ export const createWorld = (): World => ({
   fired: new Set(),
   grants: new Map(),
   applied: new Map(),
+  subscriptions: new Map(),
+  invoices: new Map(),
   endpoints: new Map(),
   events: [],
 });

@@ -1,103 +1,107 @@
-/** The official clients, unmodified, against providers that speak another dialect than theirs. */
-import Anthropic from '@anthropic-ai/sdk';
-import OpenAI from 'openai';
+/** The official clients, unmodified, each with a provider of each dialect: the same questions, the same answers, the same bill. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { SERVICE_KEY, startTestGateway, type TestGateway } from '../support/gateway.ts';
-import { startTestVendors, type TestVendors } from '../support/vendors.ts';
+import { ANSWERS, type ConversingVendor, startConversingVendor, TOKENS } from '../support/conversing.ts';
+import { chatFront } from '../support/fronts/chat.ts';
+import type { Front } from '../support/fronts/front.ts';
+import { messagesFront } from '../support/fronts/messages.ts';
+import { responsesFront } from '../support/fronts/responses.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 
-let vendors: TestVendors;
+let vendor: ConversingVendor;
 let gateway: TestGateway;
 
 beforeAll(async () => {
-  vendors = await startTestVendors();
+  vendor = await startConversingVendor();
   const key = { api_key: '${UPSTREAM_KEY}' };
+  const chat = { ...key, type: 'openai-compatible', base_url: `${vendor.url}/v1` };
   gateway = await startTestGateway({
     providers: {
-      openai: { ...key, base_url: `${vendors.url}/v1` },
-      anthropic: { ...key, base_url: vendors.url },
-      google: { ...key, base_url: vendors.url },
+      openai: { ...key, base_url: `${vendor.url}/v1` },
+      anthropic: { ...key, base_url: vendor.url },
+      google: { ...key, base_url: vendor.url },
+      chatting: { ...chat, endpoints: ['chat.completions'] },
     },
   });
 });
 afterAll(async () => {
+  vendor.release();
   await gateway.close();
-  await vendors.close();
+  await vendor.close();
 });
+
+const FRONTS: Readonly<Record<string, (at: { url: string; customer: string }) => Front>> = {
+  'chat completions': chatFront,
+  responses: responsesFront,
+  messages: messagesFront,
+};
+const PROVIDERS = ['openai', 'chatting', 'anthropic', 'google'];
+const PAIRS = Object.keys(FRONTS).flatMap((front) => PROVIDERS.map((provider) => [front, provider] as const));
 
 let customers = 0;
 
-function benchOf() {
-  const customer = `cus_translated_${(customers += 1)}`;
-  gateway.stripe.addCustomer(customer);
-  const defaultHeaders = { 'x-stripe-customer-id': customer };
-  return {
-    openai: new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: SERVICE_KEY, maxRetries: 0, defaultHeaders }),
-    anthropic: new Anthropic({ baseURL: gateway.url, apiKey: SERVICE_KEY, maxRetries: 0, defaultHeaders }),
-    async billed(): Promise<Record<string, number>> {
-      await gateway.flushed();
-      return gateway.billed(customer);
-    },
-    calls: () => gateway.calls(customer),
+describe.each(PAIRS)('a client of %s with a model of %s', (front, provider) => {
+  const benchOf = () => {
+    const customer = `cus_pair_${(customers += 1)}`;
+    gateway.stripe.addCustomer(customer);
+    return {
+      front: FRONTS[front]!({ url: gateway.url, customer }),
+      async billed(): Promise<Record<string, number>> {
+        await gateway.flushed();
+        return gateway.billed(customer);
+      },
+      calls: () => gateway.calls(customer),
+    };
   };
-}
+  const model = (name: string): string => `${provider}/${name}`;
+  const bill = (calls: number, name = 'fare-1'): Record<string, number> => ({
+    [`${model(name)} input`]: calls * TOKENS.input,
+    [`${model(name)} output`]: calls * TOKENS.output,
+  });
 
-const ask = { messages: [{ role: 'user' as const, content: 'Where is the fare paid?' }] };
+  describe.each([false, true])('streamed: %s', (stream) => {
+    it('gets the answer with its usage, billed once', async () => {
+      const bench = benchOf();
+      const told = await bench.front.ask(model('fare-1'), { stream });
+      expect(told).toEqual({ text: ANSWERS.plain, calls: [], input: TOKENS.input, output: TOKENS.output });
+      expect(await bench.billed()).toEqual(bill(1));
+      expect(await bench.calls()).toMatchObject([{ outcome: 'finished', usage_source: 'reported' }]);
+    });
 
-describe('the OpenAI client on chat, with a model of Anthropic', () => {
-  it('gets a completion, billed as the provider reports', async () => {
-    const bench = benchOf();
-    const reply = await bench.openai.chat.completions.create({ model: 'anthropic/claude-plain', ...ask });
-    expect(reply.choices[0]).toMatchObject({
-      message: { content: 'Paid at the gate.' },
-      finish_reason: 'stop',
+    it('is asked for a tool and told its result', async () => {
+      const bench = benchOf();
+      const asked = await bench.front.ask(model('fare-1'), { stream, tool: true });
+      expect(asked.calls).toEqual([{ name: 'get_fare', input: { zone: 2 } }]);
+      const told = await bench.front.useTool(model('fare-1'), stream);
+      expect(told.text).toBe(ANSWERS.result);
+      expect(await bench.billed()).toEqual(bill(3));
     });
-    expect(reply.usage).toMatchObject({ prompt_tokens: 50, completion_tokens: 9, total_tokens: 59 });
-    expect(await bench.billed()).toEqual({
-      'anthropic/claude-plain input': 50,
-      'anthropic/claude-plain output': 9,
-    });
-  });
-  it('gets a stream', async () => {
-    const bench = benchOf();
-    const stream = bench.openai.chat.completions.stream({ model: 'anthropic/claude-plain', ...ask });
-    const reply = await stream.finalChatCompletion();
-    expect(reply.choices[0]).toMatchObject({
-      message: { content: 'Paid at the gate.' },
-      finish_reason: 'stop',
-    });
-    expect(await bench.billed()).toEqual({
-      'anthropic/claude-plain input': 50,
-      'anthropic/claude-plain output': 9,
-    });
-  });
-  it('is told of a stream that broke', async () => {
-    const bench = benchOf();
-    const stream = bench.openai.chat.completions.stream({ model: 'anthropic/claude-cut', ...ask });
-    await expect(stream.finalChatCompletion()).rejects.toThrow();
-  });
-  it("gets the provider's error as its own", async () => {
-    const bench = benchOf();
-    const error = await bench.openai.chat.completions
-      .create({ model: 'anthropic/claude-overloaded', ...ask })
-      .catch((e: unknown) => e);
-    expect(error).toBeInstanceOf(OpenAI.APIError);
-    expect(error).toMatchObject({ status: 529, error: { message: 'Overloaded' } });
-  });
-});
 
-describe('the Anthropic client, with a model of an OpenAI-compatible provider', () => {
-  it('gets a message', async () => {
-    const bench = benchOf();
-    const reply = await bench.anthropic.messages.create({ model: 'demo/plain', max_tokens: 100, ...ask });
-    expect(reply.content).toMatchObject([{ type: 'text', text: 'The fare is paid at the gate.' }]);
-    expect(reply.usage).toMatchObject({ input_tokens: 8, cache_read_input_tokens: 3, output_tokens: 8 });
+    it('gets JSON of a schema', async () => {
+      const { front: client } = benchOf();
+      const told = await client.ask(model('fare-1'), { stream, json: true });
+      expect(told.text).toBe(ANSWERS.json);
+    });
+
+    it('shows a picture', async () => {
+      const { front: client } = benchOf();
+      const told = await client.ask(model('fare-1'), { stream, picture: true });
+      expect(told.text).toBe(ANSWERS.picture);
+    });
+
+    it("gets the provider's error as its own, unbilled", async () => {
+      const bench = benchOf();
+      const error = await bench.front.ask(model('overloaded'), { stream }).catch((e: unknown) => e);
+      expect(error).toMatchObject({ status: provider === 'anthropic' ? 529 : 503 });
+      expect(String(error)).toContain('Overloaded.');
+      expect(await bench.billed()).toEqual({});
+    });
   });
-  it('gets a stream', async () => {
+
+  it('leaves in the middle of a stream and is billed all of it', async () => {
     const bench = benchOf();
-    const reply = await bench.anthropic.messages
-      .stream({ model: 'demo/plain', max_tokens: 100, ...ask })
-      .finalMessage();
-    expect(reply.content).toMatchObject([{ type: 'text', text: 'The fare is paid at the gate.' }]);
-    expect(reply.usage).toMatchObject({ input_tokens: 8, cache_read_input_tokens: 3, output_tokens: 8 });
+    await bench.front.leave(model('waits'));
+    vendor.release();
+    expect(await bench.billed()).toEqual(bill(1, 'waits'));
+    expect(await bench.calls()).toMatchObject([{ outcome: 'caller_left', usage_source: 'reported' }]);
   });
 });

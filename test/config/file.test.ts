@@ -98,6 +98,9 @@ it('the JSON Schema of the configuration file knows every section and refuses ot
     'budget',
     'limits',
     'metering',
+    'timeouts',
+    'retries',
+    'breaker',
     'prices',
   ]);
 });

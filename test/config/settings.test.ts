@@ -26,6 +26,7 @@ it('the settings turn vendors on by the environment alone', () => {
     GOOGLE_API_KEY: 'k2',
     OPENAI_BASE_URL: 'http://h:1/v1',
   });
+  const timeouts = { connectMs: 10_000, firstByteMs: 600_000, idleMs: 300_000, totalMs: 3_600_000 };
   expect(made.upstreams).toEqual([
     {
       name: 'openai',
@@ -34,6 +35,7 @@ it('the settings turn vendors on by the environment alone', () => {
       apiKey: 'k1',
       asksUsage: true,
       endpoints: undefined,
+      timeouts,
     },
     {
       name: 'google',
@@ -42,6 +44,7 @@ it('the settings turn vendors on by the environment alone', () => {
       apiKey: 'k2',
       asksUsage: true,
       endpoints: undefined,
+      timeouts,
     },
   ]);
 });
@@ -102,4 +105,24 @@ it('the settings leave targets of providers that are off out of an alias, and sa
   );
   expect([...result.settings.aliases]).toEqual([['smart', ['openai/b']]]);
   expect(result.warnings.map(({ path }) => path)).toEqual(['models.smart', 'models.gone']);
+});
+
+it("the settings give a provider its own timeouts, and the file's where it has none", () => {
+  const file =
+    'timeouts: { idle: 1m }\nproviders: { a: { type: openai-compatible, base_url: http://a, timeouts: { total: 20s } } }';
+  const { settings: made } = settings('read', {}, file);
+  expect(made.upstreams[0]?.timeouts).toEqual({
+    connectMs: 10_000,
+    firstByteMs: 600_000,
+    idleMs: 60_000,
+    totalMs: 20_000,
+  });
+});
+
+it('the settings refuse a timeout of nothing, and more retries than make sense', () => {
+  const file = 'timeouts: { idle: 0s }\nretries: { max: 9 }';
+  expect(failures('start', { STRIPE_SECRET_KEY: 'rk_test_1', OPENAI_API_KEY: 'k' }, file)).toEqual([
+    'timeouts.idle',
+    'retries.max',
+  ]);
 });

@@ -124,6 +124,12 @@ const SERVED: readonly HttpCase[] = [
     reply: usageWithheld,
     bill: REPORTED,
   },
+  {
+    title: 'ends a reply whose provider keeps the connection open behind the end marker',
+    ask: stream('stays-open'),
+    reply: usageWithheld,
+    bill: REPORTED,
+  },
   { title: 'meters a compressed reply', ask: chat('gzip'), reply: unchanged, bill: REPORTED },
   { title: 'estimates a reply without usage', ask: chat('no-usage'), reply: unchanged, bill: ESTIMATED },
   { title: 'estimates a stream without usage', ask: stream('no-usage'), reply: unchanged, bill: ESTIMATED },
@@ -348,9 +354,10 @@ const REFUSED: readonly HttpCase[] = [
 
 const FAILED: readonly HttpCase[] = [
   {
-    title: "passes a provider's 500 on and bills nothing",
+    title: "passes a provider's 500 on when two retries have not helped, and bills nothing",
     ask: chat('error-500'),
     status: 500,
+    asked: 3,
     reply: contains('The server had an error'),
     bill: FREE,
   },
@@ -385,6 +392,7 @@ const FAILED: readonly HttpCase[] = [
     ask: chat('hangs-up'),
     status: 502,
     code: 'upstream_error',
+    asked: 3,
     bill: FREE,
   },
   {
@@ -397,6 +405,23 @@ const FAILED: readonly HttpCase[] = [
       expect(text).not.toContain('[DONE]');
     },
     bill: { source: 'estimated', outcome: 'upstream_broke', tokens: 'some' },
+  },
+  {
+    title: 'ends a stream that merely ended in the same way',
+    ask: stream('ends-early'),
+    broken: true,
+    reply: ({ text }, { sent }) => {
+      expect(text.startsWith(sent)).toBe(true);
+      expect(text).toContain('"code":"upstream_error"');
+    },
+    bill: { source: 'estimated', outcome: 'upstream_broke', tokens: 'some' },
+  },
+  {
+    title: 'takes a success without a body for an error that costs nothing',
+    ask: chat('no-content'),
+    status: 502,
+    code: 'upstream_error',
+    bill: FREE,
   },
 ];
 

@@ -68,7 +68,9 @@ function boot(bootId: string): { ledger: Ledger; background: Background } {
     billedName: (_type, model) => model,
     onMissingUsage: 'estimate',
   });
-  const route: Route = { upstream: { ...upstream, name: 'openai' }, provider: openai, endpoints: undefined };
+  const timeouts = { connectMs: 1, firstByteMs: 1, idleMs: 1, totalMs: 1 };
+  const named = { ...upstream, name: 'openai' };
+  const route: Route = { upstream: named, provider: openai, endpoints: undefined, timeouts };
   const resolver = { routes: new Map([['openai', route]]) };
   return { ledger, background: createBackground({ ledger, resolver, relay, settler, runtime }) };
 }

@@ -45,6 +45,9 @@ function scriptedReply() {
 const billing = (inputTokens: number, outputTokens: number): Settler => ({
   measure: () => ({ usage: [], usageSource: 'none', responseId: null, reason: undefined, refused: false }),
   settle: () => Promise.resolve({ inputTokens, outputTokens, costPico: 0n, usageSource: 'reported' }),
+  failedAttempt: () => {
+    throw new Error('No attempt fails here.');
+  },
   checkpoint: () => Promise.resolve(),
   retry: () => Promise.resolve(0),
 });

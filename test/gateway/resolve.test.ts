@@ -3,10 +3,12 @@ import { google } from '../../providers/google.ts';
 import { billedName } from '../../src/billing/billed-model.ts';
 import { createResolver } from '../../src/gateway/resolve.ts';
 
+const NEVER = { connectMs: 1, firstByteMs: 1, idleMs: 1, totalMs: 1 };
+
 it("takes a model by Gemini's own name for it, with models/ before it", () => {
   const upstream = { name: 'google', type: 'google', baseUrl: 'http://g', apiKey: null, asksUsage: false };
   const resolver = createResolver({
-    routes: [{ upstream, provider: google, endpoints: undefined }],
+    routes: [{ upstream, provider: google, endpoints: undefined, timeouts: NEVER }],
     aliases: new Map(),
     vendorOf: () => 'google',
     billedName,

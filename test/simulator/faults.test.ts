@@ -32,6 +32,7 @@ test.each([
   ['conflict', 409],
   ['server_error', 500],
   ['unauthorized', 401],
+  ['forbidden', 403],
 ] as const)('%s is a %i with nothing done', async (kind, status) => {
   const { stripe, simulator } = await startFaulty({ route: ROUTE, kind });
   expect((await stripeError(send(stripe))).statusCode).toBe(status);

@@ -122,6 +122,9 @@ async function behave(asked: Asked): Promise<void> {
     case 'redirects':
       response.writeHead(302, { location: 'http://127.0.0.1:1/elsewhere' }).end();
       return;
+    case 'no-content':
+      response.writeHead(204).end();
+      return;
     case 'hangs-up':
       response.destroy();
       return;
@@ -211,6 +214,7 @@ async function streamed(asked: Asked): Promise<void> {
   response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
   for (const [index, delta] of deltasOf(model).entries()) {
     if (model === 'cut' && index === 4) return void response.destroy();
+    if (model === 'ends-early' && index === 4) return void response.end();
     if (model === 'stalls' && index === 4) await asked.released;
     served.outputTokens += 1;
     await send(asked, chunk([{ index: 0, delta, finish_reason: null }]));
@@ -220,7 +224,7 @@ async function streamed(asked: Asked): Promise<void> {
   if (asked.includeUsage && model !== 'no-usage') await send(asked, chunk([], { usage: usageOf(served) }));
   served.finished = true;
   if (model !== 'no-done') await send(asked, event('[DONE]'));
-  response.end();
+  if (model !== 'stays-open') response.end();
 }
 
 const call = (part: object, more: object = {}): unknown => ({

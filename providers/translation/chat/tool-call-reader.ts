@@ -4,7 +4,7 @@
  */
 import { isRecord, listOf, textOf } from '../../../src/usage/json-value.ts';
 import { ReplyTooLarge } from '../../../src/usage/reply-too-large.ts';
-import { TOOL_CALLS_MAX, WAITING_CHARACTERS_MAX, type Narration } from '../narration.ts';
+import { tooMany, TOOL_CALLS_MAX, WAITING_CHARACTERS_MAX, type Narration } from '../narration.ts';
 import type { Fields } from '../reply-reader.ts';
 
 interface Call {
@@ -63,8 +63,7 @@ export class ToolCallReader {
     const isAnother = id !== undefined && known?.id !== id && textOf(called['name']) !== undefined;
     if (known !== undefined && !isAnother && (id !== undefined || index !== undefined || !isWhole(called)))
       return known;
-    if (this.#calls.length >= TOOL_CALLS_MAX)
-      throw new ReplyTooLarge('The number of tool calls', TOOL_CALLS_MAX);
+    if (this.#calls.length >= TOOL_CALLS_MAX) this.#narration.fail(tooMany('tool calls', TOOL_CALLS_MAX));
     const call = { lane: `tool ${this.#calls.length}`, id, signature: undefined, opened: false, early: '' };
     this.#calls.push(call);
     if (index !== undefined) this.#byIndex.set(index, call);

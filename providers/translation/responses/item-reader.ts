@@ -18,8 +18,10 @@ export class ItemReader {
   readonly #callId: string;
   /** Lanes that have said something. */
   readonly #said = new Set<string>();
-  /** Items that were told to their end. */
+  /** Items that were told to their end, by their place and by their id: a response may leave some out at its end. */
   readonly #done = new Set<string>();
+  /** The lanes of each message, in the order of its parts: some servers' indexes in events are not their places. */
+  readonly #contents = new Map<string, string[]>();
   /** Which part of a thought was told last. */
   readonly #thoughtPart = new Map<string, string>();
 
@@ -31,7 +33,7 @@ export class ItemReader {
   takeEvent(type: string, event: Fields): void {
     const at = event['output_index'] ?? event['item_id'];
     const item = typeof at === 'number' || typeof at === 'string' ? String(at) : '0';
-    const content = `${item}.${String(event['content_index'] ?? 0)}`;
+    const content = { item, lane: `${item}.${String(event['content_index'] ?? 0)}` };
     switch (type) {
       case 'response.output_item.added':
         if (isRecord(event['item'])) this.#openItem(item, event['item']);
@@ -44,11 +46,11 @@ export class ItemReader {
         return;
       case 'response.output_text.delta':
         this.#openContent(content, 'output_text');
-        this.#say(content, event['delta'], readTokens(event['logprobs']));
+        this.#say(content.lane, event['delta'], readTokens(event['logprobs']));
         return;
       case 'response.refusal.delta':
         this.#openContent(content, 'refusal');
-        this.#say(content, event['delta']);
+        this.#say(content.lane, event['delta']);
         return;
       case 'response.reasoning_summary_text.delta':
         this.#sayThought(item, `summary ${String(event['summary_index'] ?? 0)}`, event['delta']);
@@ -63,13 +65,15 @@ export class ItemReader {
 
   /** An item as it is at its end. */
   takeItem(at: string, item: Fields): void {
-    if (this.#done.has(at)) return;
+    const id = textOf(item['id']);
+    if (this.#done.has(at) || (id !== undefined && this.#done.has(`id ${id}`))) return;
     this.#done.add(at);
+    if (id !== undefined) this.#done.add(`id ${id}`);
     this.#openItem(at, item);
     switch (item['type']) {
       case 'message':
         for (const [index, part] of listOf(item['content']).entries())
-          if (isRecord(part)) this.#takeContent(`${at}.${index}`, part);
+          if (isRecord(part)) this.#takeContent(at, index, part);
         return;
       case 'reasoning':
         this.#takeThought(at, item);
@@ -92,13 +96,17 @@ export class ItemReader {
     this.#open(at, { kind: 'tool_call', id, name: textOf(item['name']) ?? '' });
   }
 
-  #openContent(lane: string, type: unknown): void {
+  #openContent({ item, lane }: { readonly item: string; readonly lane: string }, type: unknown): void {
+    const lanes = this.#contents.get(item);
+    if (lanes === undefined) this.#contents.set(item, [lane]);
+    else if (!lanes.includes(lane)) lanes.push(lane);
     if (type === 'output_text') this.#open(lane, { kind: 'text' });
     else if (type === 'refusal') this.#open(lane, { kind: 'refusal' });
   }
 
-  #takeContent(lane: string, part: Fields): void {
-    this.#openContent(lane, part['type']);
+  #takeContent(item: string, index: number, part: Fields): void {
+    const lane = this.#contents.get(item)?.[index] ?? `${item}.${index}`;
+    this.#openContent({ item, lane }, part['type']);
     if (!this.#said.has(lane)) this.#say(lane, part['text'] ?? part['refusal'], readTokens(part['logprobs']));
     for (const annotation of listOf(part['annotations'])) this.#takeAnnotation(lane, annotation);
   }

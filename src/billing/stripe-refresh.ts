@@ -1,0 +1,168 @@
+/**
+ * Keeps what is on record of customers' money as Stripe has it. Whoever has news asks for a customer to be read; that is
+ * on record until a reading that began later is, so a failure is tried again and a crash forgets nothing.
+ */
+import type { Ledger } from '../ledger/ledger.ts';
+import type { Readings } from '../ledger/readings.ts';
+import type { Runtime } from '../runtime.ts';
+import { paymentOf, type SubscriptionState } from './payment.ts';
+import { StripeUnreachable } from './ports.ts';
+import { type CustomerReading, grantFact, type StripeReader } from './stripe-reading.ts';
+import type { Stripe } from 'stripe';
+
+export interface RefresherOptions {
+  readonly ledger: Pick<Ledger, 'account' | 'recordGrants' | 'recordSubscription'> & Readings;
+  readonly reader: StripeReader;
+  readonly runtime: Pick<Runtime, 'now' | 'log' | 'defer'>;
+  readonly graceMs: number;
+}
+
+/** What an event itself said, where Stripe does not let the present state be read. */
+export interface Hint {
+  readonly createdS: number;
+  readonly subscription?: SubscriptionState | undefined;
+  readonly grant?: Stripe.Billing.CreditGrant | undefined;
+}
+
+export interface Refresher {
+  /** A webhook about the customer was recorded, and with it that he is to be read: at once. */
+  told(customer: string, hint?: Hint): void;
+  /** Reads whoever is due. Answers after how many milliseconds the next is; undefined when nobody is wanted. */
+  pass(): Promise<number | undefined>;
+  /**
+   * A customer is seen for the first time: what Stripe has of him is recorded before he is served. Never rejects for
+   * Stripe's sake: what could not be read in time is read later.
+   */
+  first(customer: string): Promise<void>;
+}
+
+/** Customers read at a time: Stripe's sandbox takes 25 requests a second, and a reading is five or more. */
+const PARALLEL_MAX = 4;
+const BATCH_MAX = 64;
+const BACKOFF_MS_FIRST = 1_000;
+const BACKOFF_MS_MAX = 30_000;
+/** A call waits for a customer's first reading, so it is short: the contract's limit. */
+const FIRST_MS = 2_000;
+const HINTS_MAX = 1_000;
+
+export function createRefresher({ ledger, reader, runtime, graceMs }: RefresherOptions): Refresher {
+  const hints = new Map<string, Hint>();
+
+  const refresh = async (customer: string, attempts: number): Promise<void> => {
+    const beganAtMs = runtime.now();
+    const hint = hints.get(customer);
+    try {
+      const reading = await reader.read(customer);
+      await record(ledger, { customer, reading, readAtMs: beganAtMs });
+      await recordHint(ledger, { customer, hint, reading, graceMs });
+      await ledger.readingDone(customer, beganAtMs);
+      if (hints.get(customer) === hint) hints.delete(customer);
+    } catch (error) {
+      if (!(error instanceof StripeUnreachable)) throw error;
+      await recordHint(ledger, { customer, hint, reading: NOTHING, graceMs });
+      const waitMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_FIRST * 2 ** Math.min(attempts, 10));
+      await ledger.readingFailed(customer, runtime.now() + waitMs, error.message);
+      runtime.log('warn', 'stripe_reading_failed', {
+        customer,
+        attempts: attempts + 1,
+        error: error.message,
+      });
+    }
+  };
+  const passOnce = async (): Promise<number | undefined> => {
+    const due = [...(await ledger.dueReadings(runtime.now(), BATCH_MAX))];
+    const next = async (): Promise<void> => {
+      for (let one = due.shift(); one !== undefined; one = due.shift())
+        await refresh(one.customer, one.attempts);
+    };
+    await Promise.all(Array.from({ length: PARALLEL_MAX }, next));
+    const nextMs = await ledger.nextReadingMs();
+    return nextMs === undefined ? undefined : Math.max(0, nextMs - runtime.now());
+  };
+  const pass = oneAtATime(passOnce);
+  return {
+    told(customer, hint) {
+      if (hint !== undefined) {
+        if (hints.size >= HINTS_MAX) hints.clear();
+        hints.set(customer, merged(hints.get(customer), hint));
+      }
+      runtime.defer(pass());
+    },
+    pass,
+    async first(customer) {
+      const beganAtMs = runtime.now();
+      try {
+        const reading = await reader.read(customer, FIRST_MS);
+        await record(ledger, { customer, reading, readAtMs: beganAtMs });
+      } catch (error) {
+        if (!(error instanceof StripeUnreachable)) throw error;
+        await ledger.wantReading(customer, runtime.now());
+        runtime.log('warn', 'stripe_reading_failed', { customer, attempts: 1, error: error.message });
+      }
+    },
+  };
+}
+
+/** Whoever asks while the work is under way waits for it, and it is done once more for him. */
+function oneAtATime<T>(work: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  let isDueAgain = false;
+  const run = async (): Promise<T> => {
+    for (;;) {
+      isDueAgain = false;
+      const answer = await work();
+      if (!isDueAgain) return answer;
+    }
+  };
+  return () => {
+    if (running === undefined) running = run().finally(() => (running = undefined));
+    else isDueAgain = true;
+    return running;
+  };
+}
+
+const NOTHING: CustomerReading = { credit: undefined, payment: undefined };
+
+/** The later word on each; of one moment, the one that came later. */
+const merged = (before: Hint | undefined, now: Hint): Hint => {
+  if (before === undefined) return now;
+  const [older, newer] = now.createdS >= before.createdS ? [before, now] : [now, before];
+  return {
+    createdS: newer.createdS,
+    subscription: newer.subscription ?? older.subscription,
+    grant: newer.grant ?? older.grant,
+  };
+};
+
+type Recording = RefresherOptions['ledger'];
+
+/** An account is made only for who has something to watch: grants, or a subscription. */
+async function record(
+  ledger: Recording,
+  { customer, reading, readAtMs }: { customer: string; reading: CustomerReading; readAtMs: number },
+): Promise<void> {
+  const { credit, payment } = reading;
+  const isWatched =
+    (credit?.grants.length ?? 0) > 0 ||
+    (payment?.subscription ?? null) !== null ||
+    (await ledger.account(customer)) !== undefined;
+  if (!isWatched) return;
+  if (credit !== undefined) await ledger.recordGrants({ customer, readAtMs, ...credit });
+  if (payment !== undefined) await ledger.recordSubscription({ customer, readAtMs, ...payment });
+}
+
+/** What the event said counts as read when the event was made; any reading of Stripe's since goes before it. */
+async function recordHint(
+  ledger: Recording,
+  of: { customer: string; hint: Hint | undefined; reading: CustomerReading; graceMs: number },
+): Promise<void> {
+  const { customer, hint, reading, graceMs } = of;
+  if (hint === undefined) return;
+  const readAtMs = hint.createdS * 1_000;
+  if (reading.payment === undefined && hint.subscription !== undefined)
+    await ledger.recordSubscription({ customer, readAtMs, ...paymentOf([hint.subscription], [], graceMs) });
+  if (reading.credit === undefined && hint.grant !== undefined) {
+    const grant = grantFact(hint.grant, BigInt(hint.grant.amount.monetary?.value ?? 0));
+    await ledger.recordGrants({ customer, readAtMs, grants: [grant] });
+  }
+}

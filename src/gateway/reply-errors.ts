@@ -1,0 +1,62 @@
+/** What a caller is told where a reply cannot be given, or not whole. */
+import type { ResponseReader } from '../../providers/provider.ts';
+import { errorBody, Refusal } from '../errors.ts';
+import { LedgerUnavailable } from '../ledger/ledger.ts';
+import type { Call } from './call.ts';
+
+/** The refusal as the last thing in a stream that has begun. */
+export function errorInStream(refusal: Refusal, call: Call, reader: ResponseReader): Uint8Array {
+  const error = JSON.stringify(streamError(refusal, call));
+  return encoder.encode(reader.errorFrame?.(error) ?? errorEvent(error, call));
+}
+
+const encoder = new TextEncoder();
+
+/** The error in the dialect; the Responses API's is an event of its own type, with the same beside it. */
+function streamError(refusal: Refusal, { dialect, id, endpoint }: Call): unknown {
+  const body = errorBody(refusal, dialect, id);
+  if (endpoint !== 'responses') return body;
+  const { code, message, param } = refusal;
+  return { type: 'error', sequence_number: 0, code, message, param, ...Object(body) };
+}
+
+/** A break inside an event is closed first, so that the error stands as an event of its own. */
+function errorEvent(error: string, { dialect, endpoint }: Call): string {
+  const name = dialect === 'anthropic' || endpoint === 'responses' ? 'event: error\n' : '';
+  return `\n\n${name}data: ${error}\n\n`;
+}
+
+export function upstreamError(
+  call: Call,
+  what: string,
+  code: 'upstream_error' | 'upstream_timeout' = 'upstream_error',
+): Refusal {
+  const { name } = call.target.route.upstream;
+  return new Refusal(code, `The provider "${name}" ${what}. The request id is ${call.id}.`);
+}
+
+export const unwritten = (error: unknown): Refusal =>
+  error instanceof LedgerUnavailable
+    ? new Refusal(
+        'ledger_unavailable',
+        'The usage of this call could not be recorded, so the reply is withheld. Try again shortly.',
+      )
+    : new Refusal('internal_error', 'The gateway failed while it settled this call.');
+
+/** A vendor's error may repeat the credential it was given; it is the operator's, and stays here. */
+export function withoutSecret(pieces: Uint8Array[], secret: string | null): Uint8Array[] {
+  if (secret === null || secret === '') return pieces;
+  const decoder = new TextDecoder();
+  const text = pieces.map((piece) => decoder.decode(piece, { stream: true })).join('') + decoder.decode();
+  return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : pieces;
+}
+
+/** Whether an upstream's 400 is about the option that asks it for usage. */
+export const speaksOfUsageOption = (text: string): boolean => /stream_options|include_usage/.test(text);
+
+/** Whether a stream's first word is an error. Asked of its first pieces only; few have the word in them. */
+export function opensWithError(reader: ResponseReader, pieces: readonly Uint8Array[]): boolean {
+  if (!reader.streams || pieces.length === 0) return false;
+  if (!pieces.some((piece) => new TextDecoder().decode(piece).includes('"error"'))) return false;
+  return reader.metered().failed === true && reader.estimate().deltas === 0;
+}
