@@ -55,6 +55,7 @@ export const backgroundOf = (
   responseId,
   attempt: at.attempt,
   inputTokens: call.target.route.provider.estimateInput(call.request),
+  plan: call.money?.plan ?? null,
   dueAtMs: at.nowMs + (at.streams === true ? POLL_MS_MAX : POLL_MS_FIRST),
 });
 
@@ -242,6 +243,7 @@ function callOf(stored: StoredResponse, route: Route): Call {
       headers: {},
     },
     startedAtMs: stored.openedAtMs,
+    money: { balancePico: null, plan: stored.background?.plan ?? null },
   };
 }
 

@@ -26,7 +26,11 @@ export async function continuing(
     endpoint,
     customer,
     ledger,
-  }: { readonly endpoint: Endpoint; readonly customer: string; readonly ledger: Ledger },
+  }: {
+    readonly endpoint: Endpoint;
+    readonly customer: string;
+    readonly ledger: Pick<Ledger, 'storedResponse'>;
+  },
   { bytes, scan }: Pick<RequestBody, 'bytes' | 'scan'>,
 ): Promise<readonly Target[]> {
   if (!CONTINUES.has(endpoint)) return targets;

@@ -9,6 +9,8 @@ export interface BackgroundToOpen {
   readonly attempt: number;
   /** Our own count of what was asked, for a provider that never tells. */
   readonly inputTokens: number;
+  /** The customer's plan when it began: its markup counts. */
+  readonly plan: string | null;
   readonly dueAtMs: number;
 }
 
@@ -23,7 +25,7 @@ export interface StoredResponse {
   readonly openedAtMs: number;
   readonly responseId: string;
   /** Undefined once its call is settled. */
-  readonly background: { readonly attempt: number; readonly inputTokens: number } | undefined;
+  readonly background: Pick<BackgroundToOpen, 'attempt' | 'inputTokens' | 'plan'> | undefined;
 }
 
 export interface DueResponse extends StoredResponse {

@@ -3,20 +3,20 @@ import { recovered } from './calls.ts';
 import type { DueResponse, StoredResponse, StoredResponses } from './background-port.ts';
 import type { LedgerParts } from './create-ledger.ts';
 import type { Row } from './ledger.ts';
-import { numberOf, numberOrNull, textOf } from './rows.ts';
+import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 
 /** The id by which the customer, and the poll, will ask. */
 const NAME_RESPONSE = `UPDATE calls SET response_id = ? WHERE id = ? AND ended_at_ms IS NULL`;
 
 /** Waits for a call that is still open; of two moments to look first, the earlier. */
 const OPEN_BACKGROUND = `
-  INSERT INTO background_responses (call, attempt, input_tokens, due_at_ms)
-  SELECT id, ?, ?, ? FROM calls WHERE id = ? AND ended_at_ms IS NULL
+  INSERT INTO background_responses (call, attempt, input_tokens, plan, due_at_ms)
+  SELECT id, ?, ?, ?, ? FROM calls WHERE id = ? AND ended_at_ms IS NULL
   ON CONFLICT (call) DO UPDATE SET due_at_ms = excluded.due_at_ms
     WHERE excluded.due_at_ms < background_responses.due_at_ms`;
 
 const COLUMNS = `c.id AS call, c.customer, c.key_id, c.provider, c.model, c.stream, c.opened_at_ms, c.ended_at_ms,
-  c.response_id, b.attempt, b.input_tokens, b.due_at_ms, b.misses`;
+  c.response_id, b.attempt, b.input_tokens, b.plan, b.due_at_ms, b.misses`;
 
 /** Spelled as the index of response ids is, or it would not be used. */
 const READ_STORED = `
@@ -38,10 +38,10 @@ const READ_EVIDENCE = `SELECT id, checkpoint_json, response_id FROM calls WHERE 
 
 export function createBackground({ database }: LedgerParts): StoredResponses {
   return {
-    async openBackground({ call, responseId, attempt, inputTokens, dueAtMs }) {
+    async openBackground({ call, responseId, attempt, inputTokens, plan, dueAtMs }) {
       await database.batch([
         { sql: NAME_RESPONSE, params: [responseId, call] },
-        { sql: OPEN_BACKGROUND, params: [attempt, inputTokens, dueAtMs, call] },
+        { sql: OPEN_BACKGROUND, params: [attempt, inputTokens, plan, dueAtMs, call] },
       ]);
     },
     async storedResponse(customer, responseId) {
@@ -86,7 +86,11 @@ function storedOf(row: Row): StoredResponse {
     openedAtMs: numberOf(row, 'opened_at_ms'),
     responseId: textOf(row, 'response_id'),
     background: isOpen
-      ? { attempt: numberOf(row, 'attempt'), inputTokens: numberOf(row, 'input_tokens') }
+      ? {
+          attempt: numberOf(row, 'attempt'),
+          inputTokens: numberOf(row, 'input_tokens'),
+          plan: textOrNull(row, 'plan'),
+        }
       : undefined,
   };
 }

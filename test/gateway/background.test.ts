@@ -62,7 +62,7 @@ function boot(bootId: string): { ledger: Ledger; background: Background } {
   const ledger = createLedger({ database: temporary.database, bootId });
   const settler = createSettler({
     ledger,
-    rater: { costPico: () => 0n },
+    rater: { costPico: () => 0n, version: 'test' },
     runtime,
     tokenTypes: ['input', 'output'],
     billedName: (_type, model) => model,
@@ -79,7 +79,14 @@ async function open(ledger: Ledger, id = 'req_1'): Promise<void> {
   const what = { keyId: 'key_1', endpoint: 'responses', provider: 'openai', model: MODEL, stream: false };
   await ledger.admit({ id, customer: 'cus_1', openedAtMs: OPENED_AT_MS, ...what });
   const dueAtMs = OPENED_AT_MS + 1_000;
-  await ledger.openBackground({ call: id, responseId: 'resp_1', attempt: 1, inputTokens: 7, dueAtMs });
+  await ledger.openBackground({
+    call: id,
+    responseId: 'resp_1',
+    attempt: 1,
+    inputTokens: 7,
+    plan: null,
+    dueAtMs,
+  });
 }
 
 const response = (status: string, more: object = {}): { status: number; body: object } => ({

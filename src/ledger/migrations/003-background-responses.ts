@@ -1,13 +1,14 @@
 /**
  * Responses that go on at their provider after the request that began them: each keeps its call open until it has ended.
  * `due_at_ms` is when it is asked about next; `misses` counts how often in a row the provider did not know it;
- * `input_tokens` is our own count of what was asked, for a provider that never tells its usage. A row may outlive its
+ * `input_tokens` is our own count of what was asked, for a provider that never tells its usage; `plan` is whose markup
+ * holds. A row may outlive its
  * call's settlement by a moment: the next look removes it.
  */
 const BACKGROUND_RESPONSES = [
   `CREATE TABLE background_responses (
     call TEXT NOT NULL PRIMARY KEY REFERENCES calls (id), attempt BIGINT NOT NULL, input_tokens BIGINT NOT NULL,
-    due_at_ms BIGINT NOT NULL, misses BIGINT NOT NULL DEFAULT 0)`,
+    plan TEXT, due_at_ms BIGINT NOT NULL, misses BIGINT NOT NULL DEFAULT 0)`,
   `CREATE INDEX background_responses_due ON background_responses (due_at_ms)`,
 ];
 
