@@ -13,6 +13,7 @@ import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import type { Settings } from './config.ts';
+import { createIdempotency } from './gateway/idempotency.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
@@ -82,6 +83,7 @@ export function assemble(parts: Parts): Gateway {
     relay,
     settler,
     attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
+    idempotency: createIdempotency({ ledger, crypto, runtime, ...settings.metering }),
     limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
     runtime,
     onDisconnect: settings.metering.onDisconnect,

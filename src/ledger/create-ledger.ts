@@ -5,6 +5,7 @@ import { createAttempts } from './attempts.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
+import { createIdempotencyKeys } from './idempotency-keys.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
 import { createReadings } from './readings.ts';
@@ -36,6 +37,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
   return {
     ...createCalls(parts, views),
     ...createAttempts(parts),
+    ...createIdempotencyKeys(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createCustomers(parts),

@@ -11,6 +11,8 @@ import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { Accounts } from './accounts-port.ts';
 
+import type { KeyClaim, KeyToClaim } from './idempotency-claim.ts';
+
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {
   readonly sql: string;
@@ -248,6 +250,10 @@ export interface LeaseRequest {
 export interface Ledger extends Accounts, UsageReads, Recording, Readings {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
+  /** Binds an idempotency key to the call, unless another call has it. Before the call is admitted. */
+  claimKey(claim: KeyToClaim): Promise<KeyClaim>;
+  /** Gives the key back where the call was not admitted. */
+  releaseKey(scope: string, call: string): Promise<void>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
   attemptFailed(
     call: string,
