@@ -3,7 +3,7 @@
  * with it, but a key whose call was billed never makes a second one.
  */
 import type { LedgerParts } from './create-ledger.ts';
-import type { KeyClaim } from './idempotency-claim.ts';
+import type { KeyClaim } from './idempotency-port.ts';
 import type { Ledger } from './ledger.ts';
 import { numberOrNull, textOf, textOrNull } from './rows.ts';
 

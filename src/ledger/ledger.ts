@@ -10,8 +10,7 @@ import type { Readings } from './readings.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { Accounts } from './accounts-port.ts';
-
-import type { KeyClaim, KeyToClaim } from './idempotency-claim.ts';
+import type { KeyClaim, KeyToClaim } from './idempotency-port.ts';
 
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {

@@ -1,6 +1,6 @@
 /** What a Ledger must do with idempotency keys, on every engine. */
 import { expect, it } from 'vitest';
-import type { KeyClaim } from '../../src/ledger/idempotency-claim.ts';
+import type { KeyClaim } from '../../src/ledger/idempotency-port.ts';
 import type { CallToSettle, Database, Ledger } from '../../src/ledger/ledger.ts';
 import { callToOpen, ending, fresh } from './ledger-calls.ts';
 
