@@ -5,9 +5,9 @@
 import { Untranslatable } from '../../providers/translation/conversation.ts';
 import { type Dialect, Refusal, refusalReply } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
-import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
+import { LedgerUnavailable } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
-import { admit, type CustomerDirectory } from './admit.ts';
+import { admit, type Budgets, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { PreparedCall } from './call.ts';
 import { ENDPOINTS } from './endpoints.ts';
@@ -24,7 +24,7 @@ import type { Settler } from './settle.ts';
 
 export interface GatewayOptions {
   readonly keys: Keys;
-  readonly ledger: Ledger;
+  readonly budgets: Budgets;
   readonly customers: CustomerDirectory;
   readonly resolver: Resolver;
   readonly relay: Relay;
@@ -84,7 +84,7 @@ async function open(
   asked: Asked,
   { caller, visit }: { readonly caller: Caller; readonly visit: Visit },
 ): Promise<PreparedCall | undefined> {
-  const { keys, ledger, customers, resolver, runtime } = options;
+  const { keys, resolver, runtime } = options;
   const { endpoint } = asked;
   const { dialect, metered } = ENDPOINTS[endpoint];
   const startedAtMs = runtime.now();
@@ -132,8 +132,9 @@ async function open(
   });
   const { request, target } = prepared.call;
   visit.pass.take(() => target.route.provider.estimateInput(request));
-  if (metered) await admit(ledger, customers, prepared.call);
-  return prepared;
+  if (!metered) return prepared;
+  const money = await admit(options, prepared.call);
+  return { ...prepared, call: { ...prepared.call, money } };
 }
 
 /** A request as it is followed from its first moment: what was found out before it is a call. */
