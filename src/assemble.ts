@@ -5,12 +5,14 @@ import { PROVIDERS } from '../providers/index.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { assembleDelivery } from './assemble-delivery.ts';
+import type { Alarms } from './billing/alarms.ts';
+import type { MeterDelivery } from './billing/delivery.ts';
+import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
-import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
-import { createStripeSink } from './billing/stripe-sink.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
@@ -36,6 +38,8 @@ export interface Parts {
   readonly keys: Keys;
   readonly relay: Relay;
   readonly stripe: Stripe;
+  /** Reaches the places that are not Stripe. */
+  readonly post: Post;
   /** The path as it was sent, where the runtime has it. */
   readonly rawPath?: (env: unknown) => string | undefined;
   /** Hands a request's caller to the gateway. */
@@ -53,6 +57,8 @@ export interface Gateway {
   readonly inference: Inference;
   readonly settler: Settler;
   readonly delivery: MeterDelivery;
+  /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
+  readonly checkMeters: () => Promise<readonly string[]>;
   /** What is read from Stripe: the entry owns when. */
   readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
 }
@@ -85,13 +91,7 @@ export function assemble(parts: Parts): Gateway {
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
-  const delivery = createDelivery({
-    ledger,
-    sink: createStripeSink({ stripe, runtime }),
-    runtime,
-    crypto,
-    eventName: settings.billing.eventName,
-  });
+  const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
   const app = createApp({
     runtime,
     inference,
@@ -104,12 +104,14 @@ export function assemble(parts: Parts): Gateway {
       keys,
       now: runtime.now,
       flush: () => delivery.flush(),
+      withdraw,
+      alarms: delivery.alarms.detail,
     }),
-    ready: () => readiness(ledger, parts.draining?.() ?? false),
+    ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery, side };
+  return { app, inference, settler, delivery, side, checkMeters };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -198,11 +200,12 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
 async function readiness(
   ledger: Ledger,
   draining: boolean,
+  alarms: Pick<Alarms, 'detail'>,
 ): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
   if (draining) return { ready: false, detail: { reason: 'draining' } };
   try {
     await ledger.probe();
-    return { ready: true, detail: {} };
+    return { ready: true, detail: alarms.detail() };
   } catch (error) {
     return { ready: false, detail: { reason: `the ledger takes no writes: ${String(error)}` } };
   }

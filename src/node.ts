@@ -18,6 +18,7 @@ import { askedAt } from './gateway/endpoints.ts';
 import type { Caller } from './gateway/ports.ts';
 import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
+import { httpPost } from './platform/http-post.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller, pathOf } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
@@ -108,6 +109,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     ledger,
     keys,
     relay,
+    post: httpPost,
     stripe: createStripeClient({
       secretKey: settings.stripe.secretKey ?? '',
       apiBase: settings.stripe.apiBase ?? undefined,

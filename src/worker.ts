@@ -26,6 +26,7 @@ import { createNodeCrypto } from './platform/crypto.ts';
 import { createDurableDatabase } from './platform/durable-sqlite.ts';
 import { createFetchCaller } from './platform/fetch-caller.ts';
 import { createFetchRelay } from './platform/fetch-relay.ts';
+import { httpPost } from './platform/http-post.ts';
 import { createWorkersRuntime } from './platform/workers-runtime.ts';
 
 interface CustomerObject extends Database {
@@ -198,6 +199,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
           })
         : keysOf(env, settings),
       relay: createFetchRelay({ defer: runtime.defer }),
+      post: httpPost,
       stripe: createStripeClient({
         secretKey: settings.stripe.secretKey ?? '',
         apiBase: settings.stripe.apiBase ?? undefined,

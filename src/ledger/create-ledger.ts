@@ -8,9 +8,11 @@ import { createDelivery } from './delivery.ts';
 import { createIdempotencyKeys } from './idempotency-keys.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createRepairs } from './repairs.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
+import { createVerdicts } from './verdicts.ts';
 import { createUsageReads } from './usage.ts';
 import { createViews } from './views.ts';
 
@@ -40,6 +42,8 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createIdempotencyKeys(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
+    ...createRepairs(parts),
+    ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),
     ...createBudgets(parts),

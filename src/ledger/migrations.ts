@@ -7,6 +7,7 @@ import type { Database } from './ledger.ts';
 import { ATTEMPTS_MIGRATION } from './migrations/002-attempts-and-idempotency-keys.ts';
 import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
 import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts';
+import { DESTINATIONS_MIGRATION } from './migrations/006-destinations.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -130,6 +131,7 @@ const MIGRATIONS: readonly Migration[] = [
   ATTEMPTS_MIGRATION,
   BUDGETS_MIGRATION,
   READINGS_MIGRATION,
+  DESTINATIONS_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */
