@@ -17,6 +17,7 @@ import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import type { Settings } from './config.ts';
+import { type Background, createBackground } from './gateway/background.ts';
 import { createIdempotency } from './gateway/idempotency.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
@@ -26,6 +27,7 @@ import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
 import { createSettler, type Settler } from './gateway/settle.ts';
+import { createStored } from './gateway/stored.ts';
 import type { Keys } from './keys/keys.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Crypto, Runtime } from './runtime.ts';
@@ -56,6 +58,7 @@ export interface Gateway {
   readonly app: Hono;
   readonly inference: Inference;
   readonly settler: Settler;
+  readonly background: Background;
   readonly delivery: MeterDelivery;
   /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
   readonly checkMeters: () => Promise<readonly string[]>;
@@ -78,8 +81,11 @@ export function assemble(parts: Parts): Gateway {
     billedName,
     onMissingUsage: settings.metering.onMissingUsage,
   });
+  const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
+  const background = createBackground({ ledger, resolver, relay, settler, runtime });
   const inference = createInference({
     keys,
+    ledger,
     budgets,
     customers: side.customers,
     resolver,
@@ -87,7 +93,7 @@ export function assemble(parts: Parts): Gateway {
     settler,
     attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
     idempotency: createIdempotency({ ledger, crypto, runtime, ...settings.metering }),
-    limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
+    limiter,
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
@@ -97,6 +103,7 @@ export function assemble(parts: Parts): Gateway {
     inference,
     ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
+    stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
     admin: createAdmin({
       ...operatorOf(parts),
@@ -111,7 +118,7 @@ export function assemble(parts: Parts): Gateway {
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery, side, checkMeters };
+  return { app, inference, settler, background, delivery, side, checkMeters };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -190,6 +197,10 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
     budgets.settled(call.id);
     if (call.lines.length > 0) settled();
     return result;
+  },
+  async openBackground(background) {
+    await ledger.openBackground(background);
+    settled();
   },
   async shrinkHold(call, holdPico) {
     await ledger.shrinkHold(call, holdPico);

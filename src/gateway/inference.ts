@@ -5,11 +5,12 @@
 import { Untranslatable } from '../../providers/translation/conversation.ts';
 import { type Dialect, Refusal, refusalReply } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
-import { LedgerUnavailable } from '../ledger/ledger.ts';
+import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import { admit, type Budgets, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { PreparedCall } from './call.ts';
+import { continuing } from './continuing.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import { type Limiter, type Passage, UNLIMITED } from './limits.ts';
 import { forward, type ForwardOptions } from './forward.ts';
@@ -24,6 +25,7 @@ import type { Settler } from './settle.ts';
 
 export interface GatewayOptions {
   readonly keys: Keys;
+  readonly ledger: Pick<Ledger, 'storedResponse'>;
   readonly budgets: Budgets;
   readonly customers: CustomerDirectory;
   readonly resolver: Resolver;
@@ -84,7 +86,7 @@ async function open(
   asked: Asked,
   { caller, visit }: { readonly caller: Caller; readonly visit: Visit },
 ): Promise<PreparedCall | undefined> {
-  const { keys, resolver, runtime } = options;
+  const { keys, ledger, resolver, runtime } = options;
   const { endpoint } = asked;
   const { dialect, metered } = ENDPOINTS[endpoint];
   const startedAtMs = runtime.now();
@@ -109,6 +111,8 @@ async function open(
     if (!visit.repeatable.first) return undefined;
     await visit.repeatable.claim();
   }
+  const resolved = resolver.resolve(body.model, endpoint);
+  const targets = await continuing(resolved, { endpoint, customer, ledger }, body);
   const prepared = options.attempts.first({
     id: visit.id,
     customer,
@@ -116,7 +120,7 @@ async function open(
     endpoint,
     dialect,
     startedAtMs,
-    targets: resolver.resolve(body.model, endpoint),
+    targets,
     request: {
       endpoint,
       stream: body.stream,
@@ -145,7 +149,8 @@ interface Visit {
   repeatable: Repeatable | undefined;
 }
 
-function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
+/** What is answered for anything thrown. */
+export function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof Untranslatable) return untranslatable(error);
   if (error instanceof LedgerUnavailable) {

@@ -22,6 +22,7 @@ export type {
   Backlog,
 } from './delivery-port.ts';
 import type { Account, Accounts, Guard, Money } from './accounts-port.ts';
+import type { StoredResponses } from './background-port.ts';
 import type { Readings } from './readings.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
@@ -185,7 +186,7 @@ export interface WebhookReceipt {
 
 export type CustomerState = 'known' | 'missing';
 
-export interface Ledger extends Accounts, UsageReads, Recording, Readings, DeliveryLedger {
+export interface Ledger extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
   /** Binds an idempotency key to the call, unless another call has it. Before the call is admitted. */
