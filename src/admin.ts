@@ -18,6 +18,8 @@ export interface AdminOptions {
   readonly now: () => number;
   /** Delivers what is due now; answers when the pass is over. */
   readonly flush: () => Promise<unknown>;
+  /** The routes about customers and their money. */
+  readonly money: Hono;
 }
 
 export function createAdmin(options: AdminOptions): Hono {
@@ -27,6 +29,8 @@ export function createAdmin(options: AdminOptions): Hono {
     authoriseAdmin(options, c.req);
     await next();
   });
+
+  admin.route('/', options.money);
 
   admin.get('/calls', async (c) => {
     const { customer, id, state } = c.req.query();

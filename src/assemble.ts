@@ -3,10 +3,12 @@ import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
+import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
 import { createPrices } from './billing/prices.ts';
+import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createStripeSink } from './billing/stripe-sink.ts';
 import { createReports } from './billing/reports.ts';
@@ -58,6 +60,7 @@ export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
   const ledger = notifying(parts.ledger, parts.settled);
   const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const prices = createPrices({
@@ -96,7 +99,7 @@ export function assemble(parts: Parts): Gateway {
   const app = createApp({
     runtime,
     inference,
-    ...readsOf(parts, ledger),
+    ...readsOf(parts, ledger, money),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     webhooks: side.webhooks,
     admin: createAdmin({
@@ -105,6 +108,7 @@ export function assemble(parts: Parts): Gateway {
       keys,
       now: runtime.now,
       flush: () => delivery.flush(),
+      money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false),
     serve: parts.serve,
@@ -127,9 +131,9 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
 });
 
 /** What callers read of their own, and what the operator records beside calls. */
-function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'record'> {
+function readsOf(parts: Parts, ledger: Ledger, money: StripeMoney): Pick<AppOptions, 'reads' | 'record'> {
   const { runtime, crypto, keys, settings } = parts;
-  const reports = createReports({ ledger, now: runtime.now, callJson });
+  const reports = createReports({ ledger, money, now: runtime.now, callJson });
   const record = createUsageRecorder({ ledger, crypto, now: runtime.now, recorded: parts.settled });
   return {
     reads: createReads({ keys, reports, runtime, limits: settings.limits }),

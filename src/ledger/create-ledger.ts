@@ -7,6 +7,7 @@ import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createPeople } from './people.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
@@ -46,5 +47,6 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createUsageReads(parts),
     ...createRecording(parts),
     ...createReadings(parts),
+    ...createPeople(parts),
   };
 }
