@@ -6,9 +6,11 @@ import { callJson, createAdmin, createRecord } from './admin.ts';
 import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { type Budgets, createBudgets } from './billing/budgets.ts';
+import { createHolds } from './billing/holds.ts';
 import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
-import { createPrices } from './billing/prices.ts';
 import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
+import { createPrices, type Prices } from './billing/prices.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createStripeSink } from './billing/stripe-sink.ts';
 import { createReports } from './billing/reports.ts';
@@ -58,17 +60,12 @@ export interface Gateway {
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
-  const ledger = notifying(parts.ledger, parts.settled);
+  const { prices, budgets } = moneyOf(parts);
+  const ledger = notifying(parts.ledger, budgets, parts.settled);
   const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
   const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
-  const prices = createPrices({
-    overrides: settings.prices,
-    markupMillionths: settings.billing.markupMillionths,
-    runtime,
-    vendorOf: (provider) => vendorByProvider(settings, provider),
-  });
   const settler = createSettler({
     ledger,
     rater: prices,
@@ -79,7 +76,7 @@ export function assemble(parts: Parts): Gateway {
   });
   const inference = createInference({
     keys,
-    ledger,
+    budgets,
     customers: side.customers,
     resolver,
     relay,
@@ -156,13 +153,47 @@ function vendorByProvider(settings: Settings, provider: string): string {
   return type === undefined || type === 'openai-compatible' ? provider : type;
 }
 
-/** The ledger, with a word to the one who delivers after each settlement. */
-const notifying = (ledger: Ledger, settled: () => void): Ledger => ({
+/** Prices, and the budgets that are kept by them. */
+function moneyOf({ settings, runtime, ledger }: Parts): {
+  readonly prices: Prices;
+  readonly budgets: Budgets;
+} {
+  const vendor = (provider: string): string => vendorByProvider(settings, provider);
+  const prices = createPrices({
+    overrides: settings.prices,
+    markupMillionths: settings.billing.markupMillionths,
+    planMarkups: markupsOf(settings),
+    runtime,
+    vendorOf: vendor,
+  });
+  const budgets = createBudgets({
+    ledger,
+    assess: createHolds({ prices, vendorOf: vendor }),
+    runtime,
+    defaults: { ...settings.budget, plans: settings.plans },
+  });
+  return { prices, budgets };
+}
+
+const markupsOf = ({ plans }: Settings): ReadonlyMap<string, bigint> =>
+  new Map(
+    [...plans].flatMap(([name, { markupMillionths }]) =>
+      markupMillionths === undefined ? [] : [[name, markupMillionths] as const],
+    ),
+  );
+
+/** The ledger, with a word after each settlement to who waits for what was held, and to the one who delivers. */
+const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledger => ({
   ...ledger,
   async settle(call) {
     const result = await ledger.settle(call);
+    budgets.settled(call.id);
     if (call.lines.length > 0) settled();
     return result;
+  },
+  async shrinkHold(call, holdPico) {
+    await ledger.shrinkHold(call, holdPico);
+    budgets.shrunk(call);
   },
 });
 

@@ -5,9 +5,9 @@
 import { Untranslatable } from '../../providers/translation/conversation.ts';
 import { type Dialect, Refusal, refusalReply } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
-import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
+import { LedgerUnavailable } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
-import { admit, type CustomerDirectory } from './admit.ts';
+import { admit, type Budgets, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { PreparedCall } from './call.ts';
 import { ENDPOINTS } from './endpoints.ts';
@@ -23,7 +23,7 @@ import type { Settler } from './settle.ts';
 
 export interface GatewayOptions {
   readonly keys: Keys;
-  readonly ledger: Ledger;
+  readonly budgets: Budgets;
   readonly customers: CustomerDirectory;
   readonly resolver: Resolver;
   readonly relay: Relay;
@@ -42,7 +42,7 @@ export interface Inference {
 }
 
 export function createInference(options: GatewayOptions): Inference {
-  const { keys, ledger, customers, resolver, runtime } = options;
+  const { keys, resolver, runtime } = options;
   let running = 0;
   const done = (): void => void (running -= 1);
   const open = async (asked: Asked, caller: Caller, visit: Visit): Promise<PreparedCall | undefined> => {
@@ -80,8 +80,9 @@ export function createInference(options: GatewayOptions): Inference {
     });
     const { request, target } = prepared.call;
     visit.pass.take(() => target.route.provider.estimateInput(request));
-    if (metered) await admit(ledger, customers, prepared.call);
-    return prepared;
+    if (!metered) return prepared;
+    const money = await admit(options, prepared.call);
+    return { ...prepared, call: { ...prepared.call, money } };
   };
 
   const serve: Inference['serve'] = async (asked, caller) => {

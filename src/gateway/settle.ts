@@ -27,7 +27,9 @@ import type { Call } from './call.ts';
 
 /** What a line of usage costs the customer, in picodollars; null for a model without a price. */
 export interface Rater {
-  costPico(usage: Usage, billedModel: string): bigint | null;
+  costPico(usage: Usage, billedModel: string, plan?: string | null): bigint | null;
+  /** Names the prices, for the record. */
+  readonly version: string;
 }
 
 export interface Ending {
@@ -48,6 +50,8 @@ export interface Bill {
   readonly outputTokens: number;
   readonly costPico: bigint | null;
   readonly usageSource: UsageSource;
+  /** What the call left of the credit; undefined for who has none. */
+  readonly balancePico?: string | undefined;
 }
 
 export interface Settler {
@@ -106,7 +110,7 @@ export function createSettler(options: SettlerOptions): Settler {
         runtime.log('error', 'settlement_failed', { request_id: call.id, error: String(error) });
         throw error;
       }
-      return record.bill;
+      return { ...record.bill, balancePico: await balanceAfter(call, options) };
     },
 
     failedAttempt(call, ending, failure) {
@@ -130,8 +134,9 @@ export function createSettler(options: SettlerOptions): Settler {
         id: call.id,
         lines: linesOf([{ model: call.target.billedModel, usage: line }], attempt, options.tokenTypes),
         usageJson: JSON.stringify([line]),
-        costPico: options.rater.costPico(line, call.target.billedModel)?.toString() ?? null,
+        costPico: options.rater.costPico(line, call.target.billedModel, call.money?.plan)?.toString() ?? null,
       });
+      await shrinkHold(call, reader, options);
     },
 
     async retry() {
@@ -143,6 +148,36 @@ export function createSettler(options: SettlerOptions): Settler {
       return unwritten.size;
     },
   };
+}
+
+/** Read for the header alone: the call is settled, whether it can be read or not. */
+async function balanceAfter(
+  { id, customer, money }: Call,
+  { ledger, runtime }: SettlerOptions,
+): Promise<string | undefined> {
+  if (money?.balancePico == null) return undefined;
+  try {
+    const { creditPico, overdrawnPico } = await ledger.balance(customer, runtime.now());
+    return String(BigInt(creditPico) - BigInt(overdrawnPico));
+  } catch (error) {
+    runtime.log('warn', 'balance_unread', { request_id: id, error: String(error) });
+    return undefined;
+  }
+}
+
+/** Once the provider has said what it read, no more than that is held for it. */
+async function shrinkHold(
+  call: Call,
+  reader: ResponseReader,
+  { ledger, rater }: SettlerOptions,
+): Promise<void> {
+  const hold = call.money?.hold;
+  const [line, ...more] = reader.metered().lines;
+  if (hold?.outputPico == null || line === undefined || more.length > 0 || inputTokens(line) === 0) return;
+  const read = { ...line, textOutput: 0, reasoning: 0, audioOutput: 0, imageOutput: 0 };
+  const cost = rater.costPico(read, call.target.billedModel, call.money?.plan);
+  if (cost === null || cost + hold.outputPico >= hold.holdPico) return;
+  await ledger.shrinkHold(call.id, String(cost + hold.outputPico));
 }
 
 function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissingUsage']): Measured {
@@ -239,7 +274,7 @@ function recordOf(
   let input = 0;
   let output = 0;
   for (const { model, usage: counts } of billed) {
-    const cost = options.rater.costPico(counts, model);
+    const cost = options.rater.costPico(counts, model, call.money?.plan);
     costPico = cost === null || costPico === null ? null : costPico + cost;
     input += inputTokens(counts);
     output += outputTokens(counts);
@@ -255,6 +290,7 @@ function recordOf(
       lines: linesOf(billed, ending.attempt, options.tokenTypes),
       usageJson: JSON.stringify(usage),
       costPico: costPico === null ? null : costPico.toString(),
+      priceVersion: options.rater.version,
       responseId: measured.responseId,
     },
   };
