@@ -162,17 +162,17 @@ describe('webhooks that never came', () => {
   });
 });
 
-describe('a caller', () => {
-  const codeOf = async (customer: string): Promise<string> => {
-    const reply = await fetch(`${gateway.url}/v1/chat/completions`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${SERVICE_KEY}`, 'x-stripe-customer-id': customer },
-      body: JSON.stringify({ model: 'demo/plain', messages: [], max_tokens: 9 }),
-    });
-    await reply.arrayBuffer();
-    return reply.headers.get('x-faregate-error') ?? String(reply.status);
-  };
+const codeOf = async (customer: string): Promise<string> => {
+  const reply = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${SERVICE_KEY}`, 'x-stripe-customer-id': customer },
+    body: JSON.stringify({ model: 'demo/plain', messages: [], max_tokens: 9 }),
+  });
+  await reply.arrayBuffer();
+  return reply.headers.get('x-faregate-error') ?? String(reply.status);
+};
 
+describe('a caller', () => {
   it('is refused once his subscription is past due, and served again once it is active', async () => {
     const customer = newCustomer();
     expect(await codeOf(customer)).toBe('200');
