@@ -1,5 +1,6 @@
 /** `/admin/v1`: what the operator, the command line and the checks read and change. Opened by the admin key only. */
 import { Hono } from 'hono';
+import type { Withdrawal } from './billing/withdrawals.ts';
 import { Refusal } from './errors.ts';
 import type { RecordRequest } from './app.ts';
 import type { RecordedUsage } from './billing/usage-record.ts';
@@ -20,6 +21,10 @@ export interface AdminOptions {
   readonly flush: () => Promise<unknown>;
   /** The routes about customers and their money. */
   readonly money: Hono;
+  /** Takes back from Stripe an event that it accepted. */
+  readonly withdraw?: ((identifier: string) => Promise<Withdrawal>) | undefined;
+  /** What delivery has to say: of its age, of parked events, of the clock. */
+  readonly alarms?: (() => Readonly<Record<string, string | number>>) | undefined;
 }
 
 export function createAdmin(options: AdminOptions): Hono {
@@ -62,10 +67,15 @@ export function createAdmin(options: AdminOptions): Hono {
   });
   admin.post('/events/:identifier/cancel', async (c) => {
     const identifier = c.req.param('identifier');
-    if (!(await ledger.cancelEvent(identifier))) throw notCancellable(identifier);
+    if (!(await ledger.cancelEvent(identifier))) await withdrawn(options, identifier);
     return c.json({ identifier, state: 'cancelled' });
   });
-  admin.get('/totals', async (c) => c.json(totalsJson(await ledger.totals(c.req.query('customer')))));
+  admin.get('/totals', async (c) =>
+    c.json({
+      ...totalsJson(await ledger.totals(c.req.query('customer'))),
+      delivery: options.alarms?.() ?? {},
+    }),
+  );
   admin.post('/flush', async (c) => c.json((await options.flush()) ?? {}));
 
   admin.get('/keys', async (c) => {
@@ -149,11 +159,15 @@ function foundOf(body: unknown): 'delivered' | 'lost' {
   });
 }
 
-const notCancellable = (identifier: string): Refusal =>
-  new Refusal(
+/** What Stripe has already, it may take back. */
+async function withdrawn({ withdraw }: AdminOptions, identifier: string): Promise<void> {
+  const result = await withdraw?.(identifier);
+  if (result?.kind === 'cancelled') return;
+  throw new Refusal(
     'not_found',
-    `No event with the identifier ${identifier} is still surely unsent, so none can be cancelled.`,
+    `The event ${identifier} cannot be cancelled. ${result?.message ?? 'No gateway is running to ask Stripe.'}`,
   );
+}
 
 /** A call's id; an event's time and identifier. */
 const CALL_CURSOR = /^req_[0-9a-z]{1,40}$/;
@@ -320,10 +334,13 @@ const eventJson = (event: EventView): unknown => ({
   not_before: isoTime(event.notBeforeMs),
   accepted_at: isoTime(event.acceptedAtMs),
   last_error: event.lastError,
+  destination: event.destination,
+  transport: event.transport,
+  replaces: event.replaces,
   calls: event.calls,
 });
 
-const totalsJson = (totals: Totals): unknown => ({
+const totalsJson = (totals: Totals): Record<string, unknown> => ({
   open_calls: totals.openCalls,
   settled_calls: totals.settledCalls,
   lines: totals.lines.map(({ model, tokenType, tokens }) => ({ model, token_type: tokenType, tokens })),

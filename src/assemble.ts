@@ -6,17 +6,20 @@ import { callJson, createAdmin, createRecord } from './admin.ts';
 import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { assembleDelivery } from './assemble-delivery.ts';
+import type { Alarms } from './billing/alarms.ts';
+import type { MeterDelivery } from './billing/delivery.ts';
+import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
-import { createDelivery, type MeterDelivery } from './billing/delivery.ts';
 import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
-import { createStripeSink } from './billing/stripe-sink.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import type { Settings } from './config.ts';
+import { type Background, createBackground } from './gateway/background.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
@@ -25,6 +28,7 @@ import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
 import { createSettler, type Settler } from './gateway/settle.ts';
+import { createStored } from './gateway/stored.ts';
 import type { Keys } from './keys/keys.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Crypto, Runtime } from './runtime.ts';
@@ -37,6 +41,8 @@ export interface Parts {
   readonly keys: Keys;
   readonly relay: Relay;
   readonly stripe: Stripe;
+  /** Reaches the places that are not Stripe. */
+  readonly post: Post;
   /** The path as it was sent, where the runtime has it. */
   readonly rawPath?: (env: unknown) => string | undefined;
   /** Hands a request's caller to the gateway. */
@@ -53,7 +59,10 @@ export interface Gateway {
   readonly app: Hono;
   readonly inference: Inference;
   readonly settler: Settler;
+  readonly background: Background;
   readonly delivery: MeterDelivery;
+  /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
+  readonly checkMeters: () => Promise<readonly string[]>;
   /** What is read from Stripe: the entry owns when. */
   readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
 }
@@ -74,30 +83,28 @@ export function assemble(parts: Parts): Gateway {
     billedName,
     onMissingUsage: settings.metering.onMissingUsage,
   });
+  const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
+  const background = createBackground({ ledger, resolver, relay, settler, runtime });
   const inference = createInference({
     keys,
+    ledger,
     budgets,
     customers: side.customers,
     resolver,
     relay,
     settler,
     attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
-    limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
+    limiter,
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
-  const delivery = createDelivery({
-    ledger,
-    sink: createStripeSink({ stripe, runtime }),
-    runtime,
-    crypto,
-    eventName: settings.billing.eventName,
-  });
+  const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
   const app = createApp({
     runtime,
     inference,
     ...readsOf(parts, ledger, money),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
+    stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
     admin: createAdmin({
       ...operatorOf(parts),
@@ -106,12 +113,14 @@ export function assemble(parts: Parts): Gateway {
       now: runtime.now,
       flush: () => delivery.flush(),
       money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
+      withdraw,
+      alarms: delivery.alarms.detail,
     }),
-    ready: () => readiness(ledger, parts.draining?.() ?? false),
+    ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery, side };
+  return { app, inference, settler, background, delivery, side, checkMeters };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -191,6 +200,10 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
     if (call.lines.length > 0) settled();
     return result;
   },
+  async openBackground(background) {
+    await ledger.openBackground(background);
+    settled();
+  },
   async shrinkHold(call, holdPico) {
     await ledger.shrinkHold(call, holdPico);
     budgets.shrunk(call);
@@ -200,11 +213,12 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
 async function readiness(
   ledger: Ledger,
   draining: boolean,
+  alarms: Pick<Alarms, 'detail'>,
 ): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
   if (draining) return { ready: false, detail: { reason: 'draining' } };
   try {
     await ledger.probe();
-    return { ready: true, detail: {} };
+    return { ready: true, detail: alarms.detail() };
   } catch (error) {
     return { ready: false, detail: { reason: `the ledger takes no writes: ${String(error)}` } };
   }

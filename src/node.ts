@@ -18,6 +18,7 @@ import { askedAt } from './gateway/endpoints.ts';
 import type { Caller } from './gateway/ports.ts';
 import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
+import { httpPost } from './platform/http-post.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller, pathOf } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
@@ -108,6 +109,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     ledger,
     keys,
     relay,
+    post: httpPost,
     stripe: createStripeClient({
       secretKey: settings.stripe.secretKey ?? '',
       apiBase: settings.stripe.apiBase ?? undefined,
@@ -118,9 +120,11 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     settled: () => loop.wake(),
     draining: () => draining,
   });
-  const pass = async (): Promise<number | undefined> => {
+  const pass = async (looks = true): Promise<number | undefined> => {
     await gateway.settler.retry();
-    return opened.delivers ? (await gateway.delivery.flush()).next : undefined;
+    const look = looks ? await gateway.background.poll() : undefined;
+    const next = opened.delivers ? (await gateway.delivery.flush()).next : undefined;
+    return Math.min(next ?? Infinity, look ?? Infinity);
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
@@ -144,7 +148,8 @@ async function serve(opened: Opened): Promise<RunningGateway> {
       rmSync(control, { force: true });
       await drained({ server, gateway, relay, drainMs: opened.drainMs });
       await Promise.all([loop.stop(), reading.stop()]);
-      await pass().catch(failed);
+      gateway.background.stop();
+      await pass(false).catch(failed);
       await relay.close();
       await database.close();
     },

@@ -26,6 +26,7 @@ import { createNodeCrypto } from './platform/crypto.ts';
 import { createDurableDatabase } from './platform/durable-sqlite.ts';
 import { createFetchCaller } from './platform/fetch-caller.ts';
 import { createFetchRelay } from './platform/fetch-relay.ts';
+import { httpPost } from './platform/http-post.ts';
 import { createWorkersRuntime } from './platform/workers-runtime.ts';
 
 interface CustomerObject extends Database {
@@ -75,6 +76,7 @@ function createFront(env: Env): Hono {
     runtime,
     inference: { serve: elsewhere, running: () => 0 },
     models: elsewhere,
+    stored: elsewhere,
     reads: elsewhere,
     record: async ({ header, body }) => {
       authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, { header });
@@ -199,6 +201,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
           })
         : keysOf(env, settings),
       relay: createFetchRelay({ defer: runtime.defer }),
+      post: httpPost,
       stripe: createStripeClient({
         secretKey: settings.stripe.secretKey ?? '',
         apiBase: settings.stripe.apiBase ?? undefined,
@@ -228,6 +231,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     this.#alarmAtMs = Infinity;
     try {
       await this.#gateway.settler.retry();
+      const look = await this.#gateway.background.poll();
+      if (look !== undefined) this.#wake(look);
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
       const reading = await this.#gateway.side.refresher.pass();

@@ -1,25 +1,45 @@
 /**
- * Settled usage to Stripe: one pass seals lines into meter events, leases what is due, sends it and marks the answers.
- * Nothing here waits for time to pass: a timer, an alarm, the command line or a test owns the loop and calls `flush`.
+ * Settled usage to where it is billed: one pass seals lines into meter events, leases what is due, sends it and marks the
+ * answers. Nothing here waits for time to pass: a timer, an alarm, the command line or a test owns the loop and calls
+ * `flush`.
  */
 import type { Delivery, Ledger } from '../ledger/ledger.ts';
 import type { Crypto, Runtime } from '../runtime.ts';
-import { createBreaker } from './breaker.ts';
-import { createPermission } from './permission.ts';
-import type { Permission } from './permission.ts';
-import type { Breaker, Leave } from './breaker.ts';
-import type { MeterSink } from './ports.ts';
+import { createAlarms } from './alarms.ts';
+import type { Alarms } from './alarms.ts';
+import { createChannel, onlyWay } from './channel.ts';
+import type { Channel } from './channel.ts';
+import type { Layout } from './layouts.ts';
+import type { MeterSink, Transports } from './ports.ts';
 import { sealLines } from './seal.ts';
-import { createSender } from './sender.ts';
-import type { Leased } from './sender.ts';
 
 export interface DeliveryOptions {
-  readonly ledger: Pick<Ledger, 'unsealed' | 'seal' | 'lease' | 'mark' | 'clockSetBack' | 'latestEventMs'>;
-  readonly sink: MeterSink;
+  readonly ledger: Pick<
+    Ledger,
+    | 'unsealed'
+    | 'sealingFacts'
+    | 'seal'
+    | 'lease'
+    | 'mark'
+    | 'waiting'
+    | 'backlog'
+    | 'clockSetBack'
+    | 'latestEventMs'
+  >;
+  /** Where Stripe's layouts go: the ways to Stripe, or the one way there is. */
+  readonly sink: MeterSink | Transports;
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
   readonly crypto: Pick<Crypto, 'sha256' | 'random'>;
   readonly eventName: string;
-  /** Sends at a time, for different customers. */
+  /** `dimensions` alone unless given. */
+  readonly layouts?: readonly Layout[] | undefined;
+  readonly classOf?: ((model: string) => string | undefined) | undefined;
+  /** Above 0: usage is summed over so many milliseconds. */
+  readonly windowMs?: number | undefined;
+  /** Other places, by name. */
+  readonly sinks?: ReadonlyMap<string, Transports> | undefined;
+  readonly alarms?: Alarms | undefined;
+  /** Sends at a time, for different customers, where there is one way. */
   readonly parallelMax?: number | undefined;
 }
 
@@ -33,6 +53,7 @@ export interface FlushReport {
   refused: number;
   ambiguous: number;
   quarantined: number;
+  expired: number;
   /** Milliseconds after which another pass is worth its while, even if no call ends before; absent when nothing waits. */
   next?: number;
 }
@@ -43,50 +64,41 @@ export interface MeterDelivery {
    * covered; passes never overlap. Rejects when the ledger fails: nothing is lost then, leases run out.
    */
   flush(): Promise<FlushReport>;
+  readonly alarms: Alarms;
 }
 
-/** A send takes 10 s at most; a crash leaves its events for the next start after this long, within the promised 30 s. */
-const LEASE_MS = 25_000;
-const SEAL_LINES = 500;
-const ROUNDS_MAX = 200;
-/** Stripe's sandbox takes 25 a second, live mode 1,000; a round trip is about 0.1 s. */
-const PARALLEL_MAX = 16;
-/** Retries of earlier passes are looked after at least so often. */
-const POLL_MS = 5_000;
-/** Leased for a probe that must be an event tried least; the others go back unsent. */
-const PROBE_CHOICE = 8;
 /** A clock this much behind its last reading was set back; less is the correction of a running clock. */
 const CLOCK_BACK_MS = 1_000;
+const SEAL_LINES = 500;
+const SEAL_ROUNDS_MAX = 200;
+/** Events sealed ahead of their sending; past it lines wait as lines, and are summed when their turn comes. */
+const SEALED_AHEAD_MAX = 2_000;
+/** Waiting events of a customer that could be one: at 0.1 s each, one after the other, more than 10 s of sending. */
+const PILE_MAX = 100;
 
 export function createDelivery(options: DeliveryOptions): MeterDelivery {
-  const { ledger, runtime, crypto, parallelMax = PARALLEL_MAX } = options;
+  const { ledger, runtime, crypto } = options;
   const random = (): number => crypto.random(4).reduce((sum, byte) => sum * 256 + byte, 0) / 2 ** 32;
-  const breaker = createBreaker({ random });
-  const permission = createPermission();
-  const sender = createSender({ ...options, breaker, permission, random, parallelMax });
-  /** No retry that this process knows of is due later. At first: leases that a crash may have left. */
-  let latestDueMs = runtime.now() + LEASE_MS;
+  const channels = channelsOf(options, random);
+  const alarms = options.alarms ?? createAlarms({ ledger, runtime });
   const watchClock = createClockWatch(options);
+  const sealMore = createSealer(options, channels);
 
   const pass = async (): Promise<FlushReport> => {
     const setBackMs = await watchClock();
-    if (setBackMs > 0) {
-      breaker.clockSetBack(setBackMs);
-      latestDueMs -= setBackMs;
+    if (setBackMs > 0) for (const channel of channels) channel.clockSetBack(setBackMs);
+    const report = { ...NOTHING_DONE };
+    const told = (delivery: Delivery): void => tally(report, delivery);
+    let next: number | undefined;
+    for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {
+      const { sealed, isMore } = await sealMore();
+      report.sealed += sealed;
+      next = soonest(await Promise.all(channels.map((channel) => channel.drain(told))));
+      if (!isMore || (sealed === 0 && next !== 0)) break;
     }
-    const report = { ...NOTHING_DONE, sealed: await sealAll(options) };
-    let isExhausted = false;
-    for (let round = 0; round < ROUNDS_MAX && !isExhausted; round += 1) {
-      const limit = sender.width() * 2;
-      const leased = await leaseRound({ ledger, breaker, nowMs: runtime.now(), limit, permission });
-      isExhausted = leased.events.length === 0;
-      for (const delivery of await sender.send(leased)) {
-        tally(report, delivery);
-        if ('notBeforeMs' in delivery) latestDueMs = Math.max(latestDueMs, delivery.notBeforeMs);
-      }
-    }
-    const next = isExhausted ? nextMs(breaker.leave(runtime.now()), latestDueMs, runtime.now()) : 0;
-    return next === undefined ? report : { ...report, next };
+    await alarms.check();
+    const due = soonest([next, windowEndsIn(options.windowMs ?? 0, runtime.now())]);
+    return due === undefined ? report : { ...report, next: due };
   };
 
   let running: Promise<FlushReport> | undefined;
@@ -105,10 +117,65 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
     queued ??= running.then(again, again);
     return queued;
   };
-  return { flush };
+  return { flush, alarms };
 }
 
-const NOTHING_DONE = { sent: 0, accepted: 0, retried: 0, refused: 0, ambiguous: 0, quarantined: 0 };
+const NOTHING_DONE = {
+  sealed: 0,
+  sent: 0,
+  accepted: 0,
+  retried: 0,
+  refused: 0,
+  ambiguous: 0,
+  quarantined: 0,
+  expired: 0,
+};
+
+/** Stripe's, with every layout, and one for each other place. */
+function channelsOf(options: DeliveryOptions, random: () => number): readonly Channel[] {
+  const { ledger, runtime, sink, sinks = new Map(), parallelMax } = options;
+  const transports = 'choose' in sink ? sink : onlyWay(sink, parallelMax);
+  const places = [
+    // All of Stripe's: events of a layout that is configured no more are still owed.
+    { transports, destinations: ['dimensions', 'per_type', 'cost'] },
+    ...[...sinks].map(([name, ways]) => ({ transports: ways, destinations: [`sink:${name}`] })),
+  ];
+  return places.map((place) => createChannel({ ledger, runtime, random, ...place }));
+}
+
+const soonest = (times: readonly (number | undefined)[]): number | undefined => {
+  const known = times.filter((time) => time !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+};
+
+const windowEndsIn = (windowMs: number, nowMs: number): number | undefined =>
+  windowMs > 0 ? windowMs - (nowMs % windowMs) : undefined;
+
+/** Seals lines, as long as not too many events wait already. `isMore`: there may be lines left. */
+function createSealer(
+  options: DeliveryOptions,
+  channels: readonly Channel[],
+): () => Promise<{ sealed: number; isMore: boolean }> {
+  const { ledger, runtime, windowMs = 0, layouts = ['dimensions'] } = options;
+  const [stripe, ...others] = channels;
+  const destinations = [...layouts, ...others.flatMap((channel) => channel.destinations)];
+  const stripes = stripe?.destinations;
+  return async () => {
+    let sealed = 0;
+    for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {
+      if ((await ledger.waiting(SEALED_AHEAD_MAX, stripes)) >= SEALED_AHEAD_MAX)
+        return { sealed, isMore: true };
+      // What a window has not closed yet waits; a call that is settled late makes an event of its own.
+      const beforeMs = windowMs > 0 ? runtime.now() - (runtime.now() % windowMs) : undefined;
+      const lines = await ledger.unsealed(SEAL_LINES, { destinations, beforeMs });
+      if (lines.length === 0) return { sealed, isMore: false };
+      const facts = await ledger.sealingFacts([...new Set(lines.map(({ customer }) => customer))]);
+      await ledger.seal(sealLines(lines, { ...options, pileMax: PILE_MAX, facts }), destinations);
+      sealed += lines.length;
+    }
+    return { sealed, isMore: true };
+  };
+}
 
 /** Answers a check of the clock, made before each pass: by how much it was set back since the last, mostly 0. */
 function createClockWatch({
@@ -129,45 +196,6 @@ function createClockWatch({
   };
 }
 
-async function sealAll({ ledger, eventName, crypto }: DeliveryOptions): Promise<number> {
-  let sealed = 0;
-  for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const lines = await ledger.unsealed(SEAL_LINES);
-    if (lines.length > 0) await ledger.seal(sealLines(lines, { eventName, crypto }));
-    sealed += lines.length;
-    if (lines.length < SEAL_LINES) break;
-  }
-  return sealed;
-}
-
-interface LeaseRound {
-  readonly ledger: Pick<Ledger, 'lease'>;
-  readonly breaker: Breaker;
-  readonly nowMs: number;
-  readonly limit: number;
-  readonly permission: Pick<Permission, 'isSuspect'>;
-}
-
-async function leaseRound({ ledger, breaker, nowMs, limit, permission }: LeaseRound): Promise<Leased> {
-  const leave = breaker.leave(nowMs);
-  const untilMs = nowMs + LEASE_MS;
-  const term = { nowMs, leaseMs: LEASE_MS };
-  if (leave.kind === 'wait') return { events: [], untilMs, probe: undefined };
-  if (leave.kind === 'send') {
-    return { events: await ledger.lease({ ...term, limit }), untilMs, probe: undefined };
-  }
-  const canary =
-    leave.canary === null ? [] : await ledger.lease({ ...term, limit: 1, identifier: leave.canary });
-  // The canary may be gone: cancelled by the operator, or leased by another process.
-  const events = canary.length > 0 ? canary : await ledger.lease({ ...term, limit: PROBE_CHOICE });
-  const rank = ({ customer }: { customer: string }): number => Number(permission.isSuspect(customer));
-  return {
-    events,
-    untilMs,
-    probe: events.toSorted((a, b) => rank(a) - rank(b) || a.attempts - b.attempts)[0],
-  };
-}
-
 function tally(report: FlushReport, delivery: Delivery): void {
   switch (delivery.kind) {
     case 'accepted':
@@ -179,15 +207,11 @@ function tally(report: FlushReport, delivery: Delivery): void {
       report.retried += 1;
       break;
     case 'quarantined':
-      report.quarantined += 1;
+    case 'expired':
+      report[delivery.kind] += 1;
       return;
     default:
       report[delivery.kind] += 1;
   }
   report.sent += 1;
-}
-
-function nextMs(leave: Leave, latestDueMs: number, nowMs: number): number | undefined {
-  if (leave.kind === 'wait') return Math.max(leave.untilMs - nowMs, 0);
-  return latestDueMs > nowMs ? Math.min(latestDueMs - nowMs, POLL_MS) : undefined;
 }

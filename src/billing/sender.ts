@@ -1,20 +1,24 @@
-/** Sends leased meter events: one at a time for a customer and meter, several customers at once, and marks each answer. */
+/**
+ * Sends leased meter events and marks each answer: one at a time for a customer and meter where the way asks for it,
+ * else in batches; several at once.
+ */
 import type { Delivery, LeasedEvent, Ledger, RetryCause } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Breaker, Sign } from './breaker.ts';
+import type { Limiter } from './limiter.ts';
 import type { Permission } from './permission.ts';
-import type { MeterSink } from './ports.ts';
+import type { MeterSink, Transport } from './ports.ts';
 import { STRIPE_TIMEOUT_MS } from './stripe-client.ts';
 
 export interface SenderOptions {
   readonly ledger: Pick<Ledger, 'mark'>;
-  readonly sink: MeterSink;
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
   readonly breaker: Breaker;
   readonly permission: Permission;
   /** A number from 0 up to, not including, 1. */
   readonly random: () => number;
-  readonly parallelMax: number;
+  readonly limiterOf: (transport: Transport) => Limiter;
+  readonly saw: (transport: Transport, answer: Delivery) => void;
 }
 
 /** Events under lease, and what may be done with them. */
@@ -28,13 +32,15 @@ export interface Leased {
 
 export interface Sender {
   /** Sends at a time now: halved when Stripe says it is busy, one more after each round in which it did not. */
-  width(): number;
+  width(transport: Transport): number;
   /** Every event comes back with what was marked. Rejects, after all the others were tried, when a mark failed. */
-  send(leased: Leased): Promise<readonly Delivery[]>;
+  send(leased: Leased, transport: Transport): Promise<readonly Delivery[]>;
 }
 
 /** Stripe knows an identifier again for 24 hours at least; an hour is left for clocks and slow requests. */
 const AMBIGUOUS_MS_MAX = 23 * 3_600_000;
+/** Stripe takes usage of the past 35 days; a day is left for clocks, and for the operator. */
+const AGE_MS_MAX = 34 * 86_400_000;
 const BACKOFF_MS_FIRST = 500;
 /** The contract: while Stripe is well, a failed send is retried within 30 s. */
 const BACKOFF_MS_MAX = 30_000;
@@ -44,38 +50,68 @@ const FORBIDDEN_MS = 10_000;
 const BACKOFF_MS_MIN = 50;
 
 export function createSender(options: SenderOptions): Sender {
-  const { ledger, sink, runtime, breaker, permission, random, parallelMax } = options;
-  let width = parallelMax;
+  const { ledger, runtime } = options;
+  const widths = new Map<string, number>();
+  const widthOf = ({ name, parallelMax }: Transport): number => widths.get(name) ?? parallelMax;
+  const deliver = createDeliver({
+    ...options,
+    narrow: (transport) => widths.set(transport.name, Math.max(1, widthOf(transport) >> 1)),
+  });
 
+  /** One after the other. Where the first is told to wait for what concerns them all, the rest waits with it. */
+  const sendLane = async (
+    units: readonly Batch[],
+    leased: Leased,
+    transport: Transport,
+  ): Promise<Delivery[]> => {
+    const deliveries: Delivery[] = [];
+    for (const unit of units) {
+      const last = deliveries.at(-1);
+      deliveries.push(
+        ...(last !== undefined && holdsLane(last)
+          ? unit.map((event) => unsent(event, last.notBeforeMs))
+          : await deliver(unit, leased, transport)),
+      );
+    }
+    return deliveries;
+  };
+
+  return {
+    width: widthOf,
+    async send(leased, transport) {
+      const marked: Delivery[] = [];
+      const before = widthOf(transport);
+      await inParallel(lanesOf(leased.events, transport), before, async (units) => {
+        const deliveries = await sendLane(units, leased, transport);
+        await ledger.mark(deliveries, runtime.now());
+        marked.push(...deliveries);
+      });
+      const after = widthOf(transport);
+      if (after >= before) widths.set(transport.name, Math.min(transport.parallelMax, after + 1));
+      return marked;
+    },
+  };
+}
+
+type Batch = readonly LeasedEvent[];
+type Deliver = (batch: Batch, leased: Leased, transport: Transport) => Promise<readonly Delivery[]>;
+
+/** Sends one batch, unless its events are too old, or sending is held back. */
+function createDeliver({
+  runtime,
+  breaker,
+  permission,
+  random,
+  limiterOf,
+  saw,
+  narrow,
+}: SenderOptions & { narrow: (transport: Transport) => void }): Deliver {
   /** Full jitter: anywhere up to the doubling bound, so that what failed together does not come back together. */
   const backoffMs = (attempts: number): number =>
     Math.max(
       BACKOFF_MS_MIN,
       random() * Math.min(BACKOFF_MS_MAX, BACKOFF_MS_FIRST * 2 ** Math.min(attempts - 1, 16)),
     );
-
-  const deliver = async (event: LeasedEvent, leased: Leased): Promise<Delivery> => {
-    const nowMs = runtime.now();
-    if (nowMs - event.firstAttemptAtMs >= AMBIGUOUS_MS_MAX) {
-      const delivery = quarantined(event);
-      runtime.log('error', 'meter_event_quarantined', {
-        identifier: event.identifier,
-        customer: event.customer,
-      });
-      return delivery;
-    }
-    const isProbe = leased.probe?.identifier === event.identifier;
-    const isHeldBack = breaker.leave(nowMs).kind !== 'send' && !isProbe;
-    if (isHeldBack || nowMs + STRIPE_TIMEOUT_MS > leased.untilMs) return unsent(event, nowMs);
-    const answer = judged(permission, event, { answer: await ask(sink, event, nowMs), nowMs: runtime.now() });
-    const notBeforeMs = 'notBeforeMs' in answer ? answer.notBeforeMs : 0;
-    const sent = { identifier: event.identifier, isProbe, notBeforeMs };
-    const hasTripped = breaker.saw(signOf(answer), sent, runtime.now());
-    if (answer.kind === 'retry' && answer.cause === 'busy') width = Math.max(1, width >> 1);
-    const delivery = scheduled(answer, event);
-    tell(runtime, event, { delivery, hasTripped });
-    return delivery;
-  };
 
   /** When it is tried again: after the backoff, not before Stripe asked, and the canary just when the breaker probes. */
   const scheduled = (answer: Delivery, event: LeasedEvent): Delivery => {
@@ -87,34 +123,52 @@ export function createSender(options: SenderOptions): Sender {
         ? leave.untilMs
         : Math.ceil(Math.max(nowMs + backoffMs(event.attempts), answer.notBeforeMs));
     if (answer.kind === 'ambiguous') return { ...answer, notBeforeMs };
+    if (answer.untried === true && answer.cause === undefined) return answer;
     const cause = answer.cause ?? 'busy';
-    const untried = BY_HAND.has(cause);
     const atMs = cause === 'forbidden' ? Math.max(notBeforeMs, nowMs + FORBIDDEN_MS) : notBeforeMs;
-    return { ...answer, cause, notBeforeMs: atMs, untried };
+    return { ...answer, cause, notBeforeMs: atMs, untried: BY_HAND.has(cause) };
   };
 
-  return {
-    width: () => width,
-    async send(leased) {
-      const marked: Delivery[] = [];
-      const before = width;
-      await inParallel(byCustomerAndMeter(leased.events), width, async (events) => {
-        const deliveries: Delivery[] = [];
-        for (const event of events) {
-          const last = deliveries.at(-1);
-          deliveries.push(
-            last !== undefined && holdsLane(last)
-              ? unsent(event, last.notBeforeMs)
-              : await deliver(event, leased),
-          );
-        }
-        await ledger.mark(deliveries, runtime.now());
-        marked.push(...deliveries);
-      });
-      if (width >= before) width = Math.min(parallelMax, width + 1);
-      return marked;
-    },
+  const learn = (answer: Delivery, { event, isProbe, transport }: Sent): Delivery => {
+    const nowMs = runtime.now();
+    const judgement = judged(permission, event, { answer, nowMs });
+    const notBeforeMs = 'notBeforeMs' in judgement ? judgement.notBeforeMs : 0;
+    const sent = { identifier: event.identifier, isProbe, notBeforeMs };
+    const hasTripped = breaker.saw(signOf(judgement), sent, nowMs);
+    saw(transport, judgement);
+    if (judgement.kind === 'retry' && judgement.cause === 'busy') {
+      narrow(transport);
+      limiterOf(transport).busy(nowMs, notBeforeMs);
+    }
+    const delivery = scheduled(judgement, event);
+    tell(runtime, event, { delivery, hasTripped });
+    return delivery;
   };
+
+  return async (batch, leased, transport) => {
+    const nowMs = runtime.now();
+    const tooOld = batch.flatMap((event) => pastTime(event, nowMs) ?? []);
+    for (const { identifier, kind } of tooOld) runtime.log('error', `meter_event_${kind}`, { identifier });
+    const young = batch.filter(({ identifier }) => !tooOld.some((old) => old.identifier === identifier));
+    const isProbe = young.some(({ identifier }) => identifier === leased.probe?.identifier);
+    const isHeldBack = breaker.leave(nowMs).kind !== 'send' && !isProbe;
+    const isLate = nowMs + STRIPE_TIMEOUT_MS > leased.untilMs;
+    const limiter = limiterOf(transport);
+    if (young.length === 0 || isHeldBack || isLate || limiter.free(nowMs) < 1)
+      return [...tooOld, ...young.map((event) => unsent(event, nowMs))];
+    limiter.took(nowMs);
+    const answers = await ask(transport, young, nowMs);
+    return [
+      ...tooOld,
+      ...young.map((event, at) => learn(answers[at] ?? silent(event, nowMs), { event, isProbe, transport })),
+    ];
+  };
+}
+
+interface Sent {
+  readonly event: LeasedEvent;
+  readonly isProbe: boolean;
+  readonly transport: Transport;
 }
 
 type Retry = Extract<Delivery, { kind: 'retry' }>;
@@ -129,7 +183,9 @@ const BY_HAND: ReadonlySet<RetryCause | undefined> = new Set<RetryCause>([
 /** Whether the customer's other events wait with this one: what was answered to it is so for them. */
 const holdsLane = (delivery: Delivery): delivery is Retry =>
   delivery.kind === 'retry' &&
-  (delivery.cause === 'forbidden' || (delivery.untried === true && delivery.cause === undefined));
+  (delivery.cause === 'forbidden' ||
+    delivery.cause === 'contended' ||
+    (delivery.untried === true && delivery.cause === undefined));
 
 /** A 403 is the event's own where Stripe takes those of others, and the key's where it does not. */
 function judged(
@@ -153,54 +209,69 @@ function judged(
   }
 }
 
-/** The sink's answer to one event; a sink that throws or says nothing leaves it ambiguous. */
-async function ask(sink: MeterSink, event: LeasedEvent, nowMs: number): Promise<Delivery> {
-  const { identifier } = event;
-  const ambiguous = (error: string): Delivery => ({
-    identifier,
-    kind: 'ambiguous',
-    notBeforeMs: nowMs,
-    error,
-  });
+/** The sink's answers, in the events' order; a sink that throws or says nothing leaves an event ambiguous. */
+async function ask(sink: MeterSink, events: Batch, nowMs: number): Promise<readonly Delivery[]> {
   try {
-    const answers = await sink.send([event]);
-    return (
-      answers.find((answer) => answer.identifier === identifier) ??
-      ambiguous('The sink gave no answer for this event.')
-    );
+    const answers = new Map((await sink.send(events)).map((answer) => [answer.identifier, answer]));
+    return events.map((event) => answers.get(event.identifier) ?? silent(event, nowMs));
   } catch (error) {
-    return ambiguous(`The sink failed: ${String(error)}`);
+    return events.map((event) => silent(event, nowMs, `The sink failed: ${String(error)}`));
   }
 }
 
+const silent = (
+  { identifier }: LeasedEvent,
+  nowMs: number,
+  error = 'The sink gave no answer for this event.',
+): Delivery => ({ identifier, kind: 'ambiguous', notBeforeMs: nowMs, error });
+
 function signOf(answer: Delivery): Sign {
   if (answer.kind === 'ambiguous') return 'unanswered';
-  if (answer.kind !== 'retry' || answer.cause === undefined) return 'answered';
-  if (answer.cause === 'busy' || answer.cause === 'forbidden') return 'answered';
-  return answer.cause === 'unreachable' ? 'unanswered' : 'unauthorised';
+  if (answer.kind !== 'retry') return 'answered';
+  switch (answer.cause) {
+    case 'unreachable':
+      return 'unanswered';
+    case 'unauthorised':
+      return 'unauthorised';
+    case 'misdirected':
+      return 'unauthorised';
+    default:
+      return 'answered';
+  }
 }
 
-/** Goes back as it was: due now, nothing counted. */
-const unsent = ({ identifier }: LeasedEvent, nowMs: number): Delivery => ({
+/** Goes back as it was, nothing counted. */
+const unsent = ({ identifier }: LeasedEvent, notBeforeMs: number): Delivery => ({
   identifier,
   kind: 'retry',
-  notBeforeMs: nowMs,
+  notBeforeMs,
   error: 'Held back: not sent.',
   untried: true,
 });
 
-const quarantined = ({ identifier }: LeasedEvent): Delivery => ({
-  identifier,
-  kind: 'quarantined',
-  error:
-    'Stripe may have taken it more than 23 hours ago and would count it again. ' +
-    "To do: compare with Stripe's usage of the customer, then `faregate events resolve --delivered` or `--lost`.",
-});
+/** Why an event may not be sent any more, if so. Doubt comes first: what may be counted already has not expired. */
+function pastTime(
+  event: LeasedEvent,
+  nowMs: number,
+): Extract<Delivery, { kind: 'quarantined' | 'expired' | 'refused' }> | undefined {
+  const { identifier } = event;
+  if (event.isInDoubt && nowMs - event.firstAttemptAtMs >= AMBIGUOUS_MS_MAX)
+    return { identifier, kind: 'quarantined', error: DOUBTFUL };
+  const isOld = nowMs - event.timestampMs >= AGE_MS_MAX;
+  if (isOld && event.isInDoubt) return { identifier, kind: 'quarantined', error: DOUBTFUL };
+  return isOld ? { identifier, kind: 'expired', error: EXPIRED } : undefined;
+}
+
+const DOUBTFUL =
+  'Stripe may have taken it more than 23 hours ago and would count it again. ' +
+  "To do: compare with Stripe's usage of the customer, then `faregate events resolve --delivered` or `--lost`.";
+const EXPIRED =
+  'Its usage is 34 days old and Stripe takes 35: it was not sent. To do: bill it by an invoice item.';
 
 type Told = { readonly delivery: Delivery; readonly hasTripped: boolean };
 
 function tell(runtime: Pick<Runtime, 'log'>, event: LeasedEvent, { delivery, hasTripped }: Told): void {
-  if (!('error' in delivery)) return;
+  if (!('error' in delivery) || (delivery.kind === 'retry' && delivery.cause === undefined)) return;
   const fields = { identifier: event.identifier, customer: event.customer, error: delivery.error };
   if (delivery.kind === 'refused') runtime.log('error', 'meter_event_refused', fields);
   else runtime.log('warn', `meter_event_${delivery.kind}`, { ...fields, attempts: event.attempts });
@@ -209,8 +280,15 @@ function tell(runtime: Pick<Runtime, 'log'>, event: LeasedEvent, { delivery, has
   runtime.log('error', isKey ? 'stripe_refuses_key' : 'stripe_unreachable', { error: delivery.error });
 }
 
-function byCustomerAndMeter(events: readonly LeasedEvent[]): readonly (readonly LeasedEvent[])[] {
-  return [...Map.groupBy(events, (event) => JSON.stringify([event.customer, event.eventName])).values()];
+/** What is sent one after the other: a customer's events of a meter, or each batch by itself. */
+function lanesOf(events: Batch, { isInTurn, batchMax }: Transport): readonly (readonly Batch[])[] {
+  if (isInTurn) {
+    const lanes = Map.groupBy(events, (event) => JSON.stringify([event.customer, event.eventName]));
+    return [...lanes.values()].map((lane) => lane.map((event) => [event]));
+  }
+  return Array.from({ length: Math.ceil(events.length / batchMax) }, (_, at) => [
+    events.slice(at * batchMax, (at + 1) * batchMax),
+  ]);
 }
 
 /** Runs the work of every item, `width` at a time; throws the first failure when all are done. */

@@ -39,9 +39,15 @@ const V2_CODES: ReadonlySet<string> = new Set([
   'too_many_concurrent_requests',
 ]);
 
-/** Whether the answer is about where the request went, and so the same for every event: no such route or API. */
-export const isMisdirected = ({ statusCode, code }: StripeError): boolean =>
-  statusCode === 404 && code !== 'resource_missing' && !(typeof code === 'string' && code in FIXES);
+/**
+ * Whether the answer is about where the request went, and so the same for every event: no such route, or an API that
+ * this mode of the account has not (v2 is not in the old test mode).
+ */
+export const isMisdirected = ({ statusCode, code, message }: StripeError): boolean =>
+  (statusCode === 404 && !(typeof code === 'string' && code in FIXES)) ||
+  ((statusCode === 400 || statusCode === 403) &&
+    /\btest ?mode\b/i.test(message) &&
+    !(typeof code === 'string' && code in FIXES));
 
 /** Failures from before a request could be written: no address, no connection, no TLS. */
 const UNREACHED = new Set([
@@ -125,3 +131,7 @@ function fixFor({ statusCode, code }: StripeError): string {
   if (statusCode === 404) return 'check STRIPE_API_BASE, and that the account has the v2 API';
   return 'mend what the message names, then `faregate events retry`';
 }
+
+/** What to do about a code that Stripe's later word on an event has. */
+export const fixForCode = (code: string): string =>
+  FIXES[code] ?? 'mend what the message names, then `faregate events retry`';

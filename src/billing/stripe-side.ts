@@ -3,6 +3,7 @@ import type { Stripe } from 'stripe';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import { createCustomers, type Customers } from './customers.ts';
+import { createLateVerdicts } from './late-verdicts.ts';
 import type { StripeAccount } from './ports.ts';
 import { createStripeAccount } from './stripe-account.ts';
 import { createEventPoll, type EventPoll } from './stripe-poll.ts';
@@ -49,6 +50,7 @@ export function createStripeSide(options: StripeSideOptions): StripeSide {
     customers,
     runtime,
     alerts: options.alerts,
+    verdicts: createLateVerdicts({ stripe, ledger, runtime }),
     refresher,
   });
   const apply = async (text: string): Promise<void> => void (await webhooks.apply(text));

@@ -56,7 +56,7 @@ export function createUsageRecorder({ ledger, crypto, now, recorded }: UsageReco
     const timestampMs = momentOf(timestamp, now());
     // The identifier commits to who and what; that time and value are the same is checked against the record.
     const event = `fg_rec_${crypto.sha256(JSON.stringify([customer, eventName, identifier]))}`;
-    const content = { eventName, customer, model: '', tokenType: '', value };
+    const content = { destination: 'dimensions', eventName, customer, model: '', tokenType: '', value };
     const record = await ledger.record({ identifier: event, ...content, timestampMs });
     const isSameTime = timestamp === undefined || record.timestampMs === timestampMs;
     if (record.value !== value || !isSameTime) throw differs(identifier);

@@ -4,6 +4,7 @@ import { LedgerUnavailable } from '../ledger/ledger.ts';
 import type { CustomerFact, Ledger } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Customers } from './customers.ts';
+import type { LateVerdicts } from './late-verdicts.ts';
 import type { StripeAccount } from './ports.ts';
 import { parseStripeEvent, UnreadableEvent } from './stripe-event.ts';
 import type { StripeEvent } from './stripe-event.ts';
@@ -20,6 +21,8 @@ export interface WebhooksOptions {
   /** Told of deletions, so that no memory outlives them. */
   readonly customers?: Pick<Customers, 'deleted'> | undefined;
   readonly alerts: AlertPolicy;
+  /** Fetches what thin events about meter events are about, and applies it; `ignored` for any other. */
+  readonly verdicts?: LateVerdicts | undefined;
   /** Told of news about a customer's money, once it is recorded that he is to be read. */
   readonly refresher?: Pick<Refresher, 'told'> | undefined;
 }
@@ -103,7 +106,9 @@ async function applyEvent(event: StripeEvent, options: WebhooksOptions): Promise
   const fields = { event: event.id, type: event.type };
   if (event.kind === 'thin') {
     runtime.log('info', 'webhook_thin', fields);
-    return { status: 200, outcome: 'ignored', message: 'Thin events are not applied.' };
+    const told = (await options.verdicts?.learn(event.id, event.type)) ?? 'ignored';
+    const message = told === 'ignored' ? 'Thin events of this type are not applied.' : 'A late verdict.';
+    return { status: 200, outcome: told, message };
   }
   const facts = await factsOf(event, { account, alerts });
   const receipt = {

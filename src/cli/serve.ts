@@ -1,7 +1,9 @@
 /** The two commands that stay: `start` and `dev`. */
 import type { Command } from 'commander';
+import type { Gateway } from '../assemble.ts';
 import { LedgerUnavailable } from '../ledger/ledger.ts';
 import { createNodeRuntime } from '../platform/node-runtime.ts';
+import type { Runtime } from '../runtime.ts';
 import { CommandFailure, type CommonOptions, EXIT, addConfiguredCommand, loadSettings } from './command.ts';
 
 export function registerServe(program: Command): void {
@@ -23,9 +25,22 @@ async function start(options: CommonOptions): Promise<void> {
     throw startFailure(error, settings.host, settings.port);
   });
   runtime.log('info', 'listening', { url: running.url });
+  runtime.defer(warnOfMeters(running.gateway, runtime));
   const signal = await stopSignal();
   runtime.log('info', 'stopping', { signal });
   await running.close();
+}
+
+/** Not waited for: calls are served and recorded whatever the meters are. */
+async function warnOfMeters(
+  { checkMeters }: Pick<Gateway, 'checkMeters'>,
+  { log }: Pick<Runtime, 'log'>,
+): Promise<void> {
+  try {
+    for (const warning of await checkMeters()) log('warn', 'meter_warning', { warning });
+  } catch (error) {
+    log('warn', 'meters_unchecked', { error: String(error) });
+  }
 }
 
 async function dev(options: CommonOptions): Promise<void> {

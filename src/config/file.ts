@@ -50,6 +50,14 @@ export interface PriceOverride {
   readonly webSearch?: bigint | undefined;
 }
 
+/** A place other than Stripe that gets the usage. */
+export interface SinkConfig {
+  readonly type: ConfigFile['billing']['sinks'][string]['type'];
+  /** Null for the vendor's own. */
+  readonly url: string | null;
+  readonly secret: string | null;
+}
+
 /** What a plan has of its own; undefined where the general settings hold. */
 export interface PlanConfig {
   readonly markupMillionths: bigint | undefined;
@@ -70,6 +78,9 @@ export interface Config {
     readonly windowMs: number;
     /** The factor times 1,000,000. */
     readonly markupMillionths: bigint;
+    /** By name: billed models, or beginnings that end in `*`. */
+    readonly priceClasses: ReadonlyMap<string, readonly string[]>;
+    readonly sinks: ReadonlyMap<string, SinkConfig>;
   };
   readonly budget: {
     readonly mode: ConfigFile['budget']['mode'];
@@ -273,6 +284,13 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       transport: file.billing.transport,
       windowMs: file.billing.window,
       markupMillionths: file.billing.markup,
+      priceClasses: new Map(Object.entries(file.billing.price_classes)),
+      sinks: new Map(
+        Object.entries(file.billing.sinks).map(([name, { type, url, secret }]) => [
+          name,
+          { type, url: url ?? null, secret: secret ?? null },
+        ]),
+      ),
     },
     budget: {
       mode: file.budget.mode,

@@ -92,6 +92,28 @@ const alias = z.union([target.transform((one) => [one]), z.array(target).min(1).
   error: `must be "provider/model" or a list of one to ${String(FALLBACKS_MAX)} of them, in the order to try`,
 });
 
+const SINK_NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
+const sinkAddress = z.string().regex(/^https?:\/\/[^\s]{1,500}$/, { error: 'must be an http(s) address' });
+const sink = z
+  .strictObject({
+    type: z
+      .enum(['webhook', 'cloudevents', 'metronome'])
+      .describe('A signed webhook, CloudEvents over HTTP, or Metronome.'),
+    url: sinkAddress.nullish().describe("Where to; Metronome's own address unless given."),
+    secret: z
+      .string()
+      .nullish()
+      .describe("A webhook's signing secret, or the token that is sent as Bearer. Write ${NAME}."),
+  })
+  .refine(({ type, url }) => type === 'metronome' || (url ?? '') !== '', {
+    path: ['url'],
+    error: 'is required for this type',
+  })
+  .refine(({ type, secret }) => type !== 'webhook' || (secret ?? '') !== '', {
+    path: ['secret'],
+    error: 'is required for a webhook: its receiver must be able to tell whose it is',
+  });
+
 const billing = z.strictObject({
   event_name: z
     .string()
@@ -109,6 +131,20 @@ const billing = z.strictObject({
     .prefault('0s')
     .describe('Above 0s: one event per customer, model and token type per window.'),
   markup: decimal(FACTOR_DIGITS, 'a factor').prefault(1).describe('Factor on the price in the cost layout.'),
+  price_classes: z
+    .record(
+      z.string().regex(SINK_NAME, { error: 'a price class is lower-case letters, digits and dashes' }),
+      z.array(z.string().regex(/^[a-z0-9][\x21-\x7e]{0,260}$/)).min(1),
+    )
+    .default({})
+    .describe('For per_type: billed models, or beginnings that end in *, that share a price.'),
+  sinks: z
+    .record(
+      z.string().regex(SINK_NAME, { error: "a sink's name is lower-case letters, digits and dashes" }),
+      sink,
+    )
+    .default({})
+    .describe('Other places that get the same usage.'),
 });
 
 const onEmpty = z.union(

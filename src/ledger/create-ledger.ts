@@ -2,15 +2,18 @@
 import { createAccounts } from './accounts.ts';
 import { createBudgets } from './budgets.ts';
 import { createAttempts } from './attempts.ts';
+import { createBackground } from './background.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
 import { createPeople } from './people.ts';
+import { createRepairs } from './repairs.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
+import { createVerdicts } from './verdicts.ts';
 import { createUsageReads } from './usage.ts';
 import { createViews } from './views.ts';
 
@@ -37,8 +40,11 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
   return {
     ...createCalls(parts, views),
     ...createAttempts(parts),
+    ...createBackground(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
+    ...createRepairs(parts),
+    ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),
     ...createBudgets(parts),

@@ -1,28 +1,31 @@
 /** From sealed meter events to delivered ones: leased for sending, marked with Stripe's answer. */
 import type { LedgerParts } from './create-ledger.ts';
 import type { Delivery, LeasedEvent, Ledger, Row, Statement } from './ledger.ts';
-import { numberOf, numberOrNull, textOf } from './rows.ts';
+import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 
 /** Stripe's message is kept this long at most: it may echo anything. */
 const ERROR_CHARS_MAX = 500;
 
+/** As the index of due events has it: spelled alike, or it would not be used. */
+const IS_DUE = `(state = 'pending' OR state = 'sending' OR state = 'ambiguous')`;
+const marks = (values: readonly string[]): string => values.map(() => '?').join(', ');
+
 /**
  * Takes due events, the longest due first: by the time they were due, not by their age, or old events that fail again
- * and again would keep the others waiting. One that was not `pending` has an attempt behind it whose end nobody knows.
- * The inner condition repeats the index's own, or the index would not be used.
+ * and again would keep the others waiting. One that was not `pending` has an attempt behind it whose end nobody knows,
+ * and keeps its way.
  */
-const leaseEvents = (chosen: '' | 'AND identifier = ?'): string => `
+const leaseEvents = (chosen: string): string => `
   UPDATE meter_events SET state = 'sending', attempts = attempts + 1,
+    transport = CASE WHEN state = 'pending' AND unsure = 0 THEN ? ELSE COALESCE(transport, ?) END,
     unsure = CASE WHEN state = 'pending' THEN unsure ELSE 1 END,
     first_attempt_at_ms = COALESCE(first_attempt_at_ms, CAST(? AS BIGINT)), not_before_ms = ?
   WHERE identifier IN (
     SELECT identifier FROM meter_events
-    WHERE (state = 'pending' OR state = 'sending' OR state = 'ambiguous') AND not_before_ms <= ? ${chosen}
+    WHERE ${IS_DUE} AND not_before_ms <= ? ${chosen}
     ORDER BY not_before_ms, timestamp_ms, identifier LIMIT ?)
-  RETURNING identifier, event_name, customer, model, token_type, CAST(value AS TEXT) AS value, timestamp_ms,
-    attempts, first_attempt_at_ms`;
-const LEASE_EVENTS = leaseEvents('');
-const LEASE_ONE_EVENT = leaseEvents('AND identifier = ?');
+  RETURNING identifier, destination, event_name, customer, model, token_type, CAST(value AS TEXT) AS value, timestamp_ms,
+    attempts, first_attempt_at_ms, unsure, transport`;
 
 /** Stripe has it: true whichever attempt is answered, so it overrides every state but the final ones. */
 const MARK_ACCEPTED = `
@@ -49,24 +52,14 @@ const MARK_QUARANTINED = `
   UPDATE meter_events SET state = 'quarantined', last_error = ?
   WHERE identifier = ? AND state IN ('sending', 'ambiguous')`;
 
-/**
- * The operator had what was wrong put right: a refused event is due again. Where an attempt before the refusal is in
- * doubt, the doubt stays, with its time: the event is not sent past the 23 hours.
- */
-const RETRY_EVENT = `
-  UPDATE meter_events SET state = 'pending', not_before_ms = ?, attempts = 0,
-    first_attempt_at_ms = CASE WHEN unsure = 0 THEN NULL ELSE first_attempt_at_ms END
-  WHERE identifier = ? AND state = 'refused' RETURNING identifier`;
+/** Its usage is too old for Stripe. */
+const MARK_EXPIRED = `
+  UPDATE meter_events SET state = 'expired', last_error = ?
+  WHERE identifier = ? AND state IN ('pending', 'sending', 'ambiguous')`;
 
-/** The operator, or reconciliation, found the event in Stripe's sums. */
-const RESOLVE_DELIVERED = `
-  UPDATE meter_events SET state = 'accepted', accepted_at_ms = ?, last_error = NULL, unsure = 0
-  WHERE identifier = ? AND state = 'quarantined' RETURNING identifier`;
-
-/** They found that Stripe has it not: no attempt is in doubt any more. */
-const RESOLVE_LOST = `
-  UPDATE meter_events SET state = 'pending', not_before_ms = ?, attempts = 0, unsure = 0, first_attempt_at_ms = NULL
-  WHERE identifier = ? AND state = 'quarantined' RETURNING identifier`;
+const COUNT_WAITING = (chosen: string): string => `
+  SELECT COUNT(*) AS waiting FROM (
+    SELECT identifier FROM meter_events WHERE ${IS_DUE} ${chosen} LIMIT ?) AS some`;
 
 /** Waiting and doubt move with a clock that was set back; what was due stays due. */
 const SHIFT_CLOCK = `
@@ -76,38 +69,19 @@ const SHIFT_CLOCK = `
 
 const READ_LATEST = `SELECT MAX(timestamp_ms) AS latest_ms FROM meter_events`;
 
-/** The operator waives an event that Stripe surely has not: it is never sent. */
-const CANCEL_EVENT = `
-  UPDATE meter_events SET state = 'cancelled'
-  WHERE identifier = ? AND state IN ('pending', 'refused', 'quarantined') AND unsure = 0 RETURNING identifier`;
-
 /** Changes nothing, durably: fails where any write would. */
 const PROBE = `UPDATE schema_version SET version = version`;
 
 export function createDelivery({
   database,
-}: LedgerParts): Pick<
-  Ledger,
-  | 'lease'
-  | 'mark'
-  | 'retryEvent'
-  | 'resolveEvent'
-  | 'cancelEvent'
-  | 'clockSetBack'
-  | 'latestEventMs'
-  | 'probe'
-> {
-  const changed = async (statement: Statement): Promise<boolean> => {
-    const [rows] = await database.batch([statement]);
-    return rows?.length === 1;
-  };
+}: LedgerParts): Pick<Ledger, 'lease' | 'mark' | 'waiting' | 'clockSetBack' | 'latestEventMs' | 'probe'> {
   return {
-    retryEvent: (identifier, nowMs) => changed({ sql: RETRY_EVENT, params: [nowMs, identifier] }),
-    resolveEvent: (identifier, found, nowMs) =>
-      changed({
-        sql: found === 'delivered' ? RESOLVE_DELIVERED : RESOLVE_LOST,
-        params: [nowMs, identifier],
-      }),
+    async waiting(limit, destinations) {
+      const chosen = destinations === undefined ? '' : `AND destination IN (${marks(destinations)})`;
+      const params = [...(destinations ?? []), limit];
+      const [rows] = await database.batch([{ sql: COUNT_WAITING(chosen), params }]);
+      return rows?.[0] === undefined ? 0 : numberOf(rows[0], 'waiting');
+    },
     async clockSetBack(byMs) {
       await database.batch([{ sql: SHIFT_CLOCK, params: [byMs, byMs, byMs] }]);
     },
@@ -116,17 +90,17 @@ export function createDelivery({
       const row = rows?.[0];
       return row === undefined ? null : numberOrNull(row, 'latest_ms');
     },
-    cancelEvent: (identifier) => changed({ sql: CANCEL_EVENT, params: [identifier] }),
     async probe() {
       await database.batch([{ sql: PROBE, params: [] }]);
     },
-    async lease({ nowMs, leaseMs, limit, identifier }) {
-      const due = [nowMs, nowMs + leaseMs, nowMs];
-      const [rows] = await database.batch([
-        identifier === undefined
-          ? { sql: LEASE_EVENTS, params: [...due, limit] }
-          : { sql: LEASE_ONE_EVENT, params: [...due, identifier, limit] },
-      ]);
+    async lease({ nowMs, leaseMs, limit, identifier, destinations, transport = null }) {
+      const chosen = [
+        ...(identifier === undefined ? [] : ['AND identifier = ?']),
+        ...(destinations === undefined ? [] : [`AND destination IN (${marks(destinations)})`]),
+      ].join(' ');
+      const choice = [...(identifier === undefined ? [] : [identifier]), ...(destinations ?? [])];
+      const params = [transport, transport, nowMs, nowMs + leaseMs, nowMs, ...choice, limit];
+      const [rows] = await database.batch([{ sql: leaseEvents(chosen), params }]);
       return (rows ?? []).map(leasedEvent).sort(byAge);
     },
     async mark(deliveries, nowMs) {
@@ -155,6 +129,8 @@ function marking(delivery: Delivery, nowMs: number): Statement {
       return { sql: MARK_AMBIGUOUS, params: [delivery.notBeforeMs, shortened(delivery.error), identifier] };
     case 'quarantined':
       return { sql: MARK_QUARANTINED, params: [shortened(delivery.error), identifier] };
+    case 'expired':
+      return { sql: MARK_EXPIRED, params: [shortened(delivery.error), identifier] };
     case 'refused':
       return { sql: MARK_REFUSED, params: [shortened(delivery.error), identifier] };
   }
@@ -164,6 +140,7 @@ const shortened = (error: string): string => error.slice(0, ERROR_CHARS_MAX);
 
 const leasedEvent = (row: Row): LeasedEvent => ({
   identifier: textOf(row, 'identifier'),
+  destination: textOf(row, 'destination'),
   eventName: textOf(row, 'event_name'),
   customer: textOf(row, 'customer'),
   model: textOf(row, 'model'),
@@ -172,6 +149,8 @@ const leasedEvent = (row: Row): LeasedEvent => ({
   timestampMs: numberOf(row, 'timestamp_ms'),
   attempts: numberOf(row, 'attempts'),
   firstAttemptAtMs: numberOf(row, 'first_attempt_at_ms'),
+  isInDoubt: numberOf(row, 'unsure') === 1,
+  transport: textOrNull(row, 'transport'),
 });
 
 /** RETURNING has no order of its own. */

@@ -33,14 +33,16 @@ const INVARIANTS = {
     WHERE c.ended_at_ms IS NULL`,
   'A call is sealed when each of its lines is in an event, and not before.': `
     SELECT c.id, c.sealed, c.line_count, c.tokens FROM calls c
-    WHERE (c.sealed = 1) <> (
-      c.line_count = (SELECT COUNT(*) FROM lines l WHERE l.call = c.id)
-      AND c.tokens = (SELECT COALESCE(SUM(l.tokens), 0) FROM lines l WHERE l.call = c.id))`,
-  'The failed attempts of a call are numbered from 1, and none of them is billed.': `
-    SELECT a.call, a.attempt FROM attempts a JOIN calls c ON c.id = a.call
-    WHERE a.attempt > (SELECT COUNT(*) FROM attempts b WHERE b.call = a.call)
-      OR EXISTS (SELECT 1 FROM lines l WHERE l.call = a.call AND l.attempt = a.attempt)
-      OR c.lines_json LIKE '%"attempt":' || a.attempt || ',%'`,
+    WHERE c.line_count > 0 AND (c.sealed = 1) <> (
+      EXISTS (SELECT 1 FROM lines l WHERE l.call = c.id)
+      AND NOT EXISTS (
+        SELECT 1 FROM lines l WHERE l.call = c.id GROUP BY l.destination
+        HAVING COUNT(*) <> c.line_count OR SUM(l.tokens) <> c.tokens))`,
+  'A destination has all lines of a sealed call or none, and no more than there are.': `
+    SELECT c.id, l.destination FROM calls c JOIN lines l ON l.call = c.id
+    GROUP BY c.id, c.sealed, c.line_count, c.tokens, l.destination
+    HAVING COUNT(*) > c.line_count OR SUM(l.tokens) > c.tokens
+      OR (c.sealed = 1 AND COUNT(*) < c.line_count)`,
   'A sealed line names an event that exists.': `
     SELECT l.call, l.event FROM lines l LEFT JOIN meter_events e ON e.identifier = l.event
     WHERE e.identifier IS NULL`,
@@ -48,17 +50,28 @@ const INVARIANTS = {
     SELECT e.identifier, CAST(e.value AS TEXT) AS value,
       (SELECT CAST(SUM(l.tokens) AS TEXT) FROM lines l WHERE l.event = e.identifier) AS lines
     FROM meter_events e
-    WHERE e.model <> '' AND e.value <> COALESCE((SELECT SUM(l.tokens) FROM lines l WHERE l.event = e.identifier), 0)`,
+    WHERE e.destination <> 'cost' AND e.model <> '' AND e.value <> COALESCE((SELECT SUM(l.tokens) FROM lines l WHERE l.event = e.identifier), 0)`,
   "A line's model, token type and customer are its event's.": `
     SELECT l.call, e.identifier FROM lines l JOIN meter_events e ON e.identifier = l.event
       JOIN calls c ON c.id = l.call
-    WHERE l.model <> e.model OR l.token_type <> e.token_type OR c.customer <> e.customer`,
+    WHERE l.destination <> e.destination OR c.customer <> e.customer
+      OR (e.destination <> 'cost' AND (l.model <> e.model OR l.token_type <> e.token_type))`,
+  "A customer's cost is what its cost events bill and what is carried on.": `
+    SELECT k.customer FROM cost_carries k
+    WHERE k.pico < 0 OR k.pico >= 1000000 OR k.pico <> (
+      SELECT COALESCE(SUM(l.pico / 1000000), 0) - (
+          SELECT COALESCE(SUM(e.value), 0) FROM meter_events e
+          WHERE e.destination = 'cost' AND e.customer = k.customer)
+      FROM lines l JOIN calls c ON c.id = l.call
+      WHERE l.destination = 'cost' AND c.customer = k.customer) * 1000000 + (
+      SELECT COALESCE(SUM(l.pico % 1000000), 0) FROM lines l JOIN calls c ON c.id = l.call
+      WHERE l.destination = 'cost' AND c.customer = k.customer)`,
   'An event has an acceptance time exactly when Stripe has accepted it.': `
     SELECT identifier, state FROM meter_events
     WHERE (state IN ('accepted', 'confirmed')) <> (accepted_at_ms IS NOT NULL) AND state <> 'cancelled'`,
   'An event that is not pending has been tried, and one in doubt knows since when.': `
     SELECT identifier, state FROM meter_events
-    WHERE (attempts = 0 AND state NOT IN ('pending', 'cancelled'))
+    WHERE (attempts = 0 AND state NOT IN ('pending', 'cancelled', 'expired'))
       OR (state IN ('sending', 'ambiguous') AND first_attempt_at_ms IS NULL)`,
   'Burns are of settled calls, and a guarded call of an account is burned for what it cost.': `
     SELECT c.id FROM calls c LEFT JOIN (SELECT call, SUM(pico) AS pico FROM credit_burns GROUP BY call) b ON b.call = c.id

@@ -7,7 +7,23 @@
  */
 
 import type { People } from './people.ts';
+import type { DeliveryLedger, MeterEvent, EventState } from './delivery-port.ts';
+export type {
+  MeterEvent,
+  LeasedEvent,
+  EventState,
+  RetryCause,
+  Delivery,
+  UnsealedLine,
+  SealingScope,
+  SealingFacts,
+  Seal,
+  LeaseRequest,
+  LateVerdict,
+  Backlog,
+} from './delivery-port.ts';
 import type { Account, Accounts, Guard, Money } from './accounts-port.ts';
+import type { StoredResponses } from './background-port.ts';
 import type { Readings } from './readings.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
@@ -138,81 +154,6 @@ export interface Checkpoint {
   readonly costPico: string | null;
 }
 
-/** A sealed meter event: never changed again; an equal identifier means an equal event. */
-export interface MeterEvent {
-  readonly identifier: string;
-  readonly eventName: string;
-  readonly customer: string;
-  readonly model: string;
-  readonly tokenType: string;
-  /** Whole tokens, decimal. */
-  readonly value: string;
-  /** When the call ended. */
-  readonly timestampMs: number;
-}
-export interface LeasedEvent extends MeterEvent {
-  /** Times the event was tried, this lease included. */
-  readonly attempts: number;
-  /** The earliest attempt that Stripe may have acted on: an attempt that surely failed (`retry`) does not count. */
-  readonly firstAttemptAtMs: number;
-}
-export type EventState =
-  | 'pending'
-  | 'sending'
-  | 'accepted'
-  | 'confirmed'
-  | 'refused'
-  | 'ambiguous'
-  | 'quarantined'
-  | 'expired'
-  | 'cancelled';
-
-/**
- * `busy`: Stripe asked to wait. `unreachable`: nobody answered. `unauthorised`: Stripe refuses the key, not the event.
- * `forbidden`: the key may not do this; whether for this event or for any, other events tell. `misdirected`: there is no
- * such route where the request went.
- */
-export type RetryCause = 'busy' | 'unreachable' | 'unauthorised' | 'forbidden' | 'misdirected';
-
-/** Stripe's answer to one event. */
-export type Delivery =
-  | { readonly identifier: string; readonly kind: 'accepted' | 'duplicate' }
-  | {
-      readonly identifier: string;
-      /** Stripe surely did not take it. */
-      readonly kind: 'retry';
-      readonly notBeforeMs: number;
-      readonly error: string;
-      readonly cause?: RetryCause | undefined;
-      /** True when it was not sent at all, or not for a fault of its own: this lease does not count as an attempt. */
-      readonly untried?: boolean | undefined;
-    }
-  | {
-      readonly identifier: string;
-      readonly kind: 'ambiguous';
-      readonly notBeforeMs: number;
-      readonly error: string;
-    }
-  /** `quarantined`: too old to be told apart from a second event; never sent again, left to reconciliation. */
-  | { readonly identifier: string; readonly kind: 'refused' | 'quarantined'; readonly error: string };
-
-/** A line that is settled and not yet in an event. */
-export interface UnsealedLine extends Line {
-  readonly call: string;
-  readonly customer: string;
-  readonly endedAtMs: number;
-}
-/** The event a line was sealed into. */
-export interface Seal {
-  readonly event: MeterEvent;
-  readonly members: readonly {
-    readonly call: string;
-    readonly attempt: number;
-    readonly model: string;
-    readonly tokenType: string;
-  }[];
-}
-
 /** What Stripe said of a customer, ordered by Stripe's own time (seconds) and, within a second, by arrival. */
 export type CustomerFact =
   | {
@@ -245,15 +186,8 @@ export interface WebhookReceipt {
 
 export type CustomerState = 'known' | 'missing';
 
-export interface LeaseRequest {
-  readonly nowMs: number;
-  readonly leaseMs: number;
-  readonly limit: number;
-  /** Only this event, if it is due. */
-  readonly identifier?: string | undefined;
-}
-
-export interface Ledger extends Accounts, UsageReads, Recording, Readings, People {
+export interface Ledger
+  extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger, People {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
@@ -277,37 +211,6 @@ export interface Ledger extends Accounts, UsageReads, Recording, Readings, Peopl
     readonly openedBeforeMs?: number | undefined;
   }): Promise<readonly CallView[]>;
 
-  /** Settled lines that are in no event yet, oldest first, `limit` at most. */
-  unsealed(limit: number): Promise<readonly UnsealedLine[]>;
-  /**
-   * Writes events and binds their lines to them, in one step. A line that is already bound keeps its event; an event
-   * that cannot have all of its lines is not written, and leaves them unsealed.
-   */
-  seal(seals: readonly Seal[]): Promise<void>;
-  /**
-   * Takes events that are due (`pending`, `ambiguous`, or `sending` with a lease that ran out) for `leaseMs`, those
-   * that have waited longest first: what was tried and put off comes after what was never tried.
-   */
-  lease(lease: LeaseRequest): Promise<readonly LeasedEvent[]>;
-  /** Records Stripe's answers. */
-  mark(deliveries: readonly Delivery[], nowMs: number): Promise<void>;
-
-  /** Makes a refused event due again, with its doubt if it has any; false where it is not refused. */
-  retryEvent(identifier: string, nowMs: number): Promise<boolean>;
-  /**
-   * Ends the doubt about a quarantined event: Stripe has it (`delivered`, it counts as accepted), or has it not (`lost`,
-   * it is due again). False where it is not quarantined.
-   */
-  resolveEvent(identifier: string, found: 'delivered' | 'lost', nowMs: number): Promise<boolean>;
-  /**
-   * The wall clock was set back by so much: what waits for a time, and what is in doubt since one, moves with it. Without
-   * this, retries would wait for the old time, and doubt would be thought younger than it is.
-   */
-  clockSetBack(byMs: number): Promise<void>;
-  /** The latest time on record of any event; null without events. For the clock to be compared with at the start. */
-  latestEventMs(): Promise<number | null>;
-  /** Waives an event that Stripe surely has not; false where it may have it. */
-  cancelEvent(identifier: string): Promise<boolean>;
   /** A write that changes nothing. Rejects with `LedgerUnavailable` where calls could not be recorded either. */
   probe(): Promise<void>;
 
@@ -363,6 +266,10 @@ export interface EventView extends MeterEvent {
   readonly notBeforeMs: number;
   readonly acceptedAtMs: number | null;
   readonly lastError: string | null;
+  /** The way of its latest attempt. */
+  readonly transport: string | null;
+  /** The identifier under which Stripe took it and refused it afterwards. */
+  readonly replaces: string | null;
   readonly calls: readonly string[];
 }
 export interface Totals {

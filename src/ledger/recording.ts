@@ -19,9 +19,9 @@ export interface Recording {
 }
 
 const INSERT_EVENT = `
-  INSERT INTO meter_events (identifier, event_name, customer, model, token_type, value, timestamp_ms,
+  INSERT INTO meter_events (identifier, destination, event_name, customer, model, token_type, value, timestamp_ms,
     state, attempts, unsure, not_before_ms)
-  VALUES (?, ?, ?, '', '', CAST(? AS BIGINT), ?, 'pending', 0, 0, 0)
+  VALUES (?, 'dimensions', ?, ?, '', '', CAST(? AS BIGINT), ?, 'pending', 0, 0, 0)
   ON CONFLICT (identifier) DO NOTHING RETURNING identifier`;
 const READ_EVENT = `
   SELECT CAST(value AS TEXT) AS value, timestamp_ms FROM meter_events WHERE identifier = ?`;

@@ -16,13 +16,17 @@ const COUNT_CALLS = (calls: string): string => `
     CAST(COALESCE(SUM(cost_pico % ${HALF}), 0) AS TEXT) AS cost_low
   FROM ${calls}`;
 
-/** Sealed tokens: every sealed line is in an event, whose value is the sum of its lines. */
+/** Sealed tokens, each line once, however many destinations it went to. */
 const SUM_SEALED = (where: string): string => `
-  SELECT model, token_type, SUM(value) AS tokens FROM meter_events ${where} GROUP BY model, token_type`;
+  SELECT model, token_type, SUM(tokens) AS tokens FROM (
+    SELECT model, token_type, tokens FROM lines ${where} GROUP BY call, attempt, model, token_type, tokens) AS sealed
+  GROUP BY model, token_type`;
 
 const SUM_EVENTS = (where: string): string => `
   SELECT state, COUNT(*) AS count, SUM(value) AS tokens, MIN(timestamp_ms) AS oldest_ms
   FROM meter_events ${where} GROUP BY state ORDER BY state`;
+
+const OWN_LINES = `WHERE event IN (SELECT identifier FROM meter_events WHERE customer = ?)`;
 
 /** One customer's calls, each state by the index that serves it. */
 const CUSTOMER_CALLS = `(
@@ -39,13 +43,15 @@ export function createTotals({ database }: LedgerParts): Pick<Ledger, 'totals'> 
         customer === undefined
           ? { sql: COUNT_CALLS('calls'), params: [] }
           : { sql: COUNT_CALLS(CUSTOMER_CALLS), params: [customer, customer, customer] },
-        { sql: SUM_SEALED(where), params: own },
+        { sql: SUM_SEALED(customer === undefined ? '' : OWN_LINES), params: own },
         { sql: SUM_EVENTS(where), params: own },
         ...readUnsealed(Number.MAX_SAFE_INTEGER),
       ]);
       const counted = counts[0];
       if (counted === undefined) throw new Error('A count answered no row.');
-      const unsealed = unsealedLines(waiting, partly).filter(
+      // A line is sealed when it is in an event of any destination.
+      const anywhere = partly.map((row) => Object.assign({}, row, { destination: 'any' }));
+      const unsealed = unsealedLines(waiting, anywhere, ['any']).filter(
         (line) => customer === undefined || line.customer === customer,
       );
       return totalsOf(counted, { sealed, events, unsealed });

@@ -23,11 +23,19 @@ const NEWEST = '~';
 /** Both spelled as the indexes of few states are. */
 const DUE = `customer = ? AND (state = 'pending' OR state = 'sending' OR state = 'ambiguous')`;
 const PARKED = `customer = ? AND (state = 'refused' OR state = 'quarantined')`;
+const TO_STRIPE = `destination IN ('dimensions', 'per_type', 'cost')`;
+/** Each line once, however many of Stripe's layouts it goes to; and what was recorded without a call. */
 const SUM_UNDELIVERED = (where: string): string => `
-  SELECT model, token_type, CAST(SUM(value) AS TEXT) AS tokens FROM meter_events WHERE ${where} GROUP BY model, token_type`;
+  SELECT model, token_type, CAST(SUM(tokens) AS TEXT) AS tokens FROM (
+    SELECT model, token_type, tokens FROM lines
+    WHERE event IN (SELECT identifier FROM meter_events WHERE ${where} AND ${TO_STRIPE})
+    GROUP BY call, attempt, model, token_type, tokens
+    UNION ALL SELECT model, token_type, value AS tokens FROM meter_events
+    WHERE ${where} AND model = '' AND destination = 'dimensions') AS undelivered
+  GROUP BY model, token_type`;
 const COST_UNDELIVERED = (where: string): string => `
   SELECT CAST(COALESCE(SUM(cost_pico), 0) AS TEXT) AS cost_pico FROM calls WHERE id IN (
-    SELECT call FROM lines WHERE event IN (SELECT identifier FROM meter_events WHERE ${where}))`;
+    SELECT call FROM lines WHERE event IN (SELECT identifier FROM meter_events WHERE ${where} AND ${TO_STRIPE}))`;
 const READ_UNSEALED = `
   SELECT lines_json, CAST(cost_pico AS TEXT) AS cost_pico FROM calls WHERE sealed = 0 AND customer = ?`;
 
@@ -41,9 +49,10 @@ export function createUsageReads({ database }: LedgerParts): UsageReads {
     },
     async undelivered(customer) {
       const read = (sql: string): Statement => ({ sql, params: [customer] });
+      const twice = (sql: string): Statement => ({ sql, params: [customer, customer] });
       const [due = [], parked = [], dueCost = [], parkedCost = [], unsealed = []] = await database.batch([
-        read(SUM_UNDELIVERED(DUE)),
-        read(SUM_UNDELIVERED(PARKED)),
+        twice(SUM_UNDELIVERED(DUE)),
+        twice(SUM_UNDELIVERED(PARKED)),
         read(COST_UNDELIVERED(DUE)),
         read(COST_UNDELIVERED(PARKED)),
         read(READ_UNSEALED),

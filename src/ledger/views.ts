@@ -27,8 +27,8 @@ interface Where {
 
 const CALL_COLUMNS = `id, customer, key_id, endpoint, provider, model, stream, opened_at_ms, ended_at_ms, outcome,
   status, usage_source, usage_json, CAST(cost_pico AS TEXT) AS cost_pico, response_id, lines_json`;
-const EVENT_COLUMNS = `identifier, event_name, customer, model, token_type, CAST(value AS TEXT) AS value, timestamp_ms,
-  state, attempts, not_before_ms, accepted_at_ms, last_error`;
+const EVENT_COLUMNS = `identifier, destination, event_name, customer, model, token_type, CAST(value AS TEXT) AS value, timestamp_ms,
+  state, attempts, not_before_ms, accepted_at_ms, last_error, transport, replaces`;
 
 /** The ids of one page of calls. The conditions are the fixed ones below, chosen by the filter. */
 const callPage = (where: string): string => `SELECT id FROM calls WHERE ${where} ORDER BY id DESC LIMIT ?`;
@@ -200,6 +200,7 @@ function eventViews(events: readonly Row[], eventCalls: readonly Row[]): EventVi
   const callsByEvent = Map.groupBy(eventCalls, (row) => textOf(row, 'event'));
   return events.map((row) => ({
     identifier: textOf(row, 'identifier'),
+    destination: textOf(row, 'destination'),
     eventName: textOf(row, 'event_name'),
     customer: textOf(row, 'customer'),
     model: textOf(row, 'model'),
@@ -211,6 +212,8 @@ function eventViews(events: readonly Row[], eventCalls: readonly Row[]): EventVi
     notBeforeMs: numberOf(row, 'not_before_ms'),
     acceptedAtMs: numberOrNull(row, 'accepted_at_ms'),
     lastError: textOrNull(row, 'last_error'),
+    transport: textOrNull(row, 'transport'),
+    replaces: textOrNull(row, 'replaces'),
     calls: (callsByEvent.get(textOf(row, 'identifier')) ?? []).map((line) => textOf(line, 'call')),
   }));
 }

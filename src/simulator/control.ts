@@ -55,6 +55,8 @@ async function run(simulator: SimulatorOrders, route: string, body: unknown): Pr
       return ok([]);
     case 'POST /_simulator/webhooks':
       return ok(await webhookOrder(simulator, webhookSchema.parse(body)));
+    case 'POST /_simulator/meter_errors':
+      return ok(simulator.reportMeterErrors());
     case 'GET /_simulator/state':
       return ok(stateOf(simulator));
     case 'GET /_simulator/meter_events':

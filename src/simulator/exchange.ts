@@ -9,6 +9,7 @@ import { decodeForm } from './form.ts';
 import { headerText, readBody, sendJson, StripeFailure, type Reply } from './http.ts';
 import type { Idempotency, IdempotencyCall } from './idempotency.ts';
 import type { createRouter } from './routes.ts';
+import { STREAM_PATH } from './stream.ts';
 import { stripeId, type Account } from './world.ts';
 
 /** Stripe's parameters are small; its own limit is not published. */
@@ -36,6 +37,10 @@ export interface ExchangeParts {
   readonly idempotency: Idempotency;
   /** Keys that are accepted; without a list, any key that looks like Stripe's. */
   readonly apiKeys: readonly string[] | undefined;
+  /** Throws for a token of no open session of the stream. */
+  readonly checkSession: (token: string) => void;
+  /** A meter event that was taken is not counted: told later. */
+  readonly rejectLater: (identifier: string) => void;
   /** False when the request is one too many for this second. */
   readonly withinRate: () => boolean;
   readonly log: (request: LoggedRequest) => void;
@@ -65,7 +70,8 @@ export function createExchange(
     let outcome: Outcome;
     try {
       const text = await readBody(request, BODY_BYTES_MAX);
-      checkKey(request, parts.apiKeys);
+      if (url.pathname === STREAM_PATH) parts.checkSession(keyOf(request));
+      else checkKey(request, parts.apiKeys);
       const incoming = decode(request, { id, method, url, text });
       body = incoming.body;
       outcome = await answer(parts, lanes, incoming);
@@ -93,8 +99,8 @@ export function createExchange(
 type Outcome = { kind: 'reply'; reply: Reply } | { kind: 'drop' };
 
 async function answer(parts: ExchangeParts, lanes: Set<string>, incoming: Incoming): Promise<Outcome> {
-  if (!parts.withinRate()) throw rateLimited(undefined);
-  const met = parts.faults.meet(incoming.method, incoming.path);
+  if (incoming.path !== STREAM_PATH && !parts.withinRate()) throw rateLimited(undefined);
+  const met = parts.faults.meet(incoming.method, incoming.path, JSON.stringify(incoming.body));
   const kind = met.fault?.kind;
   const { idempotency: call } = incoming;
   const replay = call === undefined ? undefined : parts.idempotency.begin(call);
@@ -106,8 +112,10 @@ async function answer(parts: ExchangeParts, lanes: Set<string>, incoming: Incomi
     try {
       if (met.delayMs > 0) await pause(met.delayMs, undefined, { signal: parts.stop });
       if (kind === 'drop') return { kind: 'drop' };
-      throwBeforeCommit(kind, met.fault?.retryAfterSeconds);
+      throwBeforeCommit(kind, met.fault?.retryAfterSeconds, incoming);
+      if (kind === 'proxy') return { kind: 'reply', reply: NOT_STRIPES };
       reply = runRoute(parts, incoming);
+      if (kind === 'reject_later') rejectLater(parts, reply);
       if (kind === 'server_error_after_commit') reply = serverError().reply(incoming.id);
     } finally {
       if (lane !== undefined) lanes.delete(lane);
@@ -150,7 +158,20 @@ function enter(lanes: Set<string>, lane: string, api: 'v1' | 'v2'): void {
     : new StripeFailure({ status: 429, type: 'invalid_request_error', code: 'lock_timeout', message });
 }
 
-function throwBeforeCommit(kind: string | undefined, retryAfterSeconds: number | undefined): void {
+/** What a web server in front of Stripe may say. */
+const NOT_STRIPES: Reply = { status: 404, body: { error: { code: 404, message: 'Not Found' } } };
+
+function rejectLater({ rejectLater: reject }: ExchangeParts, { status, body }: Reply): void {
+  if (status !== 200 || typeof body !== 'object' || body === null || !('identifier' in body)) return;
+  reject(String(body.identifier));
+}
+
+function throwBeforeCommit(
+  kind: string | undefined,
+  retryAfterSeconds: number | undefined,
+  { method, path }: Incoming,
+): void {
+  if (kind === 'not_found') throw unrecognized(method, path);
   if (kind === 'rate_limited') throw rateLimited(retryAfterSeconds);
   if (kind === 'server_error') throw serverError();
   if (kind === 'forbidden') throw forbidden();
@@ -194,14 +215,14 @@ function parseJson(text: string): unknown {
 }
 
 /** Bearer, or the user name of Basic as `curl -u` sends it. */
+function keyOf(request: IncomingMessage): string {
+  const [scheme, value = ''] = (headerText(request, 'authorization') ?? '').split(' ');
+  if (scheme?.toLowerCase() !== 'basic') return value;
+  return Buffer.from(value, 'base64').toString().split(':')[0] ?? '';
+}
+
 function checkKey(request: IncomingMessage, accepted: readonly string[] | undefined): void {
-  const [scheme, value] = (headerText(request, 'authorization') ?? '').split(' ');
-  const key =
-    scheme?.toLowerCase() === 'basic'
-      ? (Buffer.from(value ?? '', 'base64')
-          .toString()
-          .split(':')[0] ?? '')
-      : (value ?? '');
+  const key = keyOf(request);
   if (key === '') {
     throw unauthorized(
       'You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer auth.',

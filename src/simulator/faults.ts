@@ -11,6 +11,9 @@ export const FAULT_KINDS = [
   'slow',
   'unauthorized',
   'forbidden',
+  'not_found',
+  'proxy',
+  'reject_later',
 ] as const;
 
 export type FaultKind = (typeof FAULT_KINDS)[number];
@@ -19,7 +22,9 @@ const faultSchema = z.strictObject({
   /** `*` stands for anything: `POST /v2/billing/*`; without a method, every method. */
   route: z.string().min(1).max(200).default('*'),
   /**
-   * `rate_limited` 429, `conflict` 409, `unauthorized` 401, `forbidden` 403, `server_error` 500: refused before anything is done.
+   * `rate_limited` 429, `conflict` 409, `unauthorized` 401, `server_error` 500: refused before anything is done.
+   * `forbidden` 403, `not_found` Stripe's 404 for a route it has not, `proxy` a 404 that is not of Stripe's making: the same.
+   * `reject_later`: a meter event is taken, and not counted: an error report tells.
    * `server_error_after_commit`: done, and answered 500. `drop`: the connection is cut, nothing done;
    * `drop_after_commit`: done, then cut. `slow`: waits, then goes on, past other faults too.
    */
@@ -32,6 +37,8 @@ const faultSchema = z.strictObject({
   seed: z.int().optional(),
   /** Seconds in a 429's `retry-after`; no header without it. */
   retryAfterSeconds: z.number().min(0).optional(),
+  /** Only requests whose body has this in it, such as a customer's id. */
+  containing: z.string().min(1).max(200).optional(),
   /** How slow; 1,000 by default. */
   delayMs: z.number().min(0).max(600_000).optional(),
 });
@@ -44,7 +51,7 @@ export interface Faults {
   add(order: unknown): void;
   clear(): void;
   /** The faults this request meets, used up by the asking: any number of `slow`, and one other at most. */
-  meet(method: string, path: string): { delayMs: number; fault: Fault | undefined };
+  meet(method: string, path: string, body?: string): { delayMs: number; fault: Fault | undefined };
   /** Orders not used up yet. */
   readonly open: readonly (Fault & { readonly happened: number })[];
 }
@@ -60,11 +67,12 @@ export function createFaults(): Faults {
     clear: () => {
       orders = [];
     },
-    meet: (method, path) => {
+    meet: (method, path, body = '') => {
       let delayMs = 0;
       let met: Fault | undefined;
       for (const order of orders) {
         if (!order.pattern.test(`${method} ${path}`)) continue;
+        if (order.containing !== undefined && !body.includes(order.containing)) continue;
         if (order.kind !== 'slow' && met !== undefined) continue;
         if (order.probability !== undefined && order.random() >= order.probability) continue;
         order.happened += 1;

@@ -27,7 +27,7 @@ const v1Schema = z.strictObject({
   timestamp: seconds.optional(),
   ...expand,
 });
-const v2Schema = z.strictObject({
+export const v2Schema = z.strictObject({
   event_name: z.string().max(100),
   payload,
   identifier: identifier.optional(),
@@ -40,7 +40,7 @@ export const meterEventRoutes: readonly Route[] = [
     '/v1/billing/meter_events',
     ({ account, body }) => {
       const params = parseParams(v1Schema, body);
-      const event = accept(account, { ...params, api: 'v1' });
+      const event = acceptEvent(account, { ...params, api: 'v1' });
       return {
         object: 'billing.meter_event',
         created: account.seconds(),
@@ -58,7 +58,7 @@ export const meterEventRoutes: readonly Route[] = [
     ({ account, body }) => {
       const { timestamp, ...params } = parseV2Params(v2Schema, body);
       const at = timestamp === undefined ? undefined : Math.floor(Date.parse(timestamp) / 1_000);
-      const event = accept(account, { ...params, timestamp: at, api: 'v2' });
+      const event = acceptEvent(account, { ...params, timestamp: at, api: 'v2' });
       return {
         object: 'v2.billing.meter_event',
         created: isoTime(account.now()),
@@ -103,11 +103,11 @@ interface Candidate {
   payload: Record<string, string>;
   identifier?: string | undefined;
   timestamp?: number | undefined;
-  api: 'v1' | 'v2';
+  api: AcceptedEvent['api'];
 }
 
 /** Checks in the order event name, payload, time, identifier; a refused event leaves no trace, its identifier neither. */
-function accept(account: Account, candidate: Candidate): AcceptedEvent {
+export function acceptEvent(account: Account, candidate: Candidate): AcceptedEvent {
   const meter = activeMeter(account, candidate.event_name);
   const customer = payloadCustomer(account, meter, candidate.payload);
   checkPayload(meter, candidate.payload);
@@ -197,7 +197,7 @@ const refused = (code: string, message: string): StripeFailure =>
   new StripeFailure({ status: 400, type: 'invalid_request_error', code, message });
 
 /** The two APIs' own answers: v1 tells by its message and has no code, v2 tells by its code. */
-const duplicate = (api: 'v1' | 'v2', repeated: string): StripeFailure =>
+const duplicate = (api: AcceptedEvent['api'], repeated: string): StripeFailure =>
   api === 'v1'
     ? new StripeFailure({
         status: 400,

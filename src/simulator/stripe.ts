@@ -2,7 +2,7 @@
  * A stand-in for Stripe over real HTTP, which the `stripe` package talks to as it talks to Stripe (`host`, `port` and
  * `protocol` overridden). It holds what a metered account needs: customers, meters, meter events, summaries, alerts,
  * credit grants, events and signed webhooks, with Stripe's own refusals; and what goes wrong with all that, to order.
- * Not here: products, prices, payments, Connect, the meter event stream.
+ * Not here: products, prices, payments, Connect.
  */
 import { createServer } from 'node:http';
 import { createVoices, type Voices } from './account.ts';
@@ -16,10 +16,12 @@ import { createExchange, type LoggedRequest } from './exchange.ts';
 import { createFaults, type Faults } from './faults.ts';
 import { listening, type Listening } from './http.ts';
 import { createIdempotency } from './idempotency.ts';
+import { createMeterErrors, type MeterErrors, type ThinEvent } from './meter-errors.ts';
 import { meterEventRoutes } from './meter-events.ts';
 import { meterRoutes } from './meters.ts';
 import { createRouter } from './routes.ts';
 import { createSnapshot, readSnapshot } from './snapshot.ts';
+import { createSessions } from './stream.ts';
 import { subscriptionRoutes } from './subscriptions.ts';
 import { summaryRoutes, sumUsage, type UsageSum } from './summaries.ts';
 import { createWebhookSender, type WebhookSender } from './webhooks.ts';
@@ -41,6 +43,10 @@ export interface StripeSimulatorOptions {
   readonly apiKeys?: readonly string[];
   /** Requests a second before a 429: 25 in a sandbox of Stripe's. No limit by default. */
   readonly requestsPerSecondMax?: number;
+  /** How long failures of meter events are gathered before an error report tells; 10 s by default. */
+  readonly errorReportDelayMs?: number;
+  /** How many failures of a kind a report names; 5 by default, and Stripe may name none. */
+  readonly errorSamples?: number;
   /** How long summaries lag behind the events; 0 by default. */
   readonly summaryLagMs?: number;
   /** Keeps the account in this file over a restart. Memory only by default. */
@@ -59,6 +65,8 @@ export interface SimulatorOrders extends Omit<Voices, 'account'> {
   readonly webhooks: Omit<WebhookSender, 'send' | 'close'>;
   /** The last 10,000 requests to the API, oldest first. */
   readonly requests: readonly LoggedRequest[];
+  /** Tells now of the meter events that failed after they were taken. */
+  reportMeterErrors(): readonly ThinEvent[];
   /** What the accepted events come to, by event name, customer and all other payload keys. */
   sums(): UsageSum[];
   /** Sends webhooks here from now on; the secret stays where none is given. */
@@ -79,6 +87,9 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
   const fixed = () => (url === undefined ? undefined : { url, secret });
   const sender = createWebhookSender({ world: () => world, now, fixed, retryDelaysMs });
   const { account, ...voices } = createVoices({ world, now, changed: () => snapshot?.changed() }, sender);
+  // The sender keeps account of its own work and never rejects.
+  const errors = createMeterErrors({ ...options, send: (event) => void sender.send(event) });
+  const sessions = createSessions(now, errors);
   const requests: LoggedRequest[] = [];
   const stop = new AbortController();
   const orders: SimulatorOrders = {
@@ -87,6 +98,7 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
     webhooks: sender,
     requests,
     sums: () => sumUsage(world),
+    reportMeterErrors: errors.report,
     sendWebhooksTo: (newUrl, newSecret) => {
       url = newUrl;
       secret = newSecret ?? secret;
@@ -95,10 +107,18 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
   };
   const exchange = createExchange({
     account,
-    route: createRouter([...ROUTES, ...summaryRoutes(options.summaryLagMs ?? 0), ...eventRoutes(fixed)]),
+    route: createRouter([
+      ...ROUTES,
+      ...errors.routes,
+      ...sessions.routes,
+      ...summaryRoutes(options.summaryLagMs ?? 0),
+      ...eventRoutes(fixed),
+    ]),
     faults: orders.faults,
     idempotency: createIdempotency(now),
     apiKeys: options.apiKeys,
+    checkSession: sessions.check,
+    rejectLater: (identifier) => rejectLater(world, errors, identifier),
     withinRate: rateLimit(now, options.requestsPerSecondMax),
     log: (request) => {
       requests.push(request);
@@ -122,10 +142,20 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
     close: async () => {
       stop.abort();
       sender.close();
+      errors.close();
       await http.close();
       await snapshot?.flush();
     },
   };
+}
+
+/** Takes an event out of the sums again; a report will tell. */
+function rejectLater(world: World, errors: MeterErrors, identifier: string): void {
+  const event = world.accepted.findLast((one) => one.identifier === identifier);
+  if (event === undefined) return;
+  event.cancelled = true;
+  const message = 'The meter for this event is archived.';
+  errors.add({ meter: event.meter, code: 'archived_meter', message, identifier });
 }
 
 const ROUTES = [

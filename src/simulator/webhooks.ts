@@ -4,7 +4,11 @@
  */
 import { createHmac } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { ThinEvent } from './meter-errors.ts';
 import type { StripeEvent, World } from './world.ts';
+
+/** What an endpoint is told: the object itself, or the news that there is something to fetch. */
+export type Sent = StripeEvent | ThinEvent;
 
 export interface Delivery {
   readonly event: string;
@@ -29,7 +33,7 @@ export interface DeliveryOrder {
 
 export interface WebhookSender {
   /** Sends to every endpoint that wants the type. Answers with the first attempts; retries go on behind. */
-  send(event: StripeEvent, order?: DeliveryOrder): Promise<readonly Delivery[]>;
+  send(event: Sent, order?: DeliveryOrder): Promise<readonly Delivery[]>;
   /** From now on events wait. */
   hold(): void;
   /** Sends what waited, one after the other, in the order given or the reverse, and stops holding. */
@@ -70,11 +74,11 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
   const work = createWorkSet();
   const stop = new AbortController();
   const { deliveries, attempt, retry } = createAttempts(options, stop.signal);
-  let held: StripeEvent[] | undefined;
+  let held: Sent[] | undefined;
 
-  const deliver = async (event: StripeEvent, order: DeliveryOrder): Promise<readonly Delivery[]> => {
+  const deliver = async (event: Sent, order: DeliveryOrder): Promise<readonly Delivery[]> => {
     const targets = targetsOf(options.world(), options.fixed(), event.type);
-    event.pending_webhooks = targets.length;
+    if (event.object === 'event') event.pending_webhooks = targets.length;
     const copies = targets.flatMap((target) =>
       Array.from({ length: 1 + (order.duplicates ?? 0) }, () => target),
     );
@@ -117,13 +121,13 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
 function createAttempts(options: WebhookSenderOptions, stop: AbortSignal) {
   const deliveries: Delivery[] = [];
   const attempt = async (
-    event: StripeEvent,
+    event: Sent,
     target: Target,
     order: DeliveryOrder & { attempt: number },
   ): Promise<Delivery> => {
     const timestamp = Math.floor(options.now() / 1_000) + (order.signedAtOffsetSeconds ?? 0);
     const secret = order.badSignature === true ? `${target.secret}_not` : target.secret;
-    const outcome = await post(target.url, JSON.stringify(event), { secret, timestamp, stop });
+    const outcome = await post(target.url, bodyOf(event), { secret, timestamp, stop });
     const delivery = {
       event: event.id,
       type: event.type,
@@ -135,7 +139,7 @@ function createAttempts(options: WebhookSenderOptions, stop: AbortSignal) {
     if (deliveries.length > DELIVERIES_MAX) deliveries.shift();
     return delivery;
   };
-  const retry = async (event: StripeEvent, target: Target, order: DeliveryOrder): Promise<void> => {
+  const retry = async (event: Sent, target: Target, order: DeliveryOrder): Promise<void> => {
     for (const [index, delayMs] of options.retryDelaysMs.entries()) {
       await pause(delayMs, undefined, { signal: stop });
       if (succeeded(await attempt(event, target, { ...order, attempt: index + 2 }))) return;
@@ -159,6 +163,13 @@ function createWorkSet(): { add(work: Promise<unknown>): void; settled(): Promis
       while (underWay.size > 0) await Promise.allSettled(underWay);
     },
   };
+}
+
+/** A thin event carries nothing. */
+function bodyOf(event: Sent): string {
+  if (event.object === 'event') return JSON.stringify(event);
+  const { data: _data, ...notice } = event;
+  return JSON.stringify(notice);
 }
 
 const succeeded = ({ status }: Delivery): boolean => status !== null && status >= 200 && status < 300;

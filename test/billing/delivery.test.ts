@@ -44,6 +44,7 @@ function answerOf(identifier: string, answer: Answer, notBeforeMs: number): Deli
       return { identifier, kind: answer };
     case 'refused':
     case 'quarantined':
+    case 'expired':
       return { identifier, kind: answer, error: 'no' };
     case 'ambiguous':
       return { identifier, kind: answer, notBeforeMs, error: 'silence' };

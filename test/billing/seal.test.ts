@@ -14,17 +14,20 @@ const anyLine: fc.Arbitrary<UnsealedLine> = fc.record({
   tokens: fc.integer({ min: 1, max: 3 }),
   customer: fc.constantFrom('cus_a', 'cus_b'),
   endedAtMs: fc.integer({ min: 1, max: 3 }),
+  destination: fc.constant('dimensions'),
+  pico: fc.constant('0'),
 });
 
 describe('sealing', () => {
   it('makes one event of each line, with the line as its member', () => {
-    const line = lineOf('call-1', { tokens: 7 });
+    const line = lineOf('call-1', { tokens: 7, endedAtMs: 1_700_000_000_000 });
     expect(sealLines([line], options)).toEqual([
       {
         event: {
           identifier: `fg_${testCrypto.sha256(
             'v1|call-1|1|openai/gpt-4o-mini|input|cus_a|token-billing-tokens|7|1700000000000',
           )}`,
+          destination: 'dimensions',
           eventName: 'token-billing-tokens',
           customer: 'cus_a',
           model: 'openai/gpt-4o-mini',
@@ -46,7 +49,7 @@ describe('sealing', () => {
   it('gives two lines one identifier only if they are one line', () => {
     fc.assert(
       fc.property(anyLine, anyLine, (a, b) => {
-        const [first, second] = sealLines([a, b], options).map((seal) => seal.event.identifier);
+        const [first, second] = [a, b].map((line) => sealLines([line], options)[0]?.event.identifier);
         expect(first === second).toBe(JSON.stringify(a) === JSON.stringify(b));
       }),
       { numRuns: 2_000 },

@@ -9,6 +9,7 @@ import type { TestServer } from './support.ts';
 
 const event: MeterEvent = {
   identifier: 'fg_1',
+  destination: 'dimensions',
   eventName: 'token-billing-tokens',
   customer: 'cus_a',
   model: 'openai/gpt-4o-mini',
@@ -122,13 +123,14 @@ describe.each(Object.entries(clients))('a meter event sent with %s', (_, createC
   });
 
   it.each([
-    [429, { type: 'invalid_request_error', code: 'rate_limit', message: 'Too many requests' }],
-    [409, { code: 'too_many_concurrent_requests', message: 'Busy' }],
-    [429, { type: 'rate_limit', message: 'Busy' }],
-  ])('is retried after %i, when Stripe says, and not by the SDK', async (status, error) => {
+    [429, 'busy', { type: 'invalid_request_error', code: 'rate_limit', message: 'Too many requests' }],
+    [409, 'contended', { code: 'too_many_concurrent_requests', message: 'Busy' }],
+    [429, 'contended', { type: 'invalid_request_error', code: 'lock_timeout', message: 'Busy' }],
+    [429, 'busy', { type: 'rate_limit', message: 'Busy' }],
+  ])('is retried after %i (%s), when Stripe says, and not by the SDK', async (status, cause, error) => {
     expect(await answering(createClient, { status, error, headers: { 'retry-after': '7' } })).toMatchObject({
       kind: 'retry',
-      cause: 'busy',
+      cause,
       notBeforeMs: runtime.now() + 7_000,
     });
     expect(seen).toHaveLength(1);

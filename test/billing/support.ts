@@ -1,9 +1,10 @@
 /** Stand-ins for the ports that billing stands on: a clock that is given, a ledger in memory, a server on a free port. */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type {
+  Backlog,
   CustomerFact,
   CustomerState,
   Delivery,
@@ -12,6 +13,8 @@ import type {
   LeaseRequest,
   MeterEvent,
   Seal,
+  SealingFacts,
+  SealingScope,
   UnsealedLine,
   WebhookReceipt,
 } from '../../src/ledger/ledger.ts';
@@ -40,6 +43,7 @@ export function createTestRuntime(nowMs = Date.UTC(2026, 10, 21, 12)): TestRunti
 
 export const testCrypto: Crypto = {
   sha256: (text) => createHash('sha256').update(text).digest('hex'),
+  hmac: (secret, text) => createHmac('sha256', secret).update(text).digest('hex'),
   equal: (a, b) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b)),
   random: (bytes) => randomBytes(bytes),
 };
@@ -51,7 +55,9 @@ export const lineOf = (call: string, more: Partial<UnsealedLine> = {}): Unsealed
   tokenType: 'input',
   tokens: 12,
   customer: 'cus_a',
-  endedAtMs: 1_700_000_000_000,
+  endedAtMs: Date.UTC(2026, 10, 21, 11),
+  destination: 'dimensions',
+  pico: '0',
   ...more,
 });
 
@@ -66,6 +72,8 @@ interface StoredEvent {
   error: string | null;
 }
 
+const DUE: ReadonlySet<string> = new Set(['pending', 'sending', 'ambiguous']);
+
 /** As much of the ledger as billing uses, with the rules its interface states. */
 export class MemoryLedger {
   readonly lines: UnsealedLine[] = [];
@@ -75,9 +83,9 @@ export class MemoryLedger {
   readonly marks: Delivery[] = [];
   failure: Error | undefined;
 
-  async unsealed(limit: number): Promise<readonly UnsealedLine[]> {
+  async unsealed(limit: number, scope?: SealingScope): Promise<readonly UnsealedLine[]> {
     this.#mayFail();
-    return this.lines.slice(0, limit);
+    return this.lines.filter(({ endedAtMs }) => endedAtMs < (scope?.beforeMs ?? Infinity)).slice(0, limit);
   }
   async seal(seals: readonly Seal[]): Promise<void> {
     for (const { event, members } of seals) {
@@ -121,7 +129,15 @@ export class MemoryLedger {
       row.leasedUntilMs = nowMs + leaseMs;
       row.attempts += 1;
       row.firstAttemptAtMs ??= nowMs;
-      return Object.assign({ attempts: row.attempts, firstAttemptAtMs: row.firstAttemptAtMs }, row.event);
+      return Object.assign(
+        {
+          attempts: row.attempts,
+          firstAttemptAtMs: row.firstAttemptAtMs,
+          isInDoubt: row.isUnsure,
+          transport: null,
+        },
+        row.event,
+      );
     });
   }
   async mark(deliveries: readonly Delivery[]): Promise<void> {
@@ -139,6 +155,21 @@ export class MemoryLedger {
     if (delivery.kind === 'ambiguous') row.isUnsure = true;
     if (delivery.kind === 'retry' && !row.isUnsure) row.firstAttemptAtMs = null;
     if (delivery.kind === 'retry' && delivery.untried === true) row.attempts -= 1;
+  }
+  async waiting(limit: number): Promise<number> {
+    return Math.min(limit, [...this.events.values()].filter(({ state }) => DUE.has(state)).length);
+  }
+  async sealingFacts(): Promise<ReadonlyMap<string, SealingFacts>> {
+    return new Map();
+  }
+  async backlog(): Promise<Backlog> {
+    const times = [
+      ...this.lines.map(({ endedAtMs }) => endedAtMs),
+      ...[...this.events.values()]
+        .filter(({ state }) => DUE.has(state))
+        .map(({ event }) => event.timestampMs),
+    ];
+    return { oldestMs: times.length === 0 ? null : Math.min(...times), parked: {}, unmatchedVerdicts: 0 };
   }
   async clockSetBack(byMs: number): Promise<void> {
     for (const row of this.events.values()) {

@@ -15,7 +15,13 @@ export function describeDelivery(given: Given): void {
 
   it('leases an event once until the lease runs out', async () => {
     const event = await oneSealed(given);
-    expect(await leased(event, 10_000)).toEqual({ ...event, attempts: 1, firstAttemptAtMs: 10_000 });
+    expect(await leased(event, 10_000)).toEqual({
+      ...event,
+      attempts: 1,
+      firstAttemptAtMs: 10_000,
+      isInDoubt: false,
+      transport: null,
+    });
     expect(await leased(event, 10_099)).toBeUndefined();
     expect(await leased(event, 10_100)).toMatchObject({ attempts: 2, firstAttemptAtMs: 10_000 });
   });

@@ -14,6 +14,7 @@ export const sealOf = (lines: readonly UnsealedLine[], more: Partial<MeterEvent>
   if (first === undefined) throw new Error('An event has lines.');
   const event = {
     identifier: fresh('event'),
+    destination: 'dimensions',
     eventName: 'token-billing-tokens',
     customer: first.customer,
     model: first.model,

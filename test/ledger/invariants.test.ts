@@ -20,6 +20,7 @@ beforeEach(async () => {
     lines.map((line) => ({
       event: {
         identifier: `event_${line.tokenType}`,
+        destination: 'dimensions',
         eventName: 'token-billing-tokens',
         customer: line.customer,
         model: line.model,

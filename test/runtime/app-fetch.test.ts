@@ -11,6 +11,7 @@ import { createFlushLoop } from '../../src/platform/flush-loop.ts';
 import { createNodeRuntime } from '../../src/platform/node-runtime.ts';
 import { openSqlite } from '../../src/platform/sqlite.ts';
 import { createUndiciRelay } from '../../src/platform/undici-relay.ts';
+import { httpPost } from '../../src/platform/http-post.ts';
 import { describeHttpCases } from '../contract/http-cases.ts';
 import { settingsOf } from '../support/settings.ts';
 import { temporaryDirectory } from '../support/sqlite.ts';
@@ -30,6 +31,7 @@ describeHttpCases('app.fetch', async (env, yaml) => {
     ledger: createLedger({ database, bootId: 'boot-1' }),
     keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
     relay,
+    post: httpPost,
     stripe: createStripeClient({
       secretKey: settings.stripe.secretKey ?? '',
       apiBase: settings.stripe.apiBase ?? undefined,
@@ -43,7 +45,10 @@ describeHttpCases('app.fetch', async (env, yaml) => {
     settled: () => loop.wake(),
   });
   const loop = createFlushLoop(
-    async () => (await gateway.delivery.flush()).next,
+    async () => {
+      const look = await gateway.background.poll();
+      return Math.min((await gateway.delivery.flush()).next ?? Infinity, look ?? Infinity);
+    },
     (error) => {
       throw error;
     },

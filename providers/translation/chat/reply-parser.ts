@@ -68,7 +68,7 @@ class ChatRules implements ReplyRules {
     this.#narration.start({
       id: textOf(event['id']) ?? '',
       model: textOf(event['model']) ?? '',
-      createdS: typeof created === 'number' && created > 0 ? created : undefined,
+      createdS: typeof created === 'number' && created > 0 ? Math.floor(created) : undefined,
     });
   }
 
