@@ -20,6 +20,7 @@ import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import type { Settings } from './config.ts';
 import { type Background, createBackground } from './gateway/background.ts';
+import { createIdempotency } from './gateway/idempotency.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
@@ -94,6 +95,7 @@ export function assemble(parts: Parts): Gateway {
     relay,
     settler,
     attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
+    idempotency: createIdempotency({ ledger, crypto, runtime, ...settings.metering }),
     limiter,
     runtime,
     onDisconnect: settings.metering.onDisconnect,

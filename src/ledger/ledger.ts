@@ -27,6 +27,7 @@ import type { StoredResponses } from './background-port.ts';
 import type { Readings } from './readings.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
+import type { KeyClaim, KeyToClaim } from './idempotency-port.ts';
 
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {
@@ -190,6 +191,10 @@ export interface Ledger
   extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger, People {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
+  /** Binds an idempotency key to the call, unless another call has it. Before the call is admitted. */
+  claimKey(claim: KeyToClaim): Promise<KeyClaim>;
+  /** Gives the key back where the call was not admitted. */
+  releaseKey(scope: string, call: string): Promise<void>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
   attemptFailed(
     call: string,
