@@ -111,9 +111,20 @@ export interface ResponseReader {
   /** The head of the caller's reply where it is not the upstream's own; of a reply held whole, asked after its end. */
   head?(): UpstreamHead;
   /** An error as it can be written into this reply where it broke off; undefined: as an event of the dialect. */
-  errorFrame?(error: string): string;
+  errorFrame?(error: string): string | undefined;
   /** The tokens generated so far by our own count, for a reply whose provider says nothing. */
   estimate(): { readonly outputTokens: number; readonly deltas: number };
+}
+
+/** What can be asked of a response that a provider keeps. */
+export interface StoredAsk {
+  readonly kind: 'retrieve' | 'delete' | 'cancel' | 'input_items';
+  /** The provider's id of the response: letters, digits, dashes and underscores. */
+  readonly id: string;
+  /** The caller's query without its question mark. */
+  readonly query: string;
+  /** The caller's headers that may travel on. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 export interface Provider {
@@ -123,6 +134,8 @@ export interface Provider {
   /** Where a conversation of another dialect is taken to, translated, best first; empty for nowhere. */
   readonly conversational: readonly Endpoint[];
   prepare(call: ProviderCall, upstream: Upstream): Exchange;
+  /** Asks about a response that was made here before; undefined where the provider keeps none. */
+  readonly askStored?: ((ask: StoredAsk, upstream: Upstream) => Exchange) | undefined;
   /** The request for the upstream's list of models. */
   listModels(upstream: Upstream): UpstreamRequest;
   /** The ids in that list's body; undefined when it is no such list. */

@@ -3,6 +3,7 @@ import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
+import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
@@ -11,12 +12,15 @@ import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
+import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import type { Settings } from './config.ts';
+import { type Background, createBackground } from './gateway/background.ts';
+import { createIdempotency } from './gateway/idempotency.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
@@ -25,6 +29,7 @@ import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
 import { createSettler, type Settler } from './gateway/settle.ts';
+import { createStored } from './gateway/stored.ts';
 import type { Keys } from './keys/keys.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Crypto, Runtime } from './runtime.ts';
@@ -55,6 +60,7 @@ export interface Gateway {
   readonly app: Hono;
   readonly inference: Inference;
   readonly settler: Settler;
+  readonly background: Background;
   readonly delivery: MeterDelivery;
   /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
   readonly checkMeters: () => Promise<readonly string[]>;
@@ -67,6 +73,7 @@ export function assemble(parts: Parts): Gateway {
   const { prices, budgets } = moneyOf(parts);
   const ledger = notifying(parts.ledger, budgets, parts.settled);
   const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const settler = createSettler({
@@ -77,15 +84,19 @@ export function assemble(parts: Parts): Gateway {
     billedName,
     onMissingUsage: settings.metering.onMissingUsage,
   });
+  const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
+  const background = createBackground({ ledger, resolver, relay, settler, runtime });
   const inference = createInference({
     keys,
+    ledger,
     budgets,
     customers: side.customers,
     resolver,
     relay,
     settler,
     attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
-    limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
+    idempotency: createIdempotency({ ledger, crypto, runtime, ...settings.metering }),
+    limiter,
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
@@ -93,8 +104,9 @@ export function assemble(parts: Parts): Gateway {
   const app = createApp({
     runtime,
     inference,
-    ...readsOf(parts, ledger),
+    ...readsOf(parts, ledger, money),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
+    stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
     admin: createAdmin({
       ...operatorOf(parts),
@@ -102,6 +114,7 @@ export function assemble(parts: Parts): Gateway {
       keys,
       now: runtime.now,
       flush: () => delivery.flush(),
+      money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
     }),
@@ -109,7 +122,7 @@ export function assemble(parts: Parts): Gateway {
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery, side, checkMeters };
+  return { app, inference, settler, background, delivery, side, checkMeters };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -126,9 +139,9 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
 });
 
 /** What callers read of their own, and what the operator records beside calls. */
-function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'record'> {
+function readsOf(parts: Parts, ledger: Ledger, money: StripeMoney): Pick<AppOptions, 'reads' | 'record'> {
   const { runtime, crypto, keys, settings } = parts;
-  const reports = createReports({ ledger, now: runtime.now, callJson });
+  const reports = createReports({ ledger, money, now: runtime.now, callJson });
   const record = createUsageRecorder({ ledger, crypto, now: runtime.now, recorded: parts.settled });
   return {
     reads: createReads({ keys, reports, runtime, limits: settings.limits }),
@@ -188,6 +201,10 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
     budgets.settled(call.id);
     if (call.lines.length > 0) settled();
     return result;
+  },
+  async openBackground(background) {
+    await ledger.openBackground(background);
+    settled();
   },
   async shrinkHold(call, holdPico) {
     await ledger.shrinkHold(call, holdPico);

@@ -4,6 +4,7 @@ import { registerCheck } from './cli/check.ts';
 import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
+import { registerMoney } from './cli/money.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -39,6 +40,7 @@ function createProgram(): Command {
   registerServe(program);
   registerCheck(program);
   registerKeys(program);
+  registerMoney(program);
   registerUsage(program);
   registerEvents(program);
   registerTrigger(program);

@@ -59,6 +59,7 @@ export const ERRORS = {
   },
   invalid_request: badRequest,
   unsupported_parameter: badRequest,
+  previous_response_not_found: badRequest,
   customer_required: badRequest,
   customer_mismatch: {
     status: 403,
@@ -95,6 +96,26 @@ export const ERRORS = {
     type: 'invalid_request_error',
     anthropic: 'invalid_request_error',
     gemini: 'INVALID_ARGUMENT',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    type: 'idempotency_error',
+    anthropic: 'invalid_request_error',
+    gemini: 'INVALID_ARGUMENT',
+  },
+  idempotency_in_progress: {
+    status: 409,
+    type: 'idempotency_error',
+    anthropic: 'api_error',
+    gemini: 'ABORTED',
+    shouldRetry: true,
+  },
+  idempotency_reply_gone: {
+    status: 409,
+    type: 'idempotency_error',
+    anthropic: 'invalid_request_error',
+    gemini: 'FAILED_PRECONDITION',
+    shouldRetry: false,
   },
   upstream_error: { status: 502, type: 'api_error', anthropic: 'api_error', gemini: 'UNAVAILABLE' },
   upstream_timeout: {

@@ -120,9 +120,11 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     settled: () => loop.wake(),
     draining: () => draining,
   });
-  const pass = async (): Promise<number | undefined> => {
+  const pass = async (looks = true): Promise<number | undefined> => {
     await gateway.settler.retry();
-    return opened.delivers ? (await gateway.delivery.flush()).next : undefined;
+    const look = looks ? await gateway.background.poll() : undefined;
+    const next = opened.delivers ? (await gateway.delivery.flush()).next : undefined;
+    return Math.min(next ?? Infinity, look ?? Infinity);
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
@@ -146,7 +148,8 @@ async function serve(opened: Opened): Promise<RunningGateway> {
       rmSync(control, { force: true });
       await drained({ server, gateway, relay, drainMs: opened.drainMs });
       await Promise.all([loop.stop(), reading.stop()]);
-      await pass().catch(failed);
+      gateway.background.stop();
+      await pass(false).catch(failed);
       await relay.close();
       await database.close();
     },

@@ -76,6 +76,7 @@ function createFront(env: Env): Hono {
     runtime,
     inference: { serve: elsewhere, running: () => 0 },
     models: elsewhere,
+    stored: elsewhere,
     reads: elsewhere,
     record: async ({ header, body }) => {
       authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, { header });
@@ -131,7 +132,8 @@ async function objectOf(request: Request, keys: Keys): Promise<string> {
 /** Ledgers lie apart here, one a customer: what reads one must say whose. */
 function adminObject(path: string, customer: string | undefined): string {
   if (path.startsWith('/admin/v1/keys')) return KEYS_OBJECT;
-  if (customer !== undefined && CUSTOMER.test(customer)) return customer;
+  const named = customer ?? /^\/admin\/v1\/customers\/(\w+)/.exec(path)?.[1];
+  if (named !== undefined && CUSTOMER.test(named)) return named;
   throw new Refusal(
     'invalid_request',
     'Say whose: on Workers every customer has a ledger of his own. Add ?customer=cus_....',
@@ -229,6 +231,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     this.#alarmAtMs = Infinity;
     try {
       await this.#gateway.settler.retry();
+      const look = await this.#gateway.background.poll();
+      if (look !== undefined) this.#wake(look);
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
       const reading = await this.#gateway.side.refresher.pass();

@@ -1,6 +1,7 @@
 /** The admin routes over a database file that no gateway has open. */
 import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
+import { createMoneyAdmin } from '../admin-money.ts';
 import { createAdmin } from '../admin.ts';
 import type { Settings } from '../config.ts';
 import { Refusal, refusalReply } from '../errors.ts';
@@ -21,10 +22,12 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
   });
   await migrate(database);
   const token = randomBytes(32).toString('base64url');
+  const ledger = createLedger({ database, bootId: runtime.id() });
   const app = new Hono().route(
     '/',
     createAdmin({
-      ledger: createLedger({ database, bootId: runtime.id() }),
+      ledger,
+      money: createMoneyAdmin({ ledger, crypto, runtime }),
       keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
       crypto,
       now: runtime.now,

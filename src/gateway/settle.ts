@@ -23,6 +23,7 @@ import {
   type UsageLine,
   ZERO_TOKENS,
 } from '../usage/usage.ts';
+import { backgroundOf, isBackground, isUnfinished } from './background.ts';
 import type { Call } from './call.ts';
 
 /** What a line of usage costs the customer, in picodollars; null for a model without a price. */
@@ -40,6 +41,8 @@ export interface Ending {
   readonly reader: ResponseReader | undefined;
   readonly firstByteAtMs: number | undefined;
   readonly attempt: number;
+  /** Now, unless it ended before. */
+  readonly endedAtMs?: number | undefined;
   /** We closed the upstream on a request that it had been sent: it may have read it, also where it had not answered. */
   readonly cancelled: boolean;
 }
@@ -78,6 +81,8 @@ export interface Measured {
   readonly reason: string | undefined;
   /** The provider reported nothing and the operator's policy is to serve nothing uncounted. */
   readonly refused: boolean;
+  /** The response goes on at its provider: the call stays open for it. */
+  readonly unfinished?: true;
 }
 
 export interface SettlerOptions {
@@ -95,21 +100,31 @@ const UNWRITTEN_MAX = 10_000;
 
 export function createSettler(options: SettlerOptions): Settler {
   const { ledger, runtime } = options;
-  const unwritten = new Map<string, CallToSettle>();
+  const unwritten = new Map<string, () => Promise<unknown>>();
+
+  const written = async (id: string, write: () => Promise<unknown>): Promise<void> => {
+    try {
+      await write();
+    } catch (error) {
+      if (unwritten.size < UNWRITTEN_MAX) unwritten.set(id, write);
+      runtime.log('error', 'settlement_failed', { request_id: id, error: String(error) });
+      throw error;
+    }
+  };
 
   return {
     measure: (call, ending) => measure(call, ending, options.onMissingUsage),
 
     async settle(call, ending, measured) {
+      if (measured.unfinished === true && measured.responseId !== null) {
+        const at = { attempt: ending.attempt, nowMs: runtime.now() };
+        const background = backgroundOf(call, measured.responseId, at);
+        await written(call.id, () => ledger.openBackground(background));
+        return { inputTokens: 0, outputTokens: 0, costPico: null, usageSource: 'none' };
+      }
       const record = recordOf(call, ending, measured, options);
       logCall(runtime, call, ending, record);
-      try {
-        await ledger.settle(record.toSettle);
-      } catch (error) {
-        if (unwritten.size < UNWRITTEN_MAX) unwritten.set(call.id, record.toSettle);
-        runtime.log('error', 'settlement_failed', { request_id: call.id, error: String(error) });
-        throw error;
-      }
+      await written(call.id, () => ledger.settle(record.toSettle));
       return { ...record.bill, balancePico: await balanceAfter(call, options) };
     },
 
@@ -122,6 +137,11 @@ export function createSettler(options: SettlerOptions): Settler {
     },
 
     async checkpoint(call, reader, attempt) {
+      const { responseId } = isBackground(call.request) ? reader.metered() : {};
+      if (responseId !== undefined)
+        await ledger.openBackground(
+          backgroundOf(call, responseId, { attempt, nowMs: runtime.now(), streams: true }),
+        );
       const { outputTokens: output, deltas } = reader.estimate();
       // A delta is a token at the least and the estimate is a guess: the smaller of the two is evidence.
       const line: UsageLine = {
@@ -140,8 +160,8 @@ export function createSettler(options: SettlerOptions): Settler {
     },
 
     async retry() {
-      for (const [id, toSettle] of unwritten) {
-        await ledger.settle(toSettle);
+      for (const [id, write] of unwritten) {
+        await write();
         unwritten.delete(id);
         runtime.log('warn', 'settlement_written_late', { request_id: id });
       }
@@ -195,6 +215,7 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
   const metered = reader.metered();
   const responseId = metered.responseId ?? null;
   const told = { ...none, responseId, reason: metered.reason };
+  if (isUnfinished(call, metered)) return { ...told, unfinished: true };
   if (metered.kind === 'final') return { ...told, usage: metered.lines, usageSource: 'reported' };
   // An error that came before any content: the provider charges nothing for it, whatever its status said.
   if (metered.kind === 'none' && metered.failed === true && reader.estimate().deltas === 0) return told;
@@ -283,7 +304,7 @@ function recordOf(
     bill: { inputTokens: input, outputTokens: output, costPico, usageSource },
     toSettle: {
       id: call.id,
-      endedAtMs: options.runtime.now(),
+      endedAtMs: ending.endedAtMs ?? options.runtime.now(),
       outcome: ending.outcome,
       status: ending.status,
       usageSource,

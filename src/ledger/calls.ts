@@ -25,16 +25,24 @@ const SETTLE_UNGUARDED = `${SETTLE_CALL} AND hold_pico IS NULL`;
 /** The same for many calls in one batch: says which were closed. */
 const SETTLE_RETURNING = `${SETTLE_CALL} RETURNING id`;
 
-/** Calls that other boots left open, with their evidence, in the order of the index of open calls. */
+/**
+ * Calls that other boots left open, with their evidence, in the order of the index of open calls. What goes on as a
+ * response in the background goes on being waited for.
+ */
 const READ_ABANDONED = `
   SELECT id, checkpoint_json, CASE WHEN hold_pico IS NULL THEN 0 ELSE 1 END AS guarded FROM calls
-  WHERE ended_at_ms IS NULL AND opened_by <> ? AND opened_at_ms < ? ORDER BY customer, id LIMIT ?`;
+  WHERE ended_at_ms IS NULL AND opened_by <> ? AND opened_at_ms < ?
+    AND NOT EXISTS (SELECT 1 FROM background_responses b WHERE b.call = calls.id)
+  ORDER BY customer, id LIMIT ?`;
 
 /**
  * Ends the leases of a process that is gone: nobody will answer for them, so their events are due. They stay `sending`,
  * which tells the next lease that an attempt's end is unknown.
  */
 const END_LEASES = `UPDATE meter_events SET not_before_ms = ? WHERE state = 'sending' AND not_before_ms > ?`;
+
+/** Nobody reads the streams of a process that is gone: what went on in the background is looked at now. */
+const LOOK_NOW = `UPDATE background_responses SET due_at_ms = ? WHERE due_at_ms > ?`;
 
 export function createCalls(
   parts: LedgerParts,
@@ -61,7 +69,11 @@ export function createCalls(
       await database.batch([{ sql: SHRINK_HOLD, params: [holdPico, id, holdPico] }]);
     },
     async recover({ nowMs, openedBeforeMs }) {
-      if (openedBeforeMs === undefined) await database.batch([{ sql: END_LEASES, params: [nowMs, nowMs] }]);
+      if (openedBeforeMs === undefined)
+        await database.batch([
+          { sql: END_LEASES, params: [nowMs, nowMs] },
+          { sql: LOOK_NOW, params: [nowMs, nowMs] },
+        ]);
       return recover(parts, views, { nowMs, openedBeforeMs: openedBeforeMs ?? Number.MAX_SAFE_INTEGER });
     },
   };
@@ -126,7 +138,7 @@ function recovery(row: Row, nowMs: number): Statement[] {
 }
 
 /** The ending of an abandoned call: what the evidence shows was served, and no more. */
-function recovered(row: Row, nowMs: number): CallToSettle {
+export function recovered(row: Row, nowMs: number): CallToSettle {
   const { lines, usageJson, costPico } = evidenceFromJson(textOrNull(row, 'checkpoint_json'));
   return {
     id: textOf(row, 'id'),

@@ -2,11 +2,14 @@
 import { createAccounts } from './accounts.ts';
 import { createBudgets } from './budgets.ts';
 import { createAttempts } from './attempts.ts';
+import { createBackground } from './background.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
+import { createIdempotencyKeys } from './idempotency-keys.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
@@ -38,6 +41,8 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
   return {
     ...createCalls(parts, views),
     ...createAttempts(parts),
+    ...createIdempotencyKeys(parts),
+    ...createBackground(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createRepairs(parts),
@@ -50,5 +55,6 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createUsageReads(parts),
     ...createRecording(parts),
     ...createReadings(parts),
+    ...createPeople(parts),
   };
 }
