@@ -4,6 +4,7 @@ import { registerCheck } from './cli/check.ts';
 import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
+import { registerReconcile } from './cli/reconcile.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -21,7 +22,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   });
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
-    return EXIT.ok;
+    // A command that said all it had to say may still have found a problem.
+    return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
   } catch (error) {
     return exitCodeOf(error, argv.includes('--json'));
   }
@@ -41,6 +43,7 @@ function createProgram(): Command {
   registerKeys(program);
   registerUsage(program);
   registerEvents(program);
+  registerReconcile(program);
   registerTrigger(program);
   registerVersion(program);
   return program;

@@ -122,7 +122,10 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   });
   const pass = async (): Promise<number | undefined> => {
     await gateway.settler.retry();
-    return opened.delivers ? (await gateway.delivery.flush()).next : undefined;
+    if (!opened.delivers) return undefined;
+    const { next } = await gateway.delivery.flush();
+    await gateway.books.nightly.check();
+    return next;
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);

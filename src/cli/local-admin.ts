@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
 import { createAdmin } from '../admin.ts';
+import { assembleBooks } from '../assemble-books.ts';
+import { createStripeClient } from '../billing/stripe-client.ts';
 import type { Settings } from '../config.ts';
 import { Refusal, refusalReply } from '../errors.ts';
 import { createKeys } from '../keys/create-keys.ts';
@@ -21,10 +23,19 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
   });
   await migrate(database);
   const token = randomBytes(32).toString('base64url');
+  const ledger = createLedger({ database, bootId: runtime.id() });
+  const stripe = createStripeClient({
+    // Without a key Stripe says so to whatever needs it.
+    secretKey: settings.stripe.secretKey ?? 'unset',
+    apiBase: settings.stripe.apiBase ?? undefined,
+  });
+  // What becomes due is for the next gateway to deliver.
+  const books = assembleBooks({ settings, runtime, ledger, stripe, settled: () => undefined });
   const app = new Hono().route(
     '/',
     createAdmin({
-      ledger: createLedger({ database, bootId: runtime.id() }),
+      ledger,
+      more: books.routes,
       keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
       crypto,
       now: runtime.now,

@@ -22,6 +22,7 @@ export type {
   Backlog,
 } from './delivery-port.ts';
 import type { Readings } from './readings.ts';
+import type { Books } from './reconcile-port.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { Accounts } from './accounts-port.ts';
@@ -177,7 +178,7 @@ export interface WebhookReceipt {
 
 export type CustomerState = 'known' | 'missing';
 
-export interface Ledger extends Accounts, UsageReads, Recording, Readings, DeliveryLedger {
+export interface Ledger extends Accounts, UsageReads, Recording, Readings, DeliveryLedger, Books {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */

@@ -8,6 +8,7 @@ import { ATTEMPTS_MIGRATION } from './migrations/002-attempts-and-idempotency-ke
 import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
 import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts';
 import { DESTINATIONS_MIGRATION } from './migrations/006-destinations.ts';
+import { RECONCILIATIONS_MIGRATION } from './migrations/007-reconciliations.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -132,6 +133,7 @@ const MIGRATIONS: readonly Migration[] = [
   BUDGETS_MIGRATION,
   READINGS_MIGRATION,
   DESTINATIONS_MIGRATION,
+  RECONCILIATIONS_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */
