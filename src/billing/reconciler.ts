@@ -228,14 +228,14 @@ function troubleOf(meter: MeterInfo | undefined): 'no_meter' | 'not_summed' | un
   return meter.isSum ? undefined : 'not_summed';
 }
 
-/** Without sums nothing is settled; what the ledger has is told. An hour without usage has no trouble. */
+/** Without sums nothing is settled, and what the sums would have shown is not known. */
 function withTrouble(verdict: Verdict, reason: Reason['reason']): Verdict {
-  const reasons = [
-    { reason, value: verdict.ledger },
-    ...verdict.reasons.filter(({ reason: one }) => one !== 'missing'),
-  ];
+  const known = verdict.reasons.filter((one) => !OF_SUMS.has(one.reason));
+  const reasons = [{ reason, value: verdict.ledger }, ...known];
   return { ...verdict, kind: 'different', reasons, isConfirmed: false, findings: [] };
 }
+
+const OF_SUMS: ReadonlySet<Reason['reason']> = new Set<Reason['reason']>(['missing', 'recent', 'undecided', 'foreign']);
 
 /** Of usage that is in no event yet nobody knows the event name: it is told where the hour has events. */
 const hoursOf = (
