@@ -12,6 +12,7 @@ import { ChatStreamRules } from './openai-chat/stream-rules.ts';
 import { messagesQuarters, promptQuarters, toolsQuarters } from './openai-chat/text.ts';
 import { responsesBody } from './openai-responses/body.ts';
 import { ResponsesStreamRules } from './openai-responses/stream-rules.ts';
+import { askStored } from './openai-responses/stored.ts';
 import { responsesInputQuarters } from './openai-responses/text.ts';
 import { EventReader, type StreamRules } from './passage/event-reader.ts';
 import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
@@ -124,6 +125,7 @@ export function createOpenaiProvider(type: string, shape: OpenaiShape = {}): Pro
             : new JsonReader(head, rules.body),
       };
     },
+    askStored: (ask, upstream) => askStored(ask, upstream, credential(upstream)),
     listModels: (upstream) => listModels(upstream, credential(upstream)),
     modelIds,
     // Pictures and sound are counted by their vendors, in whatever unit: no tokens are made up for them.

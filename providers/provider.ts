@@ -116,6 +116,17 @@ export interface ResponseReader {
   estimate(): { readonly outputTokens: number; readonly deltas: number };
 }
 
+/** What can be asked of a response that a provider keeps. */
+export interface StoredAsk {
+  readonly kind: 'retrieve' | 'delete' | 'cancel' | 'input_items';
+  /** The provider's id of the response: letters, digits, dashes and underscores. */
+  readonly id: string;
+  /** The caller's query without its question mark. */
+  readonly query: string;
+  /** The caller's headers that may travel on. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 export interface Provider {
   /** The kind, as in the configuration's `type`. */
   readonly type: string;
@@ -123,6 +134,8 @@ export interface Provider {
   /** Where a conversation of another dialect is taken to, translated, best first; empty for nowhere. */
   readonly conversational: readonly Endpoint[];
   prepare(call: ProviderCall, upstream: Upstream): Exchange;
+  /** Asks about a response that was made here before; undefined where the provider keeps none. */
+  readonly askStored?: ((ask: StoredAsk, upstream: Upstream) => Exchange) | undefined;
   /** The request for the upstream's list of models. */
   listModels(upstream: Upstream): UpstreamRequest;
   /** The ids in that list's body; undefined when it is no such list. */

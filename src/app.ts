@@ -11,6 +11,7 @@ import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
 import type { Inference } from './gateway/inference.ts';
 import { type Models, modelsDialect } from './gateway/models.ts';
 import type { Caller } from './gateway/ports.ts';
+import type { Stored } from './gateway/stored.ts';
 import type { ReadName, Reads } from './gateway/reads.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -18,6 +19,7 @@ export interface AppOptions {
   readonly runtime: Runtime;
   readonly inference: Inference;
   readonly models: Models;
+  readonly stored: Stored;
   readonly reads: Reads;
   /** `POST /v1/usage/record`, for the operator. */
   readonly record: (request: RecordRequest) => Promise<Response>;
@@ -70,6 +72,7 @@ export function createApp(options: AppOptions): Hono {
     );
   }
 
+  addStored(app, options);
   app.get('/v1/usage', reading('usage'));
   app.get('/v1/usage/invoice-preview', reading('invoice-preview'));
   app.get('/v1/credits', reading('credits'));
@@ -126,6 +129,22 @@ const withRequestId =
     await next();
     if (!c.res.headers.has('x-request-id')) c.header('x-request-id', `req_${runtime.id()}`);
   };
+
+/** Responses that a provider keeps, for the customer who made them. */
+function addStored(app: Hono, { serve, stored }: AppOptions): void {
+  app.get('/v1/responses/:id', (c) =>
+    serve(c, (caller) => stored({ kind: 'retrieve', id: c.req.param('id') }, caller)),
+  );
+  app.delete('/v1/responses/:id', (c) =>
+    serve(c, (caller) => stored({ kind: 'delete', id: c.req.param('id') }, caller)),
+  );
+  app.post('/v1/responses/:id/cancel', (c) =>
+    serve(c, (caller) => stored({ kind: 'cancel', id: c.req.param('id') }, caller)),
+  );
+  app.get('/v1/responses/:id/input_items', (c) =>
+    serve(c, (caller) => stored({ kind: 'input_items', id: c.req.param('id') }, caller)),
+  );
+}
 
 /** The body, or undefined as soon as it is longer than that: anyone may send, and nobody is to fill the memory. */
 async function bytesUpTo(bytesMax: number, request: Request): Promise<Uint8Array | undefined> {

@@ -10,12 +10,15 @@ import { assembleDelivery } from './assemble-delivery.ts';
 import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
-import { createPrices } from './billing/prices.ts';
+import { type Budgets, createBudgets } from './billing/budgets.ts';
+import { createHolds } from './billing/holds.ts';
+import { createPrices, type Prices } from './billing/prices.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createReports } from './billing/reports.ts';
 import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import type { Settings } from './config.ts';
+import { type Background, createBackground } from './gateway/background.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
@@ -24,6 +27,7 @@ import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
 import { createSettler, type Settler } from './gateway/settle.ts';
+import { createStored } from './gateway/stored.ts';
 import type { Keys } from './keys/keys.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { Crypto, Runtime } from './runtime.ts';
@@ -54,6 +58,7 @@ export interface Gateway {
   readonly app: Hono;
   readonly inference: Inference;
   readonly settler: Settler;
+  readonly background: Background;
   readonly delivery: MeterDelivery;
   /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
   readonly checkMeters: () => Promise<readonly string[]>;
@@ -65,16 +70,11 @@ export interface Gateway {
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
-  const ledger = notifying(parts.ledger, parts.settled);
+  const { prices, budgets } = moneyOf(parts);
+  const ledger = notifying(parts.ledger, budgets, parts.settled);
   const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
-  const prices = createPrices({
-    overrides: settings.prices,
-    markupMillionths: settings.billing.markupMillionths,
-    runtime,
-    vendorOf: (provider) => vendorByProvider(settings, provider),
-  });
   const settler = createSettler({
     ledger,
     rater: prices,
@@ -83,15 +83,18 @@ export function assemble(parts: Parts): Gateway {
     billedName,
     onMissingUsage: settings.metering.onMissingUsage,
   });
+  const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
+  const background = createBackground({ ledger, resolver, relay, settler, runtime });
   const inference = createInference({
     keys,
     ledger,
+    budgets,
     customers: side.customers,
     resolver,
     relay,
     settler,
     attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
-    limiter: createLimiter({ limits: settings.limits, now: runtime.now }),
+    limiter,
     runtime,
     onDisconnect: settings.metering.onDisconnect,
   });
@@ -102,6 +105,7 @@ export function assemble(parts: Parts): Gateway {
     inference,
     ...readsOf(parts, ledger),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
+    stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
     admin: createAdmin({
       ...operatorOf(parts),
@@ -117,7 +121,7 @@ export function assemble(parts: Parts): Gateway {
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, delivery, side, checkMeters, books };
+  return { app, inference, settler, background, delivery, side, checkMeters, books };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -159,13 +163,51 @@ function vendorByProvider(settings: Settings, provider: string): string {
   return type === undefined || type === 'openai-compatible' ? provider : type;
 }
 
-/** The ledger, with a word to the one who delivers after each settlement. */
-const notifying = (ledger: Ledger, settled: () => void): Ledger => ({
+/** Prices, and the budgets that are kept by them. */
+function moneyOf({ settings, runtime, ledger }: Parts): {
+  readonly prices: Prices;
+  readonly budgets: Budgets;
+} {
+  const vendor = (provider: string): string => vendorByProvider(settings, provider);
+  const prices = createPrices({
+    overrides: settings.prices,
+    markupMillionths: settings.billing.markupMillionths,
+    planMarkups: markupsOf(settings),
+    runtime,
+    vendorOf: vendor,
+  });
+  const budgets = createBudgets({
+    ledger,
+    assess: createHolds({ prices, vendorOf: vendor }),
+    runtime,
+    defaults: { ...settings.budget, plans: settings.plans },
+  });
+  return { prices, budgets };
+}
+
+const markupsOf = ({ plans }: Settings): ReadonlyMap<string, bigint> =>
+  new Map(
+    [...plans].flatMap(([name, { markupMillionths }]) =>
+      markupMillionths === undefined ? [] : [[name, markupMillionths] as const],
+    ),
+  );
+
+/** The ledger, with a word after each settlement to who waits for what was held, and to the one who delivers. */
+const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledger => ({
   ...ledger,
   async settle(call) {
     const result = await ledger.settle(call);
+    budgets.settled(call.id);
     if (call.lines.length > 0) settled();
     return result;
+  },
+  async openBackground(background) {
+    await ledger.openBackground(background);
+    settled();
+  },
+  async shrinkHold(call, holdPico) {
+    await ledger.shrinkHold(call, holdPico);
+    budgets.shrunk(call);
   },
 });
 

@@ -59,6 +59,7 @@ export const ERRORS = {
   },
   invalid_request: badRequest,
   unsupported_parameter: badRequest,
+  previous_response_not_found: badRequest,
   customer_required: badRequest,
   customer_mismatch: {
     status: 403,

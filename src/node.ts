@@ -120,12 +120,12 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     settled: () => loop.wake(),
     draining: () => draining,
   });
-  const pass = async (): Promise<number | undefined> => {
+  const pass = async (looks = true): Promise<number | undefined> => {
     await gateway.settler.retry();
-    if (!opened.delivers) return undefined;
-    const { next } = await gateway.delivery.flush();
-    await gateway.books.nightly.check();
-    return next;
+    const look = looks ? await gateway.background.poll() : undefined;
+    const next = opened.delivers ? (await gateway.delivery.flush()).next : undefined;
+    if (looks && opened.delivers) await gateway.books.nightly.check();
+    return Math.min(next ?? Infinity, look ?? Infinity);
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
@@ -149,7 +149,8 @@ async function serve(opened: Opened): Promise<RunningGateway> {
       rmSync(control, { force: true });
       await drained({ server, gateway, relay, drainMs: opened.drainMs });
       await Promise.all([loop.stop(), reading.stop()]);
-      await pass().catch(failed);
+      gateway.background.stop();
+      await pass(false).catch(failed);
       await relay.close();
       await database.close();
     },

@@ -76,6 +76,7 @@ function createFront(env: Env): Hono {
     runtime,
     inference: { serve: elsewhere, running: () => 0 },
     models: elsewhere,
+    stored: elsewhere,
     reads: elsewhere,
     record: async ({ header, body }) => {
       authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, { header });
@@ -229,6 +230,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     this.#alarmAtMs = Infinity;
     try {
       await this.#gateway.settler.retry();
+      const look = await this.#gateway.background.poll();
+      if (look !== undefined) this.#wake(look);
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
       const reading = await this.#gateway.side.refresher.pass();

@@ -1,7 +1,6 @@
 /** Reconciliation from outside: over the admin routes and by the command, beside a running gateway. */
 import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { chat } from './support/chat.ts';
 import { ADMIN_KEY, CUSTOMER, startTestGateway, type TestGateway } from './support/gateway.ts';
 
 const BIN = new URL('../bin/faregate.mjs', import.meta.url).pathname;
@@ -44,7 +43,13 @@ function command(...args: string[]): Promise<{ code: number | null; out: string 
 describe('POST /admin/v1/reconciliations', () => {
   it('confirms what calls used once Stripe shows it, and says so by command too', async () => {
     const key = await gateway.boundKey();
-    await chat(gateway, key, { model: 'demo/plain' });
+    const reply = await fetch(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'demo/plain', messages: [{ role: 'user', content: 'hello' }] }),
+    });
+    expect(reply.status).toBe(200);
+    await reply.text();
     await gateway.flushed();
     const run = await compared();
     expect(run).toMatchObject({ state: 'finished', verdict: 'equal', events: { confirmed: 2 } });

@@ -1,10 +1,12 @@
 /** What a reply of the Responses API tells of itself: the chat dialect's report under other names. */
-import { isRecord } from '../../src/usage/json-value.ts';
+import { isRecord, textOf } from '../../src/usage/json-value.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import { ChatReport } from '../openai-chat/report.ts';
 
 export class ResponsesReport {
   readonly #report = new ChatReport();
+  #status: string | undefined;
+  #completedAtS: number | undefined;
 
   get hasIdentity(): boolean {
     return this.#report.hasIdentity;
@@ -14,7 +16,11 @@ export class ResponsesReport {
   take(response: Readonly<Record<string, unknown>>): void {
     const { id, model, usage, error } = response;
     this.#report.take({ id, model, usage: asChatUsage(usage), error });
-    if (response['status'] === 'failed') this.#report.fail('the response failed');
+    this.#status = textOf(response['status']) ?? this.#status;
+    const { completed_at: completedAtS } = response;
+    if (typeof completedAtS === 'number') this.#completedAtS = completedAtS;
+    if (this.#status === 'failed' || this.#status === 'cancelled')
+      this.#report.fail(`the response ${this.#status === 'failed' ? 'failed' : 'was cancelled'}`);
   }
 
   identify(response: Readonly<Record<string, unknown>>): void {
@@ -27,7 +33,8 @@ export class ResponsesReport {
   }
 
   metered(complete: boolean, missing: string): Metered {
-    return this.#report.metered(complete, missing);
+    const told = { status: this.#status, completedAtS: this.#completedAtS };
+    return { ...this.#report.metered(complete, missing), ...told };
   }
 }
 

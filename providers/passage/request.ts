@@ -19,7 +19,7 @@ const DROPPED = new Set([
 
 /** The headers to an upstream: the caller's that may travel, and the credential in the vendor's own header. */
 export function upstreamHeaders(
-  call: ProviderCall,
+  call: Pick<ProviderCall, 'headers' | 'form'>,
   credential: Readonly<Record<string, string>>,
 ): Record<string, string> {
   const headers: Record<string, string> = {};

@@ -126,12 +126,12 @@ export function errorNames({ status, type, code }: ReplyError): Names {
 const byRange = (status: number | undefined): ErrorKind =>
   status !== undefined && status >= 400 && status < 500 ? 'invalid' : 'internal';
 
-/** The error object of OpenAI's dialects: the vendor's own code where it has one. */
+/** The error object of OpenAI's dialects: the vendor's own code where it has one. A number is the status again. */
 export const openaiError = (
   error: ReplyError,
 ): { message: string; type: string; param: string | null; code: string | null } => ({
   message: error.message,
   type: errorNames(error).openai,
   param: error.param ?? null,
-  code: error.code ?? error.type ?? null,
+  code: (/^\d+$/u.test(error.code ?? '') ? undefined : error.code) ?? error.type ?? null,
 });

@@ -36,7 +36,8 @@ export function createReplyParser(
       rules.close();
     } else if (!isRecord(body))
       narration.fail(readError({}, undefined, `The provider's reply is no JSON object: ${text}`));
-    else if (isRecord(body['error']) && !('output' in body)) narration.fail(readError(body, undefined));
+    else if ((body['error'] ?? null) !== null && !('output' in body))
+      narration.fail(readError(body, undefined));
     else rules.body(body);
   });
 }

@@ -26,6 +26,8 @@ export type Price = readonly [PriceTier, ...PriceTier[]];
 
 /** An override's rates in picodollars per token; a part left out comes from the catalogue. */
 export interface PriceOverride extends UnitPrices {
+  /** The factor on this model's rates, in millionths, in place of the plan's and the general one. */
+  readonly markupMillionths?: bigint | undefined;
   readonly input?: bigint | undefined;
   readonly output?: bigint | undefined;
   readonly cacheRead?: bigint | undefined;
@@ -38,6 +40,8 @@ export interface PricesOptions {
   readonly overrides?: ReadonlyMap<string, PriceOverride> | undefined;
   /** The factor on every rate, in millionths: 1_000_000n charges what the provider charges. */
   readonly markupMillionths?: bigint | undefined;
+  /** A plan's factor in place of it; a model's own, in its override, goes before both. */
+  readonly planMarkups?: ReadonlyMap<string, bigint> | undefined;
   readonly runtime: Pick<Runtime, 'now'>;
   /** The catalogue's vendor of a configured provider's name; null for none. A name is its own vendor without this. */
   readonly vendorOf?: ((provider: string) => string | null) | undefined;
@@ -45,9 +49,11 @@ export interface PricesOptions {
 
 export interface Prices {
   /** The price now, markup included; null for a model nobody has a price for. */
-  priceOf(billedModel: string): Price | null;
+  priceOf(billedModel: string, plan?: string | null): Price | null;
   /** What the usage costs; null when the model, or a class or unit that was used, has no price. */
-  costPico(usage: Usage, billedModel: string): bigint | null;
+  costPico(usage: Usage, billedModel: string, plan?: string | null): bigint | null;
+  /** Names the catalogue and the configured prices: the same name, the same prices, but for what changes with the time. */
+  readonly version: string;
 }
 
 export const TOKEN_CLASSES = [
@@ -74,36 +80,58 @@ export function createPrices({
   markupMillionths = MILLION,
   runtime,
   vendorOf,
+  planMarkups = new Map(),
 }: PricesOptions): Prices {
   const cache = new Map<string, Entry>();
 
-  const read = (billedModel: string): Entry => {
+  const read = (billedModel: string, planMarkup: bigint): Entry => {
     const found = lookUp(billedModel, vendorOf ?? ((provider) => provider), runtime.now());
     const override = overrides.get(billedModel);
+    const markup = override?.markupMillionths ?? planMarkup;
     const untilMs = found?.conditional === true ? runtime.now() + CONDITIONAL_PRICE_MS : Infinity;
-    const units = unitRates(override ?? {}, found?.rates ?? {}, markupMillionths);
+    const units = unitRates(override ?? {}, found?.rates ?? {}, markup);
     if (found === undefined && override === undefined) return { price: null, units, untilMs };
-    return { price: priceFrom(found?.rates ?? {}, override ?? {}, markupMillionths), units, untilMs };
+    return { price: priceFrom(found?.rates ?? {}, override ?? {}, markup), units, untilMs };
   };
 
-  const entryOf = (billedModel: string): Entry => {
-    const cached = cache.get(billedModel);
+  const entryOf = (billedModel: string, plan: string | null | undefined): Entry => {
+    const planMarkup = plan == null ? undefined : planMarkups.get(plan);
+    const name = planMarkup === undefined ? billedModel : `${billedModel} ${planMarkup}`;
+    const cached = cache.get(name);
     if (cached !== undefined && cached.untilMs > runtime.now()) return cached;
-    const entry = read(billedModel);
+    const entry = read(billedModel, planMarkup ?? markupMillionths);
     if (cache.size >= CACHED_MODELS_MAX) cache.clear();
-    cache.set(billedModel, entry);
+    cache.set(name, entry);
     return entry;
   };
 
   return {
-    priceOf: (billedModel) => entryOf(billedModel).price,
-    costPico(usage, billedModel) {
-      const { price, units } = entryOf(billedModel);
+    priceOf: (billedModel, plan) => entryOf(billedModel, plan).price,
+    version: versionOf({ overrides, markupMillionths, planMarkups }),
+    costPico(usage, billedModel, plan) {
+      const { price, units } = entryOf(billedModel, plan);
       const tokens = price === null ? null : cost(usage, price);
       const beside = unitCost(usage.units, units);
       return tokens === null || beside === null ? null : tokens + beside;
     },
   };
+}
+
+/** The catalogue's own version; a test compares it with the package. */
+export const CATALOGUE_VERSION = '0.1.8';
+
+/** FNV-1a over the configured part: two configurations with one name are not to be expected, and no secret hangs on it. */
+function versionOf(
+  configured: Pick<PricesOptions, 'overrides' | 'markupMillionths' | 'planMarkups'>,
+): string {
+  const { overrides = new Map(), markupMillionths, planMarkups = new Map() } = configured;
+  const parts = [[...overrides], String(markupMillionths), [...planMarkups]];
+  const text = JSON.stringify(parts, (_key, value: unknown) =>
+    typeof value === 'bigint' ? value.toString() : value,
+  );
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  return `genai-prices@${CATALOGUE_VERSION}+${(hash >>> 0).toString(16).padStart(8, '0')}`;
 }
 
 interface Entry {

@@ -41,6 +41,8 @@ export interface PriceOverride {
   readonly cacheRead: bigint | undefined;
   readonly cacheWrite: bigint | undefined;
   readonly cacheWrite1h: bigint | undefined;
+  /** The factor times 1,000,000, in place of the plan's and the general one. */
+  readonly markupMillionths?: bigint | undefined;
   /** Picodollars each, where a vendor counts no tokens. */
   readonly image?: bigint | undefined;
   readonly second?: bigint | undefined;
@@ -54,6 +56,14 @@ export interface SinkConfig {
   /** Null for the vendor's own. */
   readonly url: string | null;
   readonly secret: string | null;
+}
+
+/** What a plan has of its own; undefined where the general settings hold. */
+export interface PlanConfig {
+  readonly markupMillionths: bigint | undefined;
+  readonly mode: ConfigFile['budget']['mode'] | undefined;
+  readonly noCredit: ConfigFile['budget']['no_credit'] | undefined;
+  readonly onEmpty: ConfigFile['budget']['on_empty'] | undefined;
 }
 
 export interface Config {
@@ -90,6 +100,8 @@ export interface Config {
     readonly onDisconnect: ConfigFile['metering']['on_disconnect'];
     readonly onMissingUsage: ConfigFile['metering']['on_missing_usage'];
   };
+  /** By name. What a plan leaves out is as in `budget` and `billing`. */
+  readonly plans: ReadonlyMap<string, PlanConfig>;
   readonly timeouts: Timeouts;
   readonly retries: { readonly max: number; readonly waitMsMax: number };
   readonly breaker: { readonly failuresMax: number; readonly openMsMax: number };
@@ -293,6 +305,7 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       onDisconnect: file.metering.on_disconnect,
       onMissingUsage: file.metering.on_missing_usage,
     },
+    plans: new Map(Object.entries(file.plans).map(([name, plan]) => [name, toPlan(plan)])),
     timeouts: toTimeouts(file.timeouts),
     retries: { max: file.retries.max, waitMsMax: file.retries.wait_max },
     breaker: { failuresMax: file.breaker.failures, openMsMax: file.breaker.open_max },
@@ -346,6 +359,13 @@ function credential(value: string | null | undefined, unset: string | undefined)
     : { kind: 'given', value };
 }
 
+const toPlan = (plan: ConfigFile['plans'][string]): PlanConfig => ({
+  markupMillionths: plan.markup,
+  mode: plan.mode,
+  noCredit: plan.no_credit,
+  onEmpty: plan.on_empty,
+});
+
 const toPrice = (price: ConfigFile['prices'][string]): PriceOverride => ({
   input: price.input,
   output: price.output,
@@ -354,6 +374,7 @@ const toPrice = (price: ConfigFile['prices'][string]): PriceOverride => ({
   cacheWrite1h: price.cache_write_1h,
   image: price.image,
   second: price.second,
+  markupMillionths: price.markup,
   character: price.character,
   webSearch: price.web_search,
 });

@@ -147,20 +147,20 @@ const billing = z.strictObject({
     .describe('Other places that get the same usage.'),
 });
 
+const onEmpty = z.union(
+  [
+    z.enum(['block', 'overage']).transform((kind) => ({ kind })),
+    z
+      .strictObject({ grace: decimal(PICO_DIGITS, 'an amount in USD') })
+      .transform(({ grace }) => ({ kind: 'grace' as const, pico: grace })),
+  ],
+  { error: 'must be block, overage or { grace: "5.00" }' },
+);
+
 const budget = z.strictObject({
   mode: oneOf(['strict', 'standard', 'observe'], 'standard', 'How hard the money is guarded.'),
   no_credit: oneOf(['serve', 'refuse'], 'serve', 'A customer who never had a credit grant.'),
-  on_empty: z
-    .union(
-      [
-        z.enum(['block', 'overage']).transform((kind) => ({ kind })),
-        z
-          .strictObject({ grace: decimal(PICO_DIGITS, 'an amount in USD') })
-          .transform(({ grace }) => ({ kind: 'grace' as const, pico: grace })),
-      ],
-      { error: 'must be block, overage or { grace: "5.00" }' },
-    )
-    .prefault('block'),
+  on_empty: onEmpty.prefault('block'),
   payment_grace: duration(0, GRACE_MS_MAX, '90d at most')
     .prefault('0s')
     .describe('How long a customer is served after a payment is missing or his subscription ended.'),
@@ -177,8 +177,20 @@ const budget = z.strictObject({
     .prefault({}),
 });
 
+const plan = z
+  .strictObject({
+    markup: decimal(FACTOR_DIGITS, 'a factor').optional().describe('In place of billing.markup.'),
+    mode: z.enum(['strict', 'standard', 'observe']).optional().describe('In place of budget.mode.'),
+    no_credit: z.enum(['serve', 'refuse']).optional().describe('In place of budget.no_credit.'),
+    on_empty: onEmpty.optional().describe('In place of budget.on_empty.'),
+  })
+  .describe("What holds for a plan's customers; a part left out is as in budget and billing.");
+
 const price = z
   .strictObject({
+    markup: decimal(FACTOR_DIGITS, 'a factor')
+      .optional()
+      .describe("The model's own factor, in place of the plan's and of billing.markup."),
     input: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
     output: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
     cache_read: decimal(PRICE_DIGITS, 'USD per million tokens').optional(),
@@ -225,6 +237,14 @@ export const fileSchema = z.strictObject({
       ),
     })
     .prefault({}),
+  plans: z
+    .record(
+      z
+        .string()
+        .regex(PROVIDER_NAME, { error: 'a plan name is lower-case letters, digits, dots and dashes' }),
+      plan,
+    )
+    .default({}),
   timeouts,
   retries,
   breaker,

@@ -16,6 +16,18 @@ export interface Call {
   readonly targets: readonly Target[];
   readonly request: ProviderCall;
   readonly startedAtMs: number;
+  /** Of a customer whose money is watched; undefined before admission. */
+  readonly money?: CallMoney | undefined;
+}
+
+/** How a call stands with its customer's money. Amounts are picodollars. */
+export interface CallMoney {
+  /** Credit less what is overdrawn, when the call was opened; null for who has never had any. */
+  readonly balancePico: string | null;
+  /** The customer's plan: its markup counts. */
+  readonly plan: string | null;
+  /** What is held; the part for the output where the rest may go once the input is known. */
+  readonly hold?: { readonly holdPico: bigint; readonly outputPico: bigint | null } | undefined;
 }
 
 /** A call and what its upstream will be asked. Made before the call is opened: nothing can fail between record and question. */

@@ -9,6 +9,7 @@ import { type Refusal, refusalReply } from '../errors.ts';
 import type { Outcome } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Failure } from './attempts.ts';
+import { isBackground } from './background.ts';
 import type { Call, PreparedCall } from './call.ts';
 import { replyHeaders, undecoded } from './headers.ts';
 import type { Attempts } from './next-attempt.ts';
@@ -364,7 +365,9 @@ class Forwarding implements ReplySink {
 
   #checkpoint(reader: ResponseReader): void {
     const now = this.#options.runtime.now();
-    if (now - this.#checkpointedAtMs < CHECKPOINT_EVERY_MS) return;
+    // A response in the background goes on whatever becomes of this stream: its id is on record from the first word.
+    const isFirst = this.#checkpointedAtMs === this.#call.startedAtMs && isBackground(this.#call.request);
+    if (now - this.#checkpointedAtMs < CHECKPOINT_EVERY_MS && !isFirst) return;
     this.#checkpointedAtMs = now;
     this.#options.runtime.defer(this.#options.settler.checkpoint(this.#call, reader, this.#attempt));
   }

@@ -7,9 +7,10 @@ import { type Dialect, Refusal, refusalReply } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
 import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
-import { admit, type CustomerDirectory } from './admit.ts';
+import { admit, type Budgets, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { PreparedCall } from './call.ts';
+import { continuing } from './continuing.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import { type Limiter, type Passage, UNLIMITED } from './limits.ts';
 import { forward, type ForwardOptions } from './forward.ts';
@@ -23,7 +24,8 @@ import type { Settler } from './settle.ts';
 
 export interface GatewayOptions {
   readonly keys: Keys;
-  readonly ledger: Ledger;
+  readonly ledger: Pick<Ledger, 'storedResponse'>;
+  readonly budgets: Budgets;
   readonly customers: CustomerDirectory;
   readonly resolver: Resolver;
   readonly relay: Relay;
@@ -42,7 +44,7 @@ export interface Inference {
 }
 
 export function createInference(options: GatewayOptions): Inference {
-  const { keys, ledger, customers, resolver, runtime } = options;
+  const { keys, ledger, resolver, runtime } = options;
   let running = 0;
   const done = (): void => void (running -= 1);
   const open = async (asked: Asked, caller: Caller, visit: Visit): Promise<PreparedCall | undefined> => {
@@ -57,6 +59,8 @@ export function createInference(options: GatewayOptions): Inference {
     visit.pass = options.limiter.enter(key, dialect);
     const body = await readRequest(caller, headers, asked);
     if (body === undefined) return undefined;
+    const resolved = resolver.resolve(body.model, endpoint);
+    const targets = await continuing(resolved, { endpoint, customer, ledger }, body);
     const prepared = options.attempts.first({
       id: visit.id,
       customer,
@@ -64,7 +68,7 @@ export function createInference(options: GatewayOptions): Inference {
       endpoint,
       dialect,
       startedAtMs,
-      targets: resolver.resolve(body.model, endpoint),
+      targets,
       request: {
         endpoint,
         stream: body.stream,
@@ -80,8 +84,9 @@ export function createInference(options: GatewayOptions): Inference {
     });
     const { request, target } = prepared.call;
     visit.pass.take(() => target.route.provider.estimateInput(request));
-    if (metered) await admit(ledger, customers, prepared.call);
-    return prepared;
+    if (!metered) return prepared;
+    const money = await admit(options, prepared.call);
+    return { ...prepared, call: { ...prepared.call, money } };
   };
 
   const serve: Inference['serve'] = async (asked, caller) => {
@@ -110,7 +115,8 @@ interface Visit {
   pass: Passage;
 }
 
-function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
+/** What is answered for anything thrown. */
+export function asRefusal(error: unknown, runtime: Runtime, id: string): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof Untranslatable) return untranslatable(error);
   if (error instanceof LedgerUnavailable) {

@@ -97,10 +97,9 @@ function streamOf(bytes: Uint8Array, scan: JsonObjectScan, told: EndpointTraits[
   throw new Refusal('invalid_request', '"stream" must be true or false.', { param: 'stream' });
 }
 
-/** A background response tells its usage only when it is fetched later, so it could not be billed here. */
+/** An interaction in the background tells its usage only when it is fetched later, which no route here does. */
 function refuseBackground(endpoint: Endpoint, bytes: Uint8Array, scan: JsonObjectScan): void {
-  if (endpoint !== 'responses' && endpoint !== 'interactions') return;
-  if (memberValue(bytes, scan, 'background') !== true) return;
+  if (endpoint !== 'interactions' || memberValue(bytes, scan, 'background') !== true) return;
   throw new Refusal(
     'unsupported_parameter',
     '"background": true is not served here: its usage would not be told in this reply. Leave it out, or stream.',

@@ -23,11 +23,14 @@ import {
   type UsageLine,
   ZERO_TOKENS,
 } from '../usage/usage.ts';
+import { backgroundOf, isBackground, isUnfinished } from './background.ts';
 import type { Call } from './call.ts';
 
 /** What a line of usage costs the customer, in picodollars; null for a model without a price. */
 export interface Rater {
-  costPico(usage: Usage, billedModel: string): bigint | null;
+  costPico(usage: Usage, billedModel: string, plan?: string | null): bigint | null;
+  /** Names the prices, for the record. */
+  readonly version: string;
 }
 
 export interface Ending {
@@ -38,6 +41,8 @@ export interface Ending {
   readonly reader: ResponseReader | undefined;
   readonly firstByteAtMs: number | undefined;
   readonly attempt: number;
+  /** Now, unless it ended before. */
+  readonly endedAtMs?: number | undefined;
   /** We closed the upstream on a request that it had been sent: it may have read it, also where it had not answered. */
   readonly cancelled: boolean;
 }
@@ -48,6 +53,8 @@ export interface Bill {
   readonly outputTokens: number;
   readonly costPico: bigint | null;
   readonly usageSource: UsageSource;
+  /** What the call left of the credit; undefined for who has none. */
+  readonly balancePico?: string | undefined;
 }
 
 export interface Settler {
@@ -74,6 +81,8 @@ export interface Measured {
   readonly reason: string | undefined;
   /** The provider reported nothing and the operator's policy is to serve nothing uncounted. */
   readonly refused: boolean;
+  /** The response goes on at its provider: the call stays open for it. */
+  readonly unfinished?: true;
 }
 
 export interface SettlerOptions {
@@ -91,22 +100,32 @@ const UNWRITTEN_MAX = 10_000;
 
 export function createSettler(options: SettlerOptions): Settler {
   const { ledger, runtime } = options;
-  const unwritten = new Map<string, CallToSettle>();
+  const unwritten = new Map<string, () => Promise<unknown>>();
+
+  const written = async (id: string, write: () => Promise<unknown>): Promise<void> => {
+    try {
+      await write();
+    } catch (error) {
+      if (unwritten.size < UNWRITTEN_MAX) unwritten.set(id, write);
+      runtime.log('error', 'settlement_failed', { request_id: id, error: String(error) });
+      throw error;
+    }
+  };
 
   return {
     measure: (call, ending) => measure(call, ending, options.onMissingUsage),
 
     async settle(call, ending, measured) {
+      if (measured.unfinished === true && measured.responseId !== null) {
+        const at = { attempt: ending.attempt, nowMs: runtime.now() };
+        const background = backgroundOf(call, measured.responseId, at);
+        await written(call.id, () => ledger.openBackground(background));
+        return { inputTokens: 0, outputTokens: 0, costPico: null, usageSource: 'none' };
+      }
       const record = recordOf(call, ending, measured, options);
       logCall(runtime, call, ending, record);
-      try {
-        await ledger.settle(record.toSettle);
-      } catch (error) {
-        if (unwritten.size < UNWRITTEN_MAX) unwritten.set(call.id, record.toSettle);
-        runtime.log('error', 'settlement_failed', { request_id: call.id, error: String(error) });
-        throw error;
-      }
-      return record.bill;
+      await written(call.id, () => ledger.settle(record.toSettle));
+      return { ...record.bill, balancePico: await balanceAfter(call, options) };
     },
 
     failedAttempt(call, ending, failure) {
@@ -118,6 +137,11 @@ export function createSettler(options: SettlerOptions): Settler {
     },
 
     async checkpoint(call, reader, attempt) {
+      const { responseId } = isBackground(call.request) ? reader.metered() : {};
+      if (responseId !== undefined)
+        await ledger.openBackground(
+          backgroundOf(call, responseId, { attempt, nowMs: runtime.now(), streams: true }),
+        );
       const { outputTokens: output, deltas } = reader.estimate();
       // A delta is a token at the least and the estimate is a guess: the smaller of the two is evidence.
       const line: UsageLine = {
@@ -130,19 +154,50 @@ export function createSettler(options: SettlerOptions): Settler {
         id: call.id,
         lines: linesOf([{ model: call.target.billedModel, usage: line }], attempt, options.tokenTypes),
         usageJson: JSON.stringify([line]),
-        costPico: options.rater.costPico(line, call.target.billedModel)?.toString() ?? null,
+        costPico: options.rater.costPico(line, call.target.billedModel, call.money?.plan)?.toString() ?? null,
       });
+      await shrinkHold(call, reader, options);
     },
 
     async retry() {
-      for (const [id, toSettle] of unwritten) {
-        await ledger.settle(toSettle);
+      for (const [id, write] of unwritten) {
+        await write();
         unwritten.delete(id);
         runtime.log('warn', 'settlement_written_late', { request_id: id });
       }
       return unwritten.size;
     },
   };
+}
+
+/** Read for the header alone: the call is settled, whether it can be read or not. */
+async function balanceAfter(
+  { id, customer, money }: Call,
+  { ledger, runtime }: SettlerOptions,
+): Promise<string | undefined> {
+  if (money?.balancePico == null) return undefined;
+  try {
+    const { creditPico, overdrawnPico } = await ledger.balance(customer, runtime.now());
+    return String(BigInt(creditPico) - BigInt(overdrawnPico));
+  } catch (error) {
+    runtime.log('warn', 'balance_unread', { request_id: id, error: String(error) });
+    return undefined;
+  }
+}
+
+/** Once the provider has said what it read, no more than that is held for it. */
+async function shrinkHold(
+  call: Call,
+  reader: ResponseReader,
+  { ledger, rater }: SettlerOptions,
+): Promise<void> {
+  const hold = call.money?.hold;
+  const [line, ...more] = reader.metered().lines;
+  if (hold?.outputPico == null || line === undefined || more.length > 0 || inputTokens(line) === 0) return;
+  const read = { ...line, textOutput: 0, reasoning: 0, audioOutput: 0, imageOutput: 0 };
+  const cost = rater.costPico(read, call.target.billedModel, call.money?.plan);
+  if (cost === null || cost + hold.outputPico >= hold.holdPico) return;
+  await ledger.shrinkHold(call.id, String(cost + hold.outputPico));
 }
 
 function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissingUsage']): Measured {
@@ -160,6 +215,7 @@ function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissin
   const metered = reader.metered();
   const responseId = metered.responseId ?? null;
   const told = { ...none, responseId, reason: metered.reason };
+  if (isUnfinished(call, metered)) return { ...told, unfinished: true };
   if (metered.kind === 'final') return { ...told, usage: metered.lines, usageSource: 'reported' };
   // An error that came before any content: the provider charges nothing for it, whatever its status said.
   if (metered.kind === 'none' && metered.failed === true && reader.estimate().deltas === 0) return told;
@@ -239,7 +295,7 @@ function recordOf(
   let input = 0;
   let output = 0;
   for (const { model, usage: counts } of billed) {
-    const cost = options.rater.costPico(counts, model);
+    const cost = options.rater.costPico(counts, model, call.money?.plan);
     costPico = cost === null || costPico === null ? null : costPico + cost;
     input += inputTokens(counts);
     output += outputTokens(counts);
@@ -248,13 +304,14 @@ function recordOf(
     bill: { inputTokens: input, outputTokens: output, costPico, usageSource },
     toSettle: {
       id: call.id,
-      endedAtMs: options.runtime.now(),
+      endedAtMs: ending.endedAtMs ?? options.runtime.now(),
       outcome: ending.outcome,
       status: ending.status,
       usageSource,
       lines: linesOf(billed, ending.attempt, options.tokenTypes),
       usageJson: JSON.stringify(usage),
       costPico: costPico === null ? null : costPico.toString(),
+      priceVersion: options.rater.version,
       responseId: measured.responseId,
     },
   };

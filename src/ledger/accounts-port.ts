@@ -118,6 +118,34 @@ export interface Balance {
   readonly grants: readonly Grant[];
 }
 
+/** What a call of a guarded customer is opened under: the outcome of judging his account, to be compared and recorded. */
+export interface Guard {
+  /** The moment that grants and windows are judged by. */
+  readonly nowMs: number;
+  /** Of the account that was judged; 0 where there was none. */
+  readonly version: number;
+  readonly period: { readonly startMs: number; readonly endMs: number } | null;
+  /** What is held until the call settles. */
+  readonly holdPico: string;
+  /** What must fit into what is free. At most the hold. */
+  readonly fitPico: string;
+  /** False: credit is not asked for (overage, pay as you go). Budgets are, always. */
+  readonly creditChecked: boolean;
+  /** How far below nothing the credit may go. */
+  readonly gracePico: string;
+  /** Open it all the same, with a mark. */
+  readonly observe: boolean;
+}
+
+/** A customer's money as a call finds it. */
+export interface Money {
+  readonly creditPico: string;
+  readonly overdrawnPico: string;
+  readonly heldPico: string;
+  /** Those that the call falls under: the customer's and the key's. */
+  readonly budgets: readonly (BudgetView & { readonly heldPico: string })[];
+}
+
 export interface Accounts {
   account(customer: string): Promise<Account | undefined>;
   /** Pages of accounts by customer id, after `cursor`. */
@@ -136,6 +164,8 @@ export interface Accounts {
   /** `stale`: a later reading is on record, nothing was changed. */
   recordSubscription(reading: SubscriptionReading): Promise<'recorded' | 'stale'>;
   balance(customer: string, nowMs: number): Promise<Balance>;
+  /** Lowers what an open call holds; a higher hold than its own changes nothing. */
+  shrinkHold(call: string, holdPico: string): Promise<void>;
   /** Sets the one budget of a subject and span, counting what it has already spent in its window. */
   putBudget(budget: Budget, nowMs: number): Promise<void>;
   /** False where there is none. */

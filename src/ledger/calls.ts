@@ -1,42 +1,13 @@
 /** The life of a call: admitted, checkpointed, settled once, or recovered after a crash. */
 import type { LedgerParts } from './create-ledger.ts';
-import type {
-  Admission,
-  CallToOpen,
-  CallToSettle,
-  CallView,
-  Checkpoint,
-  Ledger,
-  Row,
-  Statement,
-} from './ledger.ts';
+import type { CallToSettle, CallView, Checkpoint, Ledger, Row, Statement } from './ledger.ts';
+import { admit, CHANGED, hasChanged, READ_CALL } from './admission.ts';
+import { counting, SHRINK_HOLD } from './guarded.ts';
 import { linesFromJson, linesToJson, tokensOf } from './lines.ts';
-import { textOf, textOrNull } from './rows.ts';
+import { numberOf, textOf, textOrNull } from './rows.ts';
 
 /** Recovered calls closed in one batch: bounds the batch after a crash with many calls open. */
 const RECOVERED_PER_BATCH = 200;
-
-/** A block that is lifted between the refusal and the reading of its reason means another try; twice is a bug. */
-const ADMIT_TRIES = 3;
-
-/** Opens a call unless something blocks its customer. Repeats of the same id change nothing. */
-const OPEN_CALL = `
-  INSERT INTO calls (id, customer, key_id, endpoint, provider, model, stream, opened_at_ms, opened_by)
-  SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE customer = ?)
-  ON CONFLICT (id) DO NOTHING`;
-
-/**
- * Whether the statement before changed a row. On the request path it stands in for RETURNING, which makes SQLite build a
- * table for its one row: 5 of the 19 us that a call's record takes. An engine that has no changes() gets a variant.
- */
-const CHANGED = { sql: `SELECT changes() AS changed`, params: [] } satisfies Statement;
-const hasChanged = (rows: readonly Row[] | undefined): boolean => rows?.[0]?.['changed'] === 1;
-
-/** Why a call was not opened. Asked only then: on the way of every call it would cost a tenth of the whole record. */
-const READ_BLOCKS = `SELECT code, source FROM blocks WHERE customer = ? ORDER BY code DESC, source LIMIT 1`;
-
-/** Which customer a call is on record for, and whether it is open: to tell a repeat from a mistake. */
-const READ_CALL = `SELECT customer, ended_at_ms FROM calls WHERE id = ?`;
 
 /** Replaces the evidence of a call that is still open. */
 const CHECKPOINT_CALL = `UPDATE calls SET checkpoint_json = ? WHERE id = ? AND ended_at_ms IS NULL`;
@@ -45,16 +16,24 @@ const CHECKPOINT_CALL = `UPDATE calls SET checkpoint_json = ? WHERE id = ? AND e
 const SETTLE_CALL = `
   UPDATE calls SET ended_at_ms = ?, outcome = ?, status = ?, usage_source = ?, usage_json = ?,
     cost_pico = CAST(? AS BIGINT), response_id = ?, lines_json = ?, line_count = ?, tokens = ?, sealed = ?,
-    checkpoint_json = NULL
+    checkpoint_json = NULL, price_version = ?
   WHERE id = ? AND ended_at_ms IS NULL`;
+
+/** The same of a call that is not guarded: nothing needs counting. */
+const SETTLE_UNGUARDED = `${SETTLE_CALL} AND hold_pico IS NULL`;
 
 /** The same for many calls in one batch: says which were closed. */
 const SETTLE_RETURNING = `${SETTLE_CALL} RETURNING id`;
 
-/** Calls that other boots left open, with their evidence, in the order of the index of open calls. */
+/**
+ * Calls that other boots left open, with their evidence, in the order of the index of open calls. What goes on as a
+ * response in the background goes on being waited for.
+ */
 const READ_ABANDONED = `
-  SELECT id, checkpoint_json FROM calls
-  WHERE ended_at_ms IS NULL AND opened_by <> ? AND opened_at_ms < ? ORDER BY customer, id LIMIT ?`;
+  SELECT id, checkpoint_json, CASE WHEN hold_pico IS NULL THEN 0 ELSE 1 END AS guarded FROM calls
+  WHERE ended_at_ms IS NULL AND opened_by <> ? AND opened_at_ms < ?
+    AND NOT EXISTS (SELECT 1 FROM background_responses b WHERE b.call = calls.id)
+  ORDER BY customer, id LIMIT ?`;
 
 /**
  * Ends the leases of a process that is gone: nobody will answer for them, so their events are due. They stay `sending`,
@@ -62,61 +41,55 @@ const READ_ABANDONED = `
  */
 const END_LEASES = `UPDATE meter_events SET not_before_ms = ? WHERE state = 'sending' AND not_before_ms > ?`;
 
+/** Nobody reads the streams of a process that is gone: what went on in the background is looked at now. */
+const LOOK_NOW = `UPDATE background_responses SET due_at_ms = ? WHERE due_at_ms > ?`;
+
 export function createCalls(
   parts: LedgerParts,
   views: Pick<Ledger, 'calls'>,
-): Pick<Ledger, 'admit' | 'checkpoint' | 'settle' | 'recover'> {
+): Pick<Ledger, 'admit' | 'checkpoint' | 'settle' | 'recover' | 'shrinkHold'> {
   const { database } = parts;
+  /** Guarded calls that this process opened: what spares them the question on their way out. */
+  const guarded = new Set<string>();
   return {
-    admit: (call) => admit(parts, call),
+    async admit(call, guard) {
+      const admission = await admit(parts, call, guard);
+      if (guard !== undefined && admission.kind === 'admitted') guarded.add(call.id);
+      return admission;
+    },
     async checkpoint(checkpoint) {
       await database.batch([{ sql: CHECKPOINT_CALL, params: [evidenceToJson(checkpoint), checkpoint.id] }]);
     },
     async settle(call) {
-      const [, won] = await database.batch([settlement(call, SETTLE_CALL), CHANGED]);
-      if (hasChanged(won)) return 'settled';
-      const [onRecord] = await database.batch([{ sql: READ_CALL, params: [call.id] }]);
-      if (onRecord?.length !== 1)
-        throw new Error(`Call ${call.id} cannot be settled: it was never admitted.`);
-      return 'already';
+      const known = guarded.delete(call.id);
+      const [, won] = known ? [] : await database.batch([settlement(call, SETTLE_UNGUARDED), CHANGED]);
+      return hasChanged(won) ? 'settled' : settleGuarded(parts, call);
+    },
+    async shrinkHold(id, holdPico) {
+      await database.batch([{ sql: SHRINK_HOLD, params: [holdPico, id, holdPico] }]);
     },
     async recover({ nowMs, openedBeforeMs }) {
-      if (openedBeforeMs === undefined) await database.batch([{ sql: END_LEASES, params: [nowMs, nowMs] }]);
+      if (openedBeforeMs === undefined)
+        await database.batch([
+          { sql: END_LEASES, params: [nowMs, nowMs] },
+          { sql: LOOK_NOW, params: [nowMs, nowMs] },
+        ]);
       return recover(parts, views, { nowMs, openedBeforeMs: openedBeforeMs ?? Number.MAX_SAFE_INTEGER });
     },
   };
 }
 
-async function admit({ database, bootId }: LedgerParts, call: CallToOpen): Promise<Admission> {
-  const { id, customer, keyId, endpoint, provider, model, openedAtMs } = call;
-  const stream = call.stream ? 1 : 0;
-  const params = [id, customer, keyId, endpoint, provider, model, stream, openedAtMs, bootId, customer];
-  for (let left = ADMIT_TRIES; left > 0; left -= 1) {
-    const [, opened] = await database.batch([{ sql: OPEN_CALL, params }, CHANGED]);
-    if (hasChanged(opened)) return { kind: 'admitted' };
-    const [blocks, onRecord] = await database.batch([
-      { sql: READ_BLOCKS, params: [customer] },
-      { sql: READ_CALL, params: [id] },
-    ]);
-    if (onRecord?.[0] !== undefined) return repeated(call, onRecord[0]);
-    if (blocks?.[0] !== undefined) return refusal(blocks[0]);
-  }
-  throw new Error(`Call ${id} was refused ${ADMIT_TRIES} times, with no reason on record.`);
+/** Counts the call against its customer's money and closes it, in one step. */
+async function settleGuarded({ database }: LedgerParts, call: CallToSettle): Promise<'settled' | 'already'> {
+  const answers = await database.batch([...countingOf(call), settlement(call, SETTLE_CALL), CHANGED]);
+  if (hasChanged(answers.at(-1))) return 'settled';
+  const [onRecord] = await database.batch([{ sql: READ_CALL, params: [call.id] }]);
+  if (onRecord?.length !== 1) throw new Error(`Call ${call.id} cannot be settled: it was never admitted.`);
+  return 'already';
 }
 
-/** The same call given again, as after an answer that was lost on its way, is open already. */
-function repeated({ id, customer }: CallToOpen, onRecord: Row): Admission {
-  if (textOf(onRecord, 'customer') !== customer || onRecord['ended_at_ms'] !== null)
-    throw new Error(`Call ${id} cannot be admitted: its id is already taken.`);
-  return { kind: 'admitted' };
-}
-
-function refusal(block: Row): Admission {
-  const code = textOf(block, 'code');
-  if (code === 'missing') return { kind: 'missing' };
-  if (code !== 'alert_triggered') throw new Error(`Unknown block: ${code}.`);
-  return { kind: 'blocked', block: { code, source: textOf(block, 'source') } };
-}
+const countingOf = ({ id, costPico, endedAtMs }: CallToSettle): Statement[] =>
+  costPico === null || BigInt(costPico) <= 0n ? [] : counting(id, costPico, endedAtMs);
 
 function settlement(call: CallToSettle, sql: string): Statement {
   const { id, endedAtMs, outcome, status, usageSource, usageJson, costPico, responseId, lines } = call;
@@ -124,7 +97,18 @@ function settlement(call: CallToSettle, sql: string): Statement {
   const usage = [linesToJson(lines), lines.length, tokensOf(lines), sealed];
   return {
     sql,
-    params: [endedAtMs, outcome, status, usageSource, usageJson, costPico, responseId, ...usage, id],
+    params: [
+      endedAtMs,
+      outcome,
+      status,
+      usageSource,
+      usageJson,
+      costPico,
+      responseId,
+      ...usage,
+      call.priceVersion ?? null,
+      id,
+    ],
   };
 }
 
@@ -139,17 +123,22 @@ async function recover(
       { sql: READ_ABANDONED, params: [bootId, openedBeforeMs, RECOVERED_PER_BATCH] },
     ]);
     if (abandoned.length === 0) break;
-    const won = await database.batch(
-      abandoned.map((row) => settlement(recovered(row, nowMs), SETTLE_RETURNING)),
-    );
+    const won = await database.batch(abandoned.flatMap((row) => recovery(row, nowMs)));
     closed.push(...won.flat().map((row) => textOf(row, 'id')));
   }
   const pages = await Promise.all(closed.map((id) => views.calls({ id, limit: 1 })));
   return pages.flatMap((page) => page.data);
 }
 
+/** A guarded call is counted as its evidence shows; its hold goes with it. */
+function recovery(row: Row, nowMs: number): Statement[] {
+  const call = recovered(row, nowMs);
+  const isGuarded = numberOf(row, 'guarded') === 1;
+  return [...(isGuarded ? countingOf(call) : []), settlement(call, SETTLE_RETURNING)];
+}
+
 /** The ending of an abandoned call: what the evidence shows was served, and no more. */
-function recovered(row: Row, nowMs: number): CallToSettle {
+export function recovered(row: Row, nowMs: number): CallToSettle {
   const { lines, usageJson, costPico } = evidenceFromJson(textOrNull(row, 'checkpoint_json'));
   return {
     id: textOf(row, 'id'),

@@ -2,6 +2,7 @@
 import { createAccounts } from './accounts.ts';
 import { createBudgets } from './budgets.ts';
 import { createAttempts } from './attempts.ts';
+import { createBackground } from './background.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
@@ -40,6 +41,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
   return {
     ...createCalls(parts, views),
     ...createAttempts(parts),
+    ...createBackground(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createRepairs(parts),

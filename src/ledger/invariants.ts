@@ -73,4 +73,21 @@ const INVARIANTS = {
     SELECT identifier, state FROM meter_events
     WHERE (attempts = 0 AND state NOT IN ('pending', 'cancelled', 'expired'))
       OR (state IN ('sending', 'ambiguous') AND first_attempt_at_ms IS NULL)`,
+  'Burns are of settled calls, and a guarded call of an account is burned for what it cost.': `
+    SELECT c.id FROM calls c LEFT JOIN (SELECT call, SUM(pico) AS pico FROM credit_burns GROUP BY call) b ON b.call = c.id
+    WHERE b.pico IS NOT NULL AND (c.ended_at_ms IS NULL OR b.pico <> c.cost_pico)
+    UNION ALL SELECT b.call FROM credit_burns b LEFT JOIN calls c ON c.id = b.call WHERE c.id IS NULL`,
+  'A grant has burned what its burns since the last finalised invoice say.': `
+    SELECT g.id FROM credit_grants g JOIN accounts a ON a.customer = g.customer
+    WHERE g.burned_pico <> COALESCE((SELECT SUM(b.pico) FROM credit_burns b WHERE b.customer = g.customer
+      AND b.credit_grant = g.id AND b.ended_at_ms >= a.finalised_through_ms), 0)`,
+  "An account's sums are those of its burns since the last finalised invoice.": `
+    SELECT a.customer FROM accounts a
+    WHERE a.unbilled_pico <> COALESCE((SELECT SUM(b.pico) FROM credit_burns b
+        WHERE b.customer = a.customer AND b.ended_at_ms >= a.finalised_through_ms), 0)
+      OR a.overdrawn_pico <> COALESCE((SELECT SUM(b.pico) FROM credit_burns b WHERE b.customer = a.customer
+        AND b.credit_grant = '' AND b.ended_at_ms >= a.finalised_through_ms), 0)`,
+  'An open call of an account holds something, be it nothing.': `
+    SELECT c.id FROM calls c JOIN accounts a ON a.customer = c.customer
+    WHERE c.ended_at_ms IS NULL AND c.hold_pico IS NULL`,
 } as const;

@@ -21,11 +21,12 @@ export type {
   LateVerdict,
   Backlog,
 } from './delivery-port.ts';
+import type { Account, Accounts, Guard, Money } from './accounts-port.ts';
+import type { StoredResponses } from './background-port.ts';
 import type { Readings } from './readings.ts';
 import type { Books } from './reconcile-port.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
-import type { Accounts } from './accounts-port.ts';
 
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {
@@ -65,7 +66,12 @@ export interface Block {
 }
 
 export type Admission =
-  | { readonly kind: 'admitted' }
+  /** With the money of a guarded customer, the call's own hold counted; `over`: it does not fit, and is only watched. */
+  | { readonly kind: 'admitted'; readonly money?: Money; readonly over?: boolean }
+  /** Money is watched here: judge the account (null: only the key has a budget) and ask again with a guard. */
+  | { readonly kind: 'guarded'; readonly account: Account | null }
+  /** It does not fit into what is free. */
+  | { readonly kind: 'short'; readonly account: Account | null; readonly money: Money }
   | { readonly kind: 'blocked'; readonly block: Block }
   /** The customer is deleted, or was looked up and is not there. */
   | { readonly kind: 'missing' };
@@ -106,6 +112,8 @@ export interface CallToSettle {
   readonly usageJson: string;
   /** What the customer is charged, picodollars; null when the model has no price. */
   readonly costPico: string | null;
+  /** Names the prices it was rated by: they never change again for this call. */
+  readonly priceVersion?: string | null | undefined;
   /** The provider's id of the reply. */
   readonly responseId: string | null;
 }
@@ -178,9 +186,10 @@ export interface WebhookReceipt {
 
 export type CustomerState = 'known' | 'missing';
 
-export interface Ledger extends Accounts, UsageReads, Recording, Readings, DeliveryLedger, Books {
+export interface Ledger
+  extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger, Books {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
-  admit(call: CallToOpen): Promise<Admission>;
+  admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
   attemptFailed(
     call: string,

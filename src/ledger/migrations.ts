@@ -5,6 +5,7 @@
  */
 import type { Database } from './ledger.ts';
 import { ATTEMPTS_MIGRATION } from './migrations/002-attempts-and-idempotency-keys.ts';
+import { BACKGROUND_MIGRATION } from './migrations/003-background-responses.ts';
 import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
 import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts';
 import { DESTINATIONS_MIGRATION } from './migrations/006-destinations.ts';
@@ -130,6 +131,7 @@ const MIGRATIONS: readonly Migration[] = [
     statements: [...CALLS, ...LINES, ...EVENTS, ...CUSTOMERS, ...API_KEYS],
   },
   ATTEMPTS_MIGRATION,
+  BACKGROUND_MIGRATION,
   BUDGETS_MIGRATION,
   READINGS_MIGRATION,
   DESTINATIONS_MIGRATION,

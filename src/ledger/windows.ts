@@ -6,7 +6,7 @@ export interface Period {
   readonly endMs: number;
 }
 
-const DAY_MS = 86_400_000;
+const MS_A_DAY = 86_400_000;
 /** 1970-01-01 was a Thursday: the Monday of its week lies three days before. */
 const DAYS_SINCE_MONDAY = 3;
 
@@ -16,13 +16,13 @@ export function windowOf(
   atMs: number,
   period: Period | null,
 ): { readonly startMs: number; readonly endMs: number | null } {
-  const day = Math.floor(atMs / DAY_MS);
+  const day = Math.floor(atMs / MS_A_DAY);
   switch (span) {
     case 'day':
-      return { startMs: day * DAY_MS, endMs: (day + 1) * DAY_MS };
+      return { startMs: day * MS_A_DAY, endMs: (day + 1) * MS_A_DAY };
     case 'week': {
       const monday = day - ((day + DAYS_SINCE_MONDAY) % 7);
-      return { startMs: monday * DAY_MS, endMs: (monday + 7) * DAY_MS };
+      return { startMs: monday * MS_A_DAY, endMs: (monday + 7) * MS_A_DAY };
     }
     case 'month':
       return monthOf(atMs);

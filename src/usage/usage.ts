@@ -47,6 +47,10 @@ export interface Metered {
   readonly lines: readonly UsageLine[];
   /** The provider's own id of the reply, for look-ups and disputes. */
   readonly responseId?: string | undefined;
+  /** Of a response that is kept: how it stands, as the provider names it; undefined while nothing said so. */
+  readonly status?: string | undefined;
+  /** When such a response ended, by the provider's clock, seconds since the epoch. */
+  readonly completedAtS?: number | undefined;
   /** Why it is not simply final, or what in the report contradicts itself. */
   readonly reason?: string | undefined;
   /** Of a cut reply: the lines know what was read, but not all that was generated; our own count may be more. */

@@ -75,14 +75,6 @@ describe('the OpenAI client on responses', () => {
     expect(await bench.billed()).toEqual({ 'openai/gpt-5.1 input': 15, 'openai/gpt-5.1 output': 10 });
   });
 
-  it('is refused a background response by name', async () => {
-    const bench = benchOf();
-    const error = await bench.client.responses
-      .create({ model: 'gpt-plain', input: 'Where?', background: true })
-      .catch((e: unknown) => e);
-    expect(error).toMatchObject({ status: 400, code: 'unsupported_parameter', param: 'background' });
-  });
-
   it('is told of a stream that broke, and billed what was seen', async () => {
     const bench = benchOf();
     const stream = await bench.client.responses.create({

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/errors.ts';
 import { KEY_GIVEN, type Served } from '../support/upstream.ts';
+import { describeResponses } from './http-responses.ts';
 import { describeStories } from './http-stories.ts';
 import { type Ask, type Reply, SERVICE_KEY, startWorld, type Start, type World } from './http-world.ts';
 
@@ -440,6 +441,7 @@ export function describeHttpCases(name: string, start: Start): void {
       },
     );
     describeStories(() => world);
+    describeResponses(() => world);
   });
 }
 

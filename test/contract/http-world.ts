@@ -2,6 +2,7 @@
 import { expect } from 'vitest';
 import { createStripeSimulator, type StripeSimulator } from '../../src/simulator/stripe.ts';
 import { signWebhook } from '../../src/simulator/webhooks.ts';
+import { startTestResponses, type TestResponses } from '../support/stored.ts';
 import { KEY_GIVEN, startTestUpstream, type TestUpstream } from '../support/upstream.ts';
 
 export const SERVICE_KEY = 'service-key-of-the-tests-0123456789abcdef';
@@ -50,6 +51,8 @@ export interface CallJson {
 
 export interface World {
   readonly upstream: TestUpstream;
+  /** The provider `keeper`. */
+  readonly responses: TestResponses;
   readonly stripe: StripeSimulator;
   readonly place: Place;
   /** A customer Stripe knows and the gateway has not seen. */
@@ -70,9 +73,10 @@ export interface World {
   close(): Promise<void>;
 }
 
-const YAML = (upstreamUrl: string): string => `
+const YAML = (upstreamUrl: string, keeperUrl: string): string => `
 providers:
   acme: { type: openai-compatible, base_url: "${upstreamUrl}", api_key: "\${OPENAI_API_KEY}" }
+  keeper: { type: openai-compatible, base_url: "${keeperUrl}", api_key: x }
   down: { type: openai-compatible, base_url: "http://127.0.0.1:1/v1", api_key: x }
 models:
   fast: acme/plain
@@ -82,6 +86,7 @@ prices:
 
 export async function startWorld(start: Start): Promise<World> {
   const upstream = await startTestUpstream();
+  const responses = await startTestResponses();
   const stripe = createStripeSimulator({ now: Date.now, webhookSecret: WEBHOOK_SECRET });
   await stripe.listen();
   stripe.addMeter(METER);
@@ -94,10 +99,11 @@ export async function startWorld(start: Start): Promise<World> {
     FAREGATE_SERVICE_KEY: SERVICE_KEY,
     FAREGATE_ADMIN_KEY: ADMIN_KEY,
   };
-  const place = await start(env, YAML(upstream.url));
+  const place = await start(env, YAML(upstream.url, responses.url));
   let customers = 0;
   return {
     upstream,
+    responses,
     stripe,
     place,
     newCustomer() {
@@ -122,7 +128,7 @@ export async function startWorld(start: Start): Promise<World> {
     },
     async close() {
       await place.close();
-      await Promise.all([upstream.close(), stripe.close()]);
+      await Promise.all([upstream.close(), responses.close(), stripe.close()]);
     },
   };
 }

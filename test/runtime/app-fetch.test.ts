@@ -45,7 +45,10 @@ describeHttpCases('app.fetch', async (env, yaml) => {
     settled: () => loop.wake(),
   });
   const loop = createFlushLoop(
-    async () => (await gateway.delivery.flush()).next,
+    async () => {
+      const look = await gateway.background.poll();
+      return Math.min((await gateway.delivery.flush()).next ?? Infinity, look ?? Infinity);
+    },
     (error) => {
       throw error;
     },

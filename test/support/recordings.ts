@@ -43,6 +43,8 @@ export interface RecordedCase {
   readonly status: number;
   /** The request's JSON where it was recorded. */
   readonly request: unknown;
+  /** Long values were cut out of the request: its bytes are not those that were sent. */
+  readonly requestTrimmed: boolean;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   /** The reply's body, byte for byte. */
@@ -78,6 +80,7 @@ interface RawCase {
   readonly stream: boolean;
   readonly status: number;
   readonly request?: unknown;
+  readonly request_trimmed?: boolean;
   readonly response_headers?: Readonly<Record<string, string>> | null;
   readonly response_body?: string | null;
   readonly response_body_b64?: string | null;
@@ -99,6 +102,7 @@ function caseOf(raw: RawCase, expected: ExpectedUsage): RecordedCase {
     stream: raw.stream,
     status: raw.status,
     request: raw.request ?? null,
+    requestTrimmed: raw.request_trimmed === true,
     headers: Object.fromEntries(headers) as Record<string, string>,
     body,
     expected,

@@ -16,6 +16,8 @@ export class ChatMessageReader {
   readonly #choice: number;
   readonly #toolCalls: ToolCallReader;
   #media = 0;
+  /** The thought is told under a name of its own: what details say of it again is nothing new. */
+  #toldThought = false;
   #audio = '';
 
   constructor(narration: Narration, choice: number, callId: string) {
@@ -58,9 +60,10 @@ export class ChatMessageReader {
   #takeReasoning(message: Fields): void {
     const text = textOf(message['reasoning_content']) ?? textOf(message['reasoning']);
     if (text !== undefined) this.#say('reasoning', text);
+    this.#toldThought ||= text !== undefined;
     for (const detail of listOf(message['reasoning_details'])) {
       if (!isRecord(detail)) continue;
-      if (text === undefined) this.#say('reasoning', detail['text'] ?? detail['summary']);
+      if (!this.#toldThought) this.#say('reasoning', detail['text'] ?? detail['summary']);
       const signature = textOf(detail['signature']);
       const sealed = detail['type'] === 'reasoning.encrypted' ? textOf(detail['data']) : undefined;
       if (signature !== undefined || sealed !== undefined)

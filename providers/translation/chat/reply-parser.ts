@@ -68,7 +68,7 @@ class ChatRules implements ReplyRules {
     this.#narration.start({
       id: textOf(event['id']) ?? '',
       model: textOf(event['model']) ?? '',
-      createdS: typeof created === 'number' && created > 0 ? created : undefined,
+      createdS: typeof created === 'number' && created > 0 ? Math.floor(created) : undefined,
     });
   }
 
@@ -77,8 +77,14 @@ class ChatRules implements ReplyRules {
     const index = typeof told === 'number' && Number.isSafeInteger(told) && told >= 0 ? told : place;
     const message = choice[content] ?? choice['delta'] ?? choice['message'];
     if (isRecord(message)) this.#reader(index).take(message, readLogprobs(choice['logprobs']));
-    const reason = textOf(choice['finish_reason']);
-    if (reason !== undefined) this.#narration.stop(index, chatStopReason(reason));
+    const word = textOf(choice['finish_reason']);
+    if (word === undefined) return;
+    const reason = chatStopReason(word);
+    if (reason !== 'failed') this.#narration.stop(index, reason);
+    else {
+      const error = choice['error'] ?? { message: `The provider broke off: ${word}.`, code: word };
+      this.#narration.fail(readError({ error }, undefined), this.#usage());
+    }
   }
 
   #reader(index: number): ChatMessageReader {

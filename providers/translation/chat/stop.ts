@@ -2,7 +2,7 @@
 import type { StopReason } from '../reply.ts';
 
 /** OpenAI's words, then those of vendors that speak its dialect; any other word means that the reply simply ended. */
-const REASONS: Readonly<Record<string, StopReason>> = {
+const REASONS: Readonly<Record<string, StopReason | 'failed'>> = {
   stop: 'end',
   length: 'max_tokens',
   tool_calls: 'tool_calls',
@@ -16,9 +16,13 @@ const REASONS: Readonly<Record<string, StopReason>> = {
   sensitive: 'content_filter',
   stop_sequence: 'stop_sequence',
   refusal: 'refusal',
+  // OpenRouter and DeepSeek: the generation was interrupted.
+  error: 'failed',
+  insufficient_system_resource: 'failed',
 };
 
-export const chatStopReason = (word: string): StopReason =>
+/** `failed`: what was generated is no answer. */
+export const chatStopReason = (word: string): StopReason | 'failed' =>
   Object.hasOwn(REASONS, word) ? (REASONS[word] ?? 'end') : 'end';
 
 const WORDS: Readonly<Record<StopReason, string>> = {

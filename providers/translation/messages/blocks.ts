@@ -50,7 +50,10 @@ export function proofsOf({ vendor, signature, sealed, id, text }: ComposedThough
 
 function reasoningBlocks(thought: ComposedThought): readonly Block[] {
   const { signature, data } = proofsOf(thought);
-  if (data !== undefined) return [sealedBlock(data)];
+  if (data !== undefined) {
+    const said = thought.text === '' ? [] : [thinkingBlock(thought.text, signature)];
+    return [...said, sealedBlock(data)];
+  }
   return thought.text === '' && signature === '' ? [] : [thinkingBlock(thought.text, signature)];
 }
 

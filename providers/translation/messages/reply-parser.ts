@@ -20,6 +20,8 @@ class MessagesRules implements ReplyRules {
   readonly #narration: Narration;
   readonly #report = new MessagesReport();
   readonly #signatures = new Map<string, string>();
+  /** Arguments that a block began with. */
+  readonly #inputs = new Map<string, string>();
   #tier: string | undefined;
 
   constructor(narration: Narration) {
@@ -122,9 +124,9 @@ class MessagesRules implements ReplyRules {
         this.#narration.sealed(ONLY, lane, textOf(block['data']) ?? '');
         return;
       case 'tool_use':
-        // A stream gives `{}` here and the arguments after it.
+        // A stream gives `{}` here and the arguments after it; a whole call, and some servers' streams, give them here.
         if (isRecord(block['input']) && Object.keys(block['input']).length > 0)
-          this.#say(lane, JSON.stringify(block['input']));
+          this.#inputs.set(lane, JSON.stringify(block['input']));
     }
   }
 
@@ -137,6 +139,7 @@ class MessagesRules implements ReplyRules {
         this.#say(lane, delta['thinking']);
         return;
       case 'input_json_delta':
+        if (textOf(delta['partial_json']) !== undefined) this.#inputs.delete(lane);
         this.#say(lane, delta['partial_json']);
         return;
       case 'signature_delta':
@@ -148,6 +151,8 @@ class MessagesRules implements ReplyRules {
   }
 
   #closeBlock(lane: string): void {
+    this.#say(lane, this.#inputs.get(lane));
+    this.#inputs.delete(lane);
     const signature = this.#signatures.get(lane);
     this.#signatures.delete(lane);
     if (signature !== undefined) this.#narration.signature(ONLY, lane, signature);

@@ -60,6 +60,23 @@ const picture = (mediaType: string): ReplyEvent[] => [
   { kind: 'end' },
 ];
 
+/** A call whose block begins with arguments, in a stream that breaks off after it. */
+const block = (...deltas: readonly string[]): Uint8Array =>
+  namedSse([
+    { type: 'message_start', message: { id: 'm', model: 'm' } },
+    {
+      type: 'content_block_start',
+      index: 0,
+      content_block: { type: 'tool_use', id: 't', name: 'f', input: { a: 1 } },
+    },
+    ...deltas.map((text) => ({
+      type: 'content_block_delta',
+      index: 0,
+      delta: { type: 'input_json_delta', partial_json: text },
+    })),
+    { type: 'content_block_stop', index: 0 },
+  ]);
+
 describe('error bodies', () => {
   const BODIES: readonly [ParserName, number, unknown, object][] = [
     [
@@ -104,7 +121,7 @@ describe('error bodies', () => {
       },
     ];
     expect(writtenWhole('chat', events)).toEqual({
-      error: { message: 'Slow', type: 'rate_limit_error', param: null, code: '429' },
+      error: { message: 'Slow', type: 'rate_limit_error', param: null, code: 'RESOURCE_EXHAUSTED' },
     });
     expect(writtenWhole('responses', events)).toEqual(writtenWhole('chat', events));
     expect(writtenWhole('messages', events)).toMatchObject({
@@ -402,6 +419,16 @@ describe('an adversary', () => {
       }
     },
   );
+});
+
+describe('arguments of a call', () => {
+  it('that a block of a stream begins with are told when none follow', () => {
+    expect(partsOf(eventsOf('messages', [block('')], { stream: true }))).toEqual(['f: {"a":1}']);
+  });
+
+  it('that follow stand instead of those that the block began with', () => {
+    expect(partsOf(eventsOf('messages', [block('{"a":', '2}')], { stream: true }))).toEqual(['f: {"a":2}']);
+  });
 });
 
 describe('arguments that are no JSON object', () => {

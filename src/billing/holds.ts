@@ -1,0 +1,164 @@
+/** From the bound in tokens to money: what is held for a call, and what of it must fit. */
+import { type Bound, boundOf, type Vendor } from './bound.ts';
+import { limitsOf } from './model-limits.ts';
+import type { Price, Prices, Rates } from './prices.ts';
+import { featuresOf, type RequestFeatures } from './request-features.ts';
+
+export interface AskedTarget {
+  /** As billed: `openai/gpt-4o-mini`. */
+  readonly billedModel: string;
+  readonly upstreamModel: string;
+  /** The configured provider's type. */
+  readonly providerType: string;
+}
+
+/** A request as far as its cost needs it. */
+export interface Asked {
+  readonly endpoint: string;
+  readonly bodyBytes: number;
+  /** The body's JSON, read when it is asked for; undefined for a form. */
+  readonly body: () => unknown;
+  /** Our own count of the input, in tokens. */
+  readonly estimateInput: () => number;
+  /** Whom the call may go to: the dearest counts. */
+  readonly targets: readonly AskedTarget[];
+}
+
+export interface Hold {
+  readonly holdPico: bigint;
+  readonly fitPico: bigint;
+  /** The part of it for what is generated, where the rest may go once the input is known; null where it may not. */
+  readonly outputPico: bigint | null;
+}
+
+export type Assessment =
+  | ({ readonly kind: 'held' } & Hold)
+  /** No price: what it costs cannot be known. */
+  | { readonly kind: 'unpriced'; readonly model: string }
+  /** Nothing bounds it, for these reasons, and the mode is strict. */
+  | { readonly kind: 'boundless'; readonly reasons: readonly string[] };
+
+/** Held beside the estimate where the vendor may run a model as often as it likes: a few searches and a page read. */
+export const BOUNDLESS_PICO = 50_000_000_000n;
+/** No call holds more: 64 bits have room for four hundred such calls of one customer. It is ten thousand dollars. */
+export const HOLD_PICO_MAX = 10_000_000_000_000_000n;
+
+const MEDIA = /^(?:images|audio)\./;
+const EMBEDDING = /^(?:embeddings|embedContent|batchEmbedContents)$/;
+
+export interface HoldsOptions {
+  readonly prices: Pick<Prices, 'priceOf'>;
+  /** The catalogue's vendor of a configured provider's name. */
+  readonly vendorOf: (provider: string) => string | null;
+}
+
+export interface HoldPolicy {
+  readonly mode: 'strict' | 'standard' | 'observe';
+  /** Whose markup counts. */
+  readonly plan: string | null;
+}
+
+/** Assesses requests. In `strict` the hold is the bound; otherwise what is expected, and never more than the bound. */
+export function createHolds({
+  prices,
+  vendorOf,
+}: HoldsOptions): (asked: Asked, policy: HoldPolicy) => Assessment {
+  return (asked, { mode, plan }) => {
+    const features = featuresOf(asked.body());
+    let worst: Assessment | undefined;
+    for (const target of asked.targets) {
+      const price = prices.priceOf(target.billedModel, plan);
+      if (price === null) return { kind: 'unpriced', model: target.billedModel };
+      const vendor = vendorOf(target.billedModel.slice(0, target.billedModel.indexOf('/')));
+      const bound = boundOf({
+        vendor: wayOf(target.providerType),
+        bodyBytes: asked.bodyBytes,
+        features,
+        limits: limitsOf(vendor, target.upstreamModel),
+        generates: !EMBEDDING.test(asked.endpoint),
+      });
+      const held = holdOf({ asked, bound, features, price, isStrict: mode === 'strict' });
+      if (held.kind !== 'held') return held;
+      // Of several targets the one that serves is not known yet: what its input costs says nothing of the next one's.
+      const alone = asked.targets.length === 1 ? held : { ...held, outputPico: null };
+      if (worst?.kind !== 'held' || alone.holdPico > worst.holdPico) worst = alone;
+    }
+    return worst ?? { kind: 'boundless', reasons: ['nobody to ask'] };
+  };
+}
+
+/** Types that speak a vendor's dialect may be anybody's server; only the vendors' own are known. */
+const wayOf = (type: string): Vendor =>
+  type === 'openai' || type === 'anthropic' || type === 'google' ? type : 'other';
+
+interface Weighed {
+  readonly asked: Asked;
+  readonly bound: Bound;
+  readonly features: RequestFeatures;
+  readonly price: Price;
+  readonly isStrict: boolean;
+}
+
+function holdOf({ asked, bound, features, price, isStrict }: Weighed): Assessment {
+  const isMedia = MEDIA.test(asked.endpoint);
+  const most = isMedia ? null : boundCost(bound, features, price);
+  if (isStrict) {
+    if (most === null) return { kind: 'boundless', reasons: isMedia ? [asked.endpoint] : bound.reasons };
+    return held(most.input + most.output, most.input + most.output, most.output);
+  }
+  const input = Math.min(asked.estimateInput(), bound.inputTokens ?? Infinity);
+  const rates = dearest(price, bound.inputTokens ?? input, features);
+  const read = BigInt(input) * rates.input;
+  const generated = BigInt(bound.outputExpected) * rates.output;
+  const extra = most === null ? BOUNDLESS_PICO : 0n;
+  const output = most === null ? null : generated;
+  return held(read + generated + extra, bound.isCapped ? read + generated : read, output);
+}
+
+const held = (holdPico: bigint, fitPico: bigint, outputPico: bigint | null): Assessment => ({
+  kind: 'held',
+  holdPico: least(holdPico, HOLD_PICO_MAX),
+  fitPico: least(fitPico, HOLD_PICO_MAX),
+  outputPico: outputPico === null ? null : least(outputPico, HOLD_PICO_MAX),
+});
+
+const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
+/** What the call costs at most; null where nothing bounds it. */
+export function boundCost(
+  { inputTokens, outputTokens }: Pick<Bound, 'inputTokens' | 'outputTokens'>,
+  features: RequestFeatures,
+  price: Price,
+): { readonly input: bigint; readonly output: bigint } | null {
+  if (inputTokens === null || outputTokens === null) return null;
+  const rates = dearest(price, inputTokens, features);
+  return { input: BigInt(inputTokens) * rates.input, output: BigInt(outputTokens) * rates.output };
+}
+
+/** The highest rates that can apply: of every tier that so long a prompt may fall into, and every class it may be counted as. */
+function dearest(
+  price: Price,
+  inputTokens: number,
+  features: RequestFeatures,
+): { readonly input: bigint; readonly output: bigint } {
+  let [input, output] = [0n, 0n];
+  for (const { aboveInputTokens, rates } of price) {
+    if (aboveInputTokens > 0 && aboveInputTokens >= inputTokens) continue;
+    input = highest(input, inputRates(rates, features));
+    output = highest(output, [rates.textOutput, rates.reasoning, rates.audioOutput, rates.imageOutput]);
+  }
+  return { input, output };
+}
+
+/** An hour's cache is written only on request. Other classes vendors choose as they like. */
+const inputRates = (rates: Rates, { cacheWrites }: RequestFeatures): readonly (bigint | null)[] => [
+  rates.uncachedInput,
+  rates.cacheRead,
+  rates.cacheWrite,
+  rates.audioInput,
+  rates.imageInput,
+  ...(cacheWrites === 'hour' ? [rates.cacheWrite1h] : []),
+];
+
+const highest = (start: bigint, rates: readonly (bigint | null)[]): bigint =>
+  rates.reduce<bigint>((high, rate) => (rate !== null && rate > high ? rate : high), start);
