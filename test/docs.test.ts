@@ -158,7 +158,12 @@ describe('docs/operations.md', () => {
     );
     // The one route that is written with a pattern stands for all with the model in the path.
     const fixed = routes('src/app.ts', '').filter((route) => !route.includes('/:rest'));
-    const known = [...fixed, ...inference, ...routes('src/admin.ts', '/admin/v1')];
+    const known = [
+      ...fixed,
+      ...inference,
+      ...routes('src/admin.ts', '/admin/v1'),
+      ...routes('src/admin-books.ts', '/admin/v1'),
+    ];
     const documented = named
       .flatMap((cell) => cell.split(', '))
       .filter((cell) => /^(GET|POST|DELETE) /.test(cell));

@@ -40,6 +40,13 @@ function command(...args: string[]): Promise<{ code: number | null; out: string 
   });
 }
 
+const ask = (body: unknown, key = ADMIN_KEY): Promise<number> =>
+  fetch(`${gateway.url}/admin/v1/reconciliations`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}` },
+    body: JSON.stringify(body),
+  }).then(({ status }) => status);
+
 describe('POST /admin/v1/reconciliations', () => {
   it('confirms what calls used once Stripe shows it, and says so by command too', async () => {
     const key = await gateway.boundKey();
@@ -81,12 +88,6 @@ describe('POST /admin/v1/reconciliations', () => {
   });
 
   it('refuses a time that makes no sense, and whoever has no admin key', async () => {
-    const ask = (body: unknown, key = ADMIN_KEY) =>
-      fetch(`${gateway.url}/admin/v1/reconciliations`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${key}` },
-        body: JSON.stringify(body),
-      }).then(({ status }) => status);
     expect(await ask({ from: 'yesterday' })).toBe(400);
     expect(await ask({ from: '2026-01-02', to: '2026-01-01' })).toBe(400);
     expect(await ask({ customer: 'bob' })).toBe(400);

@@ -235,7 +235,12 @@ function withTrouble(verdict: Verdict, reason: Reason['reason']): Verdict {
   return { ...verdict, kind: 'different', reasons, isConfirmed: false, findings: [] };
 }
 
-const OF_SUMS: ReadonlySet<Reason['reason']> = new Set<Reason['reason']>(['missing', 'recent', 'undecided', 'foreign']);
+const OF_SUMS: ReadonlySet<Reason['reason']> = new Set<Reason['reason']>([
+  'missing',
+  'recent',
+  'undecided',
+  'foreign',
+]);
 
 /** Of usage that is in no event yet nobody knows the event name: it is told where the hour has events. */
 const hoursOf = (

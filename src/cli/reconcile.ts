@@ -3,14 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { type AdminFetch, ask, query, withAdmin } from './admin.ts';
-import {
-  type CommonOptions,
-  EXIT,
-  addConfiguredCommand,
-  loadSettings,
-  say,
-  table,
-} from './command.ts';
+import { type CommonOptions, EXIT, addConfiguredCommand, loadSettings, say, table } from './command.ts';
 import { customerId } from './keys.ts';
 
 const runSchema = z.looseObject({
@@ -62,7 +55,9 @@ export function registerReconcile(program: Command): void {
     .option('--from <time>', 'a day, a moment or seconds (default: the unconfirmed, 3 days at least)')
     .option('--to <time>', 'the same (default: now)')
     .option('--history', 'list the runs there were instead')
-    .action((options: ReconcileOptions) => (options.history === true ? history(options) : reconcile(options)));
+    .action((options: ReconcileOptions) =>
+      options.history === true ? history(options) : reconcile(options),
+    );
 }
 
 async function reconcile(options: ReconcileOptions): Promise<void> {
@@ -79,7 +74,8 @@ async function reconcile(options: ReconcileOptions): Promise<void> {
   say(options, run, () => [
     summary(run),
     ...(run.error === null ? [] : [`not finished: ${run.error}`]),
-    ...run.notes.map((note) => `note: ${note}`), ...cells(run),
+    ...run.notes.map((note) => `note: ${note}`),
+    ...cells(run),
   ]);
   if (run.verdict === 'different') process.exitCode = EXIT.problem;
   else if (run.state === 'failed') process.exitCode = EXIT.network;

@@ -108,9 +108,12 @@ describe('a cell', () => {
 describe('for any books and any truth', () => {
   const value = fc.bigInt({ min: 1n, max: 400n });
   const doubts = fc
-    .array(fc.record({ value, isThere: fc.boolean(), isParked: fc.boolean(), kind: fc.constantFrom('in', 'out') }), {
-      maxLength: 8,
-    })
+    .array(
+      fc.record({ value, isThere: fc.boolean(), isParked: fc.boolean(), kind: fc.constantFrom('in', 'out') }),
+      {
+        maxLength: 8,
+      },
+    )
     .map((list) => list.map((one, at) => ({ ...one, identifier: `e${at}` })));
   const truth = fc.record({
     counted: fc.bigInt({ min: 0n, max: 5_000n }),
@@ -192,10 +195,14 @@ describe('for any books and any truth', () => {
       fc.property(truth, (one) => {
         const { books, stripe, verdict } = told(one);
         const lost = verdict.findings.filter(({ found }) => found !== 'delivered');
-        const events = lost.flatMap(({ identifier }) => books.doubts.filter((each) => each.identifier === identifier));
+        const events = lost.flatMap(({ identifier }) =>
+          books.doubts.filter((each) => each.identifier === identifier),
+        );
         expect(events.every(({ isParked }) => isParked)).toBe(true);
         const most = books.counted + books.recent + books.doubts.reduce((sum, each) => sum + each.value, 0n);
-        expect(events.reduce((sum, each) => sum + each.value, 0n) <= most - stripe || lost.length === 0).toBe(true);
+        expect(events.reduce((sum, each) => sum + each.value, 0n) <= most - stripe || lost.length === 0).toBe(
+          true,
+        );
       }),
       { numRuns: 2_000 },
     );

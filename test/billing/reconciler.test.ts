@@ -275,9 +275,10 @@ describe('reconciliation', () => {
   });
 });
 
+const runs = async (): Promise<number> => (await ledger.runs({ limit: 100 })).data.length;
+
 describe('the nightly comparison', () => {
   it('runs once a night, at ten past three, and makes up for a night that was missed', async () => {
-    const runs = async (): Promise<number> => (await ledger.runs({ limit: 100 })).data.length;
     const deferred: Promise<unknown>[] = [];
     const nightly = () =>
       createNightly({
