@@ -111,7 +111,7 @@ export interface ResponseReader {
   /** The head of the caller's reply where it is not the upstream's own; of a reply held whole, asked after its end. */
   head?(): UpstreamHead;
   /** An error as it can be written into this reply where it broke off; undefined: as an event of the dialect. */
-  errorFrame?(error: string): string;
+  errorFrame?(error: string): string | undefined;
   /** The tokens generated so far by our own count, for a reply whose provider says nothing. */
   estimate(): { readonly outputTokens: number; readonly deltas: number };
 }

@@ -19,6 +19,8 @@ export interface AdminOptions {
   readonly now: () => number;
   /** Delivers what is due now; answers when the pass is over. */
   readonly flush: () => Promise<unknown>;
+  /** The routes about customers and their money. */
+  readonly money: Hono;
   /** Takes back from Stripe an event that it accepted. */
   readonly withdraw?: ((identifier: string) => Promise<Withdrawal>) | undefined;
   /** More routes for the operator, below the same path. */
@@ -34,6 +36,8 @@ export function createAdmin(options: AdminOptions): Hono {
     authoriseAdmin(options, c.req);
     await next();
   });
+
+  admin.route('/', options.money);
 
   admin.get('/calls', async (c) => {
     const { customer, id, state } = c.req.query();

@@ -3,6 +3,7 @@ import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
+import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
@@ -12,6 +13,7 @@ import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
+import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createReports } from './billing/reports.ts';
@@ -19,6 +21,7 @@ import { createUsageRecorder } from './billing/usage-record.ts';
 import { billedName } from './billing/billed-model.ts';
 import type { Settings } from './config.ts';
 import { type Background, createBackground } from './gateway/background.ts';
+import { createIdempotency } from './gateway/idempotency.ts';
 import { createInference, type Inference } from './gateway/inference.ts';
 import { createLimiter } from './gateway/limits.ts';
 import { createModels } from './gateway/models.ts';
@@ -73,6 +76,7 @@ export function assemble(parts: Parts): Gateway {
   const { prices, budgets } = moneyOf(parts);
   const ledger = notifying(parts.ledger, budgets, parts.settled);
   const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const settler = createSettler({
@@ -94,6 +98,7 @@ export function assemble(parts: Parts): Gateway {
     relay,
     settler,
     attempts: createAttempts({ ...settings, ledger, settler, runtime, crypto }),
+    idempotency: createIdempotency({ ledger, crypto, runtime, ...settings.metering }),
     limiter,
     runtime,
     onDisconnect: settings.metering.onDisconnect,
@@ -103,7 +108,7 @@ export function assemble(parts: Parts): Gateway {
   const app = createApp({
     runtime,
     inference,
-    ...readsOf(parts, ledger),
+    ...readsOf(parts, ledger, money),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
@@ -113,6 +118,7 @@ export function assemble(parts: Parts): Gateway {
       keys,
       now: runtime.now,
       flush: () => delivery.flush(),
+      money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
       more: books.routes,
@@ -138,9 +144,9 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
 });
 
 /** What callers read of their own, and what the operator records beside calls. */
-function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'record'> {
+function readsOf(parts: Parts, ledger: Ledger, money: StripeMoney): Pick<AppOptions, 'reads' | 'record'> {
   const { runtime, crypto, keys, settings } = parts;
-  const reports = createReports({ ledger, now: runtime.now, callJson });
+  const reports = createReports({ ledger, money, now: runtime.now, callJson });
   const record = createUsageRecorder({ ledger, crypto, now: runtime.now, recorded: parts.settled });
   return {
     reads: createReads({ keys, reports, runtime, limits: settings.limits }),

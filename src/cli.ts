@@ -5,6 +5,7 @@ import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
 import { registerReconcile } from './cli/reconcile.ts';
+import { registerMoney } from './cli/money.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -41,6 +42,7 @@ function createProgram(): Command {
   registerServe(program);
   registerCheck(program);
   registerKeys(program);
+  registerMoney(program);
   registerUsage(program);
   registerEvents(program);
   registerReconcile(program);

@@ -97,6 +97,26 @@ export const ERRORS = {
     anthropic: 'invalid_request_error',
     gemini: 'INVALID_ARGUMENT',
   },
+  idempotency_key_reused: {
+    status: 422,
+    type: 'idempotency_error',
+    anthropic: 'invalid_request_error',
+    gemini: 'INVALID_ARGUMENT',
+  },
+  idempotency_in_progress: {
+    status: 409,
+    type: 'idempotency_error',
+    anthropic: 'api_error',
+    gemini: 'ABORTED',
+    shouldRetry: true,
+  },
+  idempotency_reply_gone: {
+    status: 409,
+    type: 'idempotency_error',
+    anthropic: 'invalid_request_error',
+    gemini: 'FAILED_PRECONDITION',
+    shouldRetry: false,
+  },
   upstream_error: { status: 502, type: 'api_error', anthropic: 'api_error', gemini: 'UNAVAILABLE' },
   upstream_timeout: {
     status: 504,

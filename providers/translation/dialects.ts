@@ -5,7 +5,9 @@ import { createChatWriter } from './chat/reply-writer.ts';
 import { readChatRequest } from './chat/read-request.ts';
 import { writeChatRequest } from './chat/write-request.ts';
 import type { CreateReplyParser, CreateReplyWriter, RequestReader, RequestWriter } from './dialect.ts';
+import { readGeminiRequest } from './gemini/read-request.ts';
 import { createGeminiParser } from './gemini/reply-parser.ts';
+import { createGeminiWriter } from './gemini/reply-writer.ts';
 import { writeGeminiRequest } from './gemini/write-request.ts';
 import { createMessagesParser } from './messages/reply-parser.ts';
 import { createMessagesWriter } from './messages/reply-writer.ts';
@@ -32,6 +34,8 @@ export const ASKING: ReadonlyMap<Endpoint, AskingDialect> = new Map<Endpoint, As
   ['chat.completions', { read: readChatRequest, createWriter: createChatWriter }],
   ['responses', { read: readResponsesRequest, createWriter: createResponsesWriter }],
   ['messages', { read: readMessagesRequest, createWriter: createMessagesWriter }],
+  ['generateContent', { read: readGeminiRequest, createWriter: createGeminiWriter }],
+  ['streamGenerateContent', { read: readGeminiRequest, createWriter: createGeminiWriter }],
 ]);
 
 const chat: AskedDialect = {

@@ -26,8 +26,11 @@ export class TranslatedReader implements ResponseReader {
   readonly #native: ResponseReader;
   readonly #parser: ReplyParser;
   readonly #writer: ReplyWriter;
-  /** An event stream, though it may be held whole where the provider did not stream. */
+  /** Written as a stream, though it may be held whole where the provider did not stream. */
   readonly #eventStream: boolean;
+  /** The stream is one JSON array. */
+  readonly #jsonArray: boolean;
+  #anyForwarded = false;
   #held: Uint8Array[] = [];
   /** The reply told its end. */
   #ended = false;
@@ -41,7 +44,8 @@ export class TranslatedReader implements ResponseReader {
     this.#native = reader;
     this.#eventStream = call.stream && status < 400;
     this.streams = reader.streams && this.#eventStream;
-    const { callId } = dialects.context;
+    const { callId, jsonArray } = dialects.context;
+    this.#jsonArray = jsonArray === true;
     this.#parser = dialects.createParser({ stream: reader.streams, status, callId });
     this.#writer = dialects.createWriter({ stream: this.#eventStream, context: dialects.context });
   }
@@ -75,9 +79,16 @@ export class TranslatedReader implements ResponseReader {
       status: status < 400 && !this.streams && this.#error !== undefined ? failed : status,
       headers: {
         ...Object.fromEntries(Object.entries(headers).filter(([name]) => TRAVELLING.has(name))),
-        'content-type': this.#eventStream ? 'text/event-stream; charset=utf-8' : 'application/json',
+        'content-type':
+          this.#eventStream && !this.#jsonArray ? 'text/event-stream; charset=utf-8' : 'application/json',
       },
     };
+  }
+
+  /** An error where an array broke off is its last element. */
+  errorFrame(error: string): string | undefined {
+    if (!this.#jsonArray) return undefined;
+    return `${this.#anyForwarded ? ',\n' : '['}${error}\n]`;
   }
 
   metered(): Metered {
@@ -112,6 +123,7 @@ export class TranslatedReader implements ResponseReader {
       if (this.streams && !this.#ended) forwarded.push(...bytes);
       else this.#held.push(...bytes);
     }
+    this.#anyForwarded ||= forwarded.length > 0;
     return forwarded;
   }
 }

@@ -88,8 +88,15 @@ const dialectsOf = (call: ProviderCall, native: ProviderCall) => ({
     createdS: Math.floor((call.startedAtMs ?? 0) / 1000),
     includeUsage: call.endpoint === 'chat.completions' && asksUsage(bodyOf(call)),
     echo: call.endpoint === 'responses' ? bodyOf(call) : {},
+    jsonArray: asksJsonArray(call),
   },
 });
+
+/** Gemini's stream is one JSON array unless it is asked for as events. */
+function asksJsonArray({ endpoint, query }: ProviderCall): boolean {
+  const options = new URLSearchParams(query);
+  return endpoint === 'streamGenerateContent' && (options.get('alt') ?? options.get('$alt')) !== 'sse';
+}
 
 function askingOf(endpoint: Endpoint) {
   const dialect = ASKING.get(endpoint);

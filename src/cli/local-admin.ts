@@ -1,6 +1,7 @@
 /** The admin routes over a database file that no gateway has open. */
 import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
+import { createMoneyAdmin } from '../admin-money.ts';
 import { createAdmin } from '../admin.ts';
 import { assembleBooks } from '../assemble-books.ts';
 import { createStripeClient } from '../billing/stripe-client.ts';
@@ -36,6 +37,7 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
     createAdmin({
       ledger,
       more: books.routes,
+      money: createMoneyAdmin({ ledger, crypto, runtime }),
       keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
       crypto,
       now: runtime.now,

@@ -10,6 +10,7 @@ export interface RequestHeaders {
   /** The customer named in a header; undefined when none was. */
   readonly customer: string | undefined;
   readonly contentEncoding: string | undefined;
+  readonly idempotencyKey: string | undefined;
   /** As it was sent; of repeated lines, all of them joined, which no parser here takes for one. */
   readonly contentType: string | undefined;
   /** What the provider may see. */
@@ -31,6 +32,7 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
   const hosts = new Map<string, string>();
   const forwarded: Record<string, string> = {};
   let contentEncoding: string | undefined;
+  let idempotencyKey: string | undefined;
   let contentType: string | undefined;
   let connection: string | undefined;
   for (let index = 0; index + 1 < lines.length; index += 2) {
@@ -49,6 +51,9 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
       // RFC 9112, 3.2: a request with two must be refused, as somebody before us may have read the other one.
       case 'host':
         setOnce(hosts, name, value);
+        break;
+      case 'idempotency-key':
+        idempotencyKey = keyOf(idempotencyKey, value);
         break;
       case 'content-encoding':
         contentEncoding = value;
@@ -69,6 +74,7 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
     customer: customerOf(customers),
     contentEncoding,
     contentType,
+    idempotencyKey,
     forwarded,
   };
 }
@@ -79,6 +85,15 @@ function setOnce(into: Map<string, string>, name: string, value: string): void {
     throw new Refusal('invalid_request', `The header ${name} was sent more than once. Send it once.`);
   }
   into.set(name, value);
+}
+
+/** As long as Stripe's may be; a key is hashed, never kept. */
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
+
+function keyOf(before: string | undefined, value: string): string {
+  if (before === undefined && IDEMPOTENCY_KEY.test(value)) return value;
+  const what = before === undefined ? 'must be 1 to 255 plain characters' : 'was sent more than once';
+  throw new Refusal('invalid_request', `The header idempotency-key ${what}.`, { param: 'idempotency-key' });
 }
 
 function secretOf(credentials: ReadonlyMap<string, string>): string | undefined {

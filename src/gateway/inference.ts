@@ -15,8 +15,9 @@ import { ENDPOINTS } from './endpoints.ts';
 import { type Limiter, type Passage, UNLIMITED } from './limits.ts';
 import { forward, type ForwardOptions } from './forward.ts';
 import { readRequestHeaders } from './headers.ts';
+import type { Idempotency, Repeatable } from './idempotency.ts';
 import type { Attempts } from './next-attempt.ts';
-import type { Caller, Relay } from './ports.ts';
+import type { Caller, CallerReply, Relay } from './ports.ts';
 import { passThrough } from './pass-through.ts';
 import { type Asked, readRequest } from './read-request.ts';
 import type { Resolver } from './resolve.ts';
@@ -31,6 +32,7 @@ export interface GatewayOptions {
   readonly relay: Relay;
   readonly settler: Settler;
   readonly attempts: Attempts;
+  readonly idempotency: Idempotency;
   readonly limiter: Limiter;
   readonly runtime: Runtime;
   readonly onDisconnect: 'drain' | 'cancel';
@@ -44,64 +46,33 @@ export interface Inference {
 }
 
 export function createInference(options: GatewayOptions): Inference {
-  const { keys, ledger, resolver, runtime } = options;
+  const { runtime } = options;
   let running = 0;
   const done = (): void => void (running -= 1);
-  const open = async (asked: Asked, caller: Caller, visit: Visit): Promise<PreparedCall | undefined> => {
-    const { endpoint } = asked;
-    const { dialect, metered } = ENDPOINTS[endpoint];
-    const startedAtMs = runtime.now();
-    const headers = readRequestHeaders(caller.headers);
-    const key = await authenticate(keys, headers);
-    // What costs nothing needs nobody to bill; a customer who is named all the same must be the key's own.
-    const billed = metered || headers.customer !== undefined;
-    const customer = billed ? customerOf(key, headers) : (key.customer ?? '');
-    visit.pass = options.limiter.enter(key, dialect);
-    const body = await readRequest(caller, headers, asked);
-    if (body === undefined) return undefined;
-    const resolved = resolver.resolve(body.model, endpoint);
-    const targets = await continuing(resolved, { endpoint, customer, ledger }, body);
-    const prepared = options.attempts.first({
-      id: visit.id,
-      customer,
-      keyId: key.id,
-      endpoint,
-      dialect,
-      startedAtMs,
-      targets,
-      request: {
-        endpoint,
-        stream: body.stream,
-        body: body.bytes,
-        scan: body.scan,
-        form: body.form,
-        path: caller.path,
-        query: caller.query,
-        headers: headers.forwarded,
-        id: visit.id,
-        startedAtMs,
-      },
-    });
-    const { request, target } = prepared.call;
-    visit.pass.take(() => target.route.provider.estimateInput(request));
-    if (!metered) return prepared;
-    const money = await admit(options, prepared.call);
-    return { ...prepared, call: { ...prepared.call, money } };
-  };
-
   const serve: Inference['serve'] = async (asked, caller) => {
-    const visit: Visit = { id: `req_${runtime.id()}`, pass: UNLIMITED };
+    const visit: Visit = { id: `req_${runtime.id()}`, pass: UNLIMITED, repeatable: undefined };
+    let reply: CallerReply | undefined;
+    const replyOf = (): CallerReply => {
+      const own = (): CallerReply => visit.pass.watch(caller.reply);
+      return (reply ??= visit.repeatable?.shared(own()) ?? own());
+    };
     running += 1;
     try {
-      const prepared = await open(asked, caller, visit);
-      const passing = visit.pass.counting(forwarding);
-      if (prepared === undefined) visit.pass.leave(done);
-      else if (ENDPOINTS[asked.endpoint].metered) forward(prepared, visit.pass.watch(caller.reply), passing);
-      else passThrough(prepared, visit.pass.watch(caller.reply), passing);
+      const prepared = await open(options, asked, { caller, visit });
+      if (prepared === undefined) {
+        // He left, or has the reply of the call that his repeats.
+        if (visit.repeatable !== undefined) replyOf();
+        visit.pass.leave(done);
+        return;
+      }
+      const passing = visit.pass.counting(visit.repeatable?.watching(forwarding) ?? forwarding);
+      if (ENDPOINTS[asked.endpoint].metered) forward(prepared, replyOf(), passing);
+      else passThrough(prepared, replyOf(), passing);
     } catch (error) {
       visit.pass.leave(done);
       const { dialect } = ENDPOINTS[asked.endpoint];
-      const asker = { path: caller.path, reply: visit.pass.watch(caller.reply) };
+      const asker = { path: caller.path, reply: replyOf() };
+      visit.repeatable?.release();
       refuse(asker, asRefusal(error, runtime, visit.id), { dialect, id: visit.id, runtime });
     }
   };
@@ -109,10 +80,73 @@ export function createInference(options: GatewayOptions): Inference {
   return { serve, running: () => running };
 }
 
+/** From the request to an open call, and what its upstream is to be asked; undefined when there is no call to make. */
+async function open(
+  options: GatewayOptions,
+  asked: Asked,
+  { caller, visit }: { readonly caller: Caller; readonly visit: Visit },
+): Promise<PreparedCall | undefined> {
+  const { keys, ledger, resolver, runtime } = options;
+  const { endpoint } = asked;
+  const { dialect, metered } = ENDPOINTS[endpoint];
+  const startedAtMs = runtime.now();
+  const headers = readRequestHeaders(caller.headers);
+  const key = await authenticate(keys, headers);
+  // What costs nothing needs nobody to bill; a customer who is named all the same must be the key's own.
+  const billed = metered || headers.customer !== undefined;
+  const customer = billed ? customerOf(key, headers) : (key.customer ?? '');
+  visit.pass = options.limiter.enter(key, dialect);
+  const body = await readRequest(caller, headers, asked);
+  if (body === undefined) return undefined;
+  if (headers.idempotencyKey !== undefined && metered) {
+    const { path, query } = caller;
+    visit.repeatable = options.idempotency.enter({
+      key: headers.idempotencyKey,
+      keyId: key.id,
+      customer,
+      url: `${path}?${query}`,
+      body,
+      call: visit.id,
+    });
+    if (!visit.repeatable.first) return undefined;
+    await visit.repeatable.claim();
+  }
+  const resolved = resolver.resolve(body.model, endpoint);
+  const targets = await continuing(resolved, { endpoint, customer, ledger }, body);
+  const prepared = options.attempts.first({
+    id: visit.id,
+    customer,
+    keyId: key.id,
+    endpoint,
+    dialect,
+    startedAtMs,
+    targets,
+    request: {
+      endpoint,
+      stream: body.stream,
+      body: body.bytes,
+      scan: body.scan,
+      form: body.form,
+      path: caller.path,
+      query: caller.query,
+      headers: headers.forwarded,
+      id: visit.id,
+      startedAtMs,
+    },
+  });
+  const { request, target } = prepared.call;
+  visit.pass.take(() => target.route.provider.estimateInput(request));
+  if (!metered) return prepared;
+  const money = await admit(options, prepared.call);
+  return { ...prepared, call: { ...prepared.call, money } };
+}
+
 /** A request as it is followed from its first moment: what was found out before it is a call. */
 interface Visit {
   readonly id: string;
   pass: Passage;
+  /** Where the request came with an idempotency key. */
+  repeatable: Repeatable | undefined;
 }
 
 /** What is answered for anything thrown. */

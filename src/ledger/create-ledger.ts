@@ -6,8 +6,10 @@ import { createBackground } from './background.ts';
 import { createCalls } from './calls.ts';
 import { createCustomers } from './customers.ts';
 import { createDelivery } from './delivery.ts';
+import { createIdempotencyKeys } from './idempotency-keys.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
 import { createBooks } from './reconcile.ts';
 import { createReconciliations } from './reconciliations.ts';
@@ -41,6 +43,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
   return {
     ...createCalls(parts, views),
     ...createAttempts(parts),
+    ...createIdempotencyKeys(parts),
     ...createBackground(parts),
     ...createSealing(parts),
     ...createDelivery(parts),
@@ -56,5 +59,6 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createUsageReads(parts),
     ...createRecording(parts),
     ...createReadings(parts),
+    ...createPeople(parts),
   };
 }

@@ -6,6 +6,7 @@
  * *leased* for sending and *marked* with Stripe's answer. Money is picodollars as decimal text; times are milliseconds.
  */
 
+import type { People } from './people.ts';
 import type { DeliveryLedger, MeterEvent, EventState } from './delivery-port.ts';
 export type {
   MeterEvent,
@@ -27,6 +28,7 @@ import type { Readings } from './readings.ts';
 import type { Books } from './reconcile-port.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
+import type { KeyClaim, KeyToClaim } from './idempotency-port.ts';
 
 /** One SQL statement. `?` marks the parameters; big integers cross as decimal text. */
 export interface Statement {
@@ -187,9 +189,13 @@ export interface WebhookReceipt {
 export type CustomerState = 'known' | 'missing';
 
 export interface Ledger
-  extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger, Books {
+  extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger, People, Books {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
+  /** Binds an idempotency key to the call, unless another call has it. Before the call is admitted. */
+  claimKey(claim: KeyToClaim): Promise<KeyClaim>;
+  /** Gives the key back where the call was not admitted. */
+  releaseKey(scope: string, call: string): Promise<void>;
   /** Records an attempt that failed, and who is asked next: before he is asked. Does nothing once the call is settled. */
   attemptFailed(
     call: string,

@@ -7,6 +7,7 @@ import { migrate, MIGRATION_VERSIONS } from '../../src/ledger/migrations.ts';
 import type { Opened } from './database.ts';
 import { describeAttempts } from './ledger-attempts.ts';
 import { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
+import { describeIdempotencyKeys } from './ledger-idempotency.ts';
 import { describeDelivery } from './ledger-delivery.ts';
 import { oneSealed, sealOf, settled, unsealedOf, type Given } from './ledger-world.ts';
 
@@ -42,6 +43,7 @@ export function describeLedger(engine: string, open: () => Promise<Opened>): voi
     describeCustomers(given);
     describeViews(given);
     describeAttempts(given);
+    describeIdempotencyKeys(given);
   });
 }
 

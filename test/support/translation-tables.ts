@@ -1,5 +1,6 @@
 /** The tables of translation as docs/translation.md has them, made from the code: one list of cells a row. */
 import { CHAT_PLACES } from '../../providers/translation/chat/members.ts';
+import { GEMINI_PLACES } from '../../providers/translation/gemini/members.ts';
 import type { Fate, Places } from '../../providers/translation/members.ts';
 import { MESSAGES_PLACES } from '../../providers/translation/messages/members.ts';
 import { RESPONSES_PLACES } from '../../providers/translation/responses/members.ts';
@@ -11,6 +12,7 @@ const CALLERS: Readonly<Record<string, Places>> = {
   'Chat completions': CHAT_PLACES,
   Responses: RESPONSES_PLACES,
   Messages: MESSAGES_PLACES,
+  Gemini: GEMINI_PLACES,
 };
 
 /** The headings of the callers' tables, and their rows: what is carried in each place, then whatever is not. */

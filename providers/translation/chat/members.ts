@@ -57,6 +57,7 @@ export const CHAT_PLACES: Places = {
     tool_calls: 'carried',
     reasoning_content: 'carried',
     reasoning_details: 'carried',
+    images: 'carried',
     name: speaker,
     annotations: { ignored: "the vendor's notes on what it wrote are no part of the conversation" },
     parsed: { ignored: 'the OpenAI client adds it to what it received' },

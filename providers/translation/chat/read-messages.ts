@@ -85,9 +85,17 @@ function readAssistant(message: JsonRecord, at: string): readonly Part[] {
     ...(refusal === undefined || refusal === ''
       ? []
       : [{ kind: 'refusal' as const, at: `${at}.refusal`, text: refusal }]),
+    ...readPictures(message, at),
     ...calls.map((call, index) => readCall(call, `${at}.tool_calls[${index}]`)),
   ];
 }
+
+/** What the model drew, as a translated reply gave it. */
+const readPictures = (message: JsonRecord, at: string): readonly Part[] =>
+  listAt(message['images'], `${at}.images`).map((one, index) => {
+    const place = `${at}.images[${index}]`;
+    return readPart(recordAt(one, place), place);
+  });
 
 /** Thoughts with their proofs where the caller returned them; else the bare text, whose vendor is not known to be more. */
 function readThoughts(message: JsonRecord, at: string): readonly ReasoningPart[] {

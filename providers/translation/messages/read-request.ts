@@ -87,8 +87,9 @@ const nestedNames = (given: {
     ? { parallelTools: 'tool_choice.disable_parallel_tool_use' }
     : {}),
   ...(isGiven(given.thinking['type'])
-    ? { effort: 'thinking', visible: 'thinking', budgetTokens: 'thinking.budget_tokens' }
+    ? { effort: 'thinking', visible: 'thinking', budgetTokens: 'thinking' }
     : {}),
+  ...(isGiven(given.thinking['budget_tokens']) ? { budgetTokens: 'thinking.budget_tokens' } : {}),
   ...(isGiven(given.output['effort']) ? { effort: 'output_config.effort' } : {}),
   ...(isGiven(given.output['format']) ? { format: 'output_config.format' } : {}),
   ...(isGiven(given.metadata['user_id']) ? { endUser: 'metadata.user_id' } : {}),
