@@ -2,6 +2,7 @@
 import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
+import { presetOf } from '../providers/presets.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
 import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
@@ -166,7 +167,9 @@ function routesOf(settings: Settings): readonly Route[] {
 /** A provider of a vendor's own type has that vendor's prices, whatever the operator calls it. */
 function vendorByProvider(settings: Settings, provider: string): string {
   const type = settings.upstreams.find(({ name }) => name === provider)?.type;
-  return type === undefined || type === 'openai-compatible' ? provider : type;
+  if (type === undefined || type === 'openai-compatible') return provider;
+  const preset = presetOf(type);
+  return preset === undefined ? type : (preset.catalogue ?? '');
 }
 
 /** Prices, and the budgets that are kept by them. */

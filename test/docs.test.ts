@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { configJsonSchema } from '../src/config.ts';
 import { ENDPOINTS } from '../src/gateway/endpoints.ts';
+import { type Preset, PRESETS } from '../providers/presets.ts';
 import { ERRORS } from '../src/errors.ts';
 
 const ROOT = new URL('..', import.meta.url).pathname;
@@ -146,6 +147,20 @@ describe('ARCHITECTURE.md', () => {
       return written === undefined || number(written) !== Number(value?.replaceAll(',', ''));
     });
     expect(gone).toEqual([]);
+  });
+});
+
+describe('docs/providers.md', () => {
+  it('has the table of vendors as it is in the source', () => {
+    const known = Object.entries(PRESETS).map(([type, preset]: [string, Preset]) => [
+      type,
+      preset.dialect,
+      preset.baseUrl ?? `yours: ${preset.example}`,
+      `${preset.keyVariable ?? 'none'}${preset.keyHeader === undefined ? '' : ` as ${preset.keyHeader}`}`,
+      preset.endpoints.join(', '),
+      preset.asksUsage ? 'asked for' : 'unasked',
+    ]);
+    expect(rowsOf('docs/providers.md')).toEqual(known);
   });
 });
 
