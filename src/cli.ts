@@ -4,6 +4,7 @@ import { registerCheck } from './cli/check.ts';
 import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
+import { registerPrices } from './cli/prices.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -41,6 +42,7 @@ function createProgram(): Command {
   registerKeys(program);
   registerUsage(program);
   registerEvents(program);
+  registerPrices(program);
   registerTrigger(program);
   registerVersion(program);
   return program;
