@@ -19,8 +19,12 @@ export interface AdminOptions {
   readonly now: () => number;
   /** Delivers what is due now; answers when the pass is over. */
   readonly flush: () => Promise<unknown>;
+  /** The routes about customers and their money. */
+  readonly money: Hono;
   /** Takes back from Stripe an event that it accepted. */
   readonly withdraw?: ((identifier: string) => Promise<Withdrawal>) | undefined;
+  /** More routes for the operator, below the same path. */
+  readonly more?: readonly Hono[] | undefined;
   /** What delivery has to say: of its age, of parked events, of the clock. */
   readonly alarms?: (() => Readonly<Record<string, string | number>>) | undefined;
 }
@@ -32,6 +36,8 @@ export function createAdmin(options: AdminOptions): Hono {
     authoriseAdmin(options, c.req);
     await next();
   });
+
+  admin.route('/', options.money);
 
   admin.get('/calls', async (c) => {
     const { customer, id, state } = c.req.query();
@@ -93,6 +99,7 @@ export function createAdmin(options: AdminOptions): Hono {
     if (await keys.revoke(c.req.param('id'))) return c.json({ id: c.req.param('id'), revoked: true });
     throw new Refusal('not_found', `There is no key ${c.req.param('id')}, or it was revoked before.`);
   });
+  for (const routes of options.more ?? []) admin.route('/', routes);
   return admin;
 }
 

@@ -2,15 +2,19 @@
 import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
+import { presetOf } from '../providers/presets.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
+import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
+import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createReports } from './billing/reports.ts';
@@ -64,6 +68,8 @@ export interface Gateway {
   readonly checkMeters: () => Promise<readonly string[]>;
   /** What is read from Stripe: the entry owns when. */
   readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
+  /** What is done with the ledger now and then: the entry asks with every pass. */
+  readonly books: Pick<AssembledBooks, 'nightly'>;
 }
 
 export function assemble(parts: Parts): Gateway {
@@ -71,6 +77,7 @@ export function assemble(parts: Parts): Gateway {
   const { prices, budgets } = moneyOf(parts);
   const ledger = notifying(parts.ledger, budgets, parts.settled);
   const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const settler = createSettler({
@@ -98,10 +105,11 @@ export function assemble(parts: Parts): Gateway {
     onDisconnect: settings.metering.onDisconnect,
   });
   const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
+  const books = assembleBooks({ ...parts, ledger });
   const app = createApp({
     runtime,
     inference,
-    ...readsOf(parts, ledger),
+    ...readsOf(parts, ledger, money),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
@@ -111,14 +119,16 @@ export function assemble(parts: Parts): Gateway {
       keys,
       now: runtime.now,
       flush: () => delivery.flush(),
+      money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
+      more: books.routes,
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, background, delivery, side, checkMeters };
+  return { app, inference, settler, background, delivery, side, checkMeters, books };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -135,9 +145,9 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
 });
 
 /** What callers read of their own, and what the operator records beside calls. */
-function readsOf(parts: Parts, ledger: Ledger): Pick<AppOptions, 'reads' | 'record'> {
+function readsOf(parts: Parts, ledger: Ledger, money: StripeMoney): Pick<AppOptions, 'reads' | 'record'> {
   const { runtime, crypto, keys, settings } = parts;
-  const reports = createReports({ ledger, now: runtime.now, callJson });
+  const reports = createReports({ ledger, money, now: runtime.now, callJson });
   const record = createUsageRecorder({ ledger, crypto, now: runtime.now, recorded: parts.settled });
   return {
     reads: createReads({ keys, reports, runtime, limits: settings.limits }),
@@ -157,7 +167,9 @@ function routesOf(settings: Settings): readonly Route[] {
 /** A provider of a vendor's own type has that vendor's prices, whatever the operator calls it. */
 function vendorByProvider(settings: Settings, provider: string): string {
   const type = settings.upstreams.find(({ name }) => name === provider)?.type;
-  return type === undefined || type === 'openai-compatible' ? provider : type;
+  if (type === undefined || type === 'openai-compatible') return provider;
+  const preset = presetOf(type);
+  return preset === undefined ? type : (preset.catalogue ?? '');
 }
 
 /** Prices, and the budgets that are kept by them. */

@@ -5,6 +5,8 @@ import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
 import { registerPrices } from './cli/prices.ts';
+import { registerReconcile } from './cli/reconcile.ts';
+import { registerMoney } from './cli/money.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -22,7 +24,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   });
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
-    return EXIT.ok;
+    // A command that said all it had to say may still have found a problem.
+    return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
   } catch (error) {
     return exitCodeOf(error, argv.includes('--json'));
   }
@@ -40,9 +43,11 @@ function createProgram(): Command {
   registerServe(program);
   registerCheck(program);
   registerKeys(program);
+  registerMoney(program);
   registerUsage(program);
   registerEvents(program);
   registerPrices(program);
+  registerReconcile(program);
   registerTrigger(program);
   registerVersion(program);
   return program;

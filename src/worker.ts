@@ -132,7 +132,8 @@ async function objectOf(request: Request, keys: Keys): Promise<string> {
 /** Ledgers lie apart here, one a customer: what reads one must say whose. */
 function adminObject(path: string, customer: string | undefined): string {
   if (path.startsWith('/admin/v1/keys')) return KEYS_OBJECT;
-  if (customer !== undefined && CUSTOMER.test(customer)) return customer;
+  const named = customer ?? /^\/admin\/v1\/customers\/(\w+)/.exec(path)?.[1];
+  if (named !== undefined && CUSTOMER.test(named)) return named;
   throw new Refusal(
     'invalid_request',
     'Say whose: on Workers every customer has a ledger of his own. Add ?customer=cus_....',

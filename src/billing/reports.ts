@@ -2,6 +2,8 @@
 import { Refusal } from '../errors.ts';
 import type { CallView, Ledger } from '../ledger/ledger.ts';
 import { formatUsd } from '../usage/money.ts';
+import { balanceJson, usd } from './money-json.ts';
+import type { StripeMoney } from './stripe-money.ts';
 import { createUsageReports, type Grouping, GROUPINGS, type UsageGroup } from './usage-report.ts';
 
 export interface Period {
@@ -10,11 +12,10 @@ export interface Period {
 }
 
 export interface ReportsOptions {
-  readonly ledger: Pick<Ledger, 'calls' | 'callUsage' | 'undelivered'>;
+  readonly ledger: Pick<Ledger, 'calls' | 'callUsage' | 'undelivered' | 'account' | 'balance'>;
+  readonly money: Pick<StripeMoney, 'preview'>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** The present period of the customer's subscription; undefined where none is known. */
-  readonly period?: (customer: string) => Promise<Period | undefined>;
   /** A call as JSON. */
   readonly callJson: (call: CallView) => object;
 }
@@ -35,19 +36,54 @@ export function createReports(options: ReportsOptions): MoneyReports {
   return {
     usage: createUsageRead(options),
     generation: createGenerationRead(options),
-    credits: notYet('The credit balance'),
-    invoicePreview: notYet('The preview of the invoice'),
+    async credits(customer) {
+      const { ledger, now } = options;
+      const [balance, account] = await Promise.all([
+        ledger.balance(customer, now()),
+        ledger.account(customer),
+      ]);
+      return { data: balanceJson(customer, balance, account) };
+    },
+    invoicePreview: (customer) => invoicePreview(customer, options),
   };
 }
 
-const notYet = (what: string) => async (): Promise<never> => {
-  throw new Refusal('not_found', `${what} is not served by this version.`);
-};
+/** Stripe's own preview, and beside it what Stripe has not been told yet. */
+async function invoicePreview(customer: string, { ledger, money }: ReportsOptions): Promise<object> {
+  const [preview, { costPico, lines }] = await Promise.all([
+    money.preview(customer),
+    ledger.undelivered(customer),
+  ]);
+  return {
+    data: {
+      customer,
+      stripe: preview,
+      undelivered: {
+        cost_usd: usd(costPico),
+        lines: lines.map(({ model, tokenType, tokens }) => ({
+          model,
+          token_type: tokenType,
+          tokens: Number(tokens),
+        })),
+      },
+      estimated_total_usd:
+        preview === null || preview.currency === 'usd'
+          ? formatUsd(BigInt(preview?.total ?? 0) * PICO_PER_CENT + BigInt(costPico))
+          : null,
+    },
+  };
+}
 
-function createUsageRead({ ledger, now, period }: ReportsOptions) {
+const PICO_PER_CENT = 10_000_000_000n;
+
+function createUsageRead({ ledger, now }: ReportsOptions) {
   const reports = createUsageReports(ledger, now);
   return async (customer: string, query: URLSearchParams): Promise<object> => {
-    const span = await spanOf(query, now(), async () => period?.(customer));
+    const span = await spanOf(
+      query,
+      now(),
+      async () => (await ledger.account(customer))?.period ?? undefined,
+    );
     const by = groupingsOf(query.get('group_by'));
     const { groups, ...totals } = await reports({ customer, fromMs: span.startMs, toMs: span.endMs, by });
     const limit = limitOf(query.get('limit'));

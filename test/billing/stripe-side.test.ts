@@ -161,3 +161,38 @@ describe('webhooks that never came', () => {
     expect(made).toMatchObject([{ events: 2 }]);
   });
 });
+
+const codeOf = async (customer: string): Promise<string> => {
+  const reply = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${SERVICE_KEY}`, 'x-stripe-customer-id': customer },
+    body: JSON.stringify({ model: 'demo/plain', messages: [], max_tokens: 9 }),
+  });
+  await reply.arrayBuffer();
+  return reply.headers.get('x-faregate-error') ?? String(reply.status);
+};
+
+describe('a caller', () => {
+  it('is refused once his subscription is past due, and served again once it is active', async () => {
+    const customer = newCustomer();
+    expect(await codeOf(customer)).toBe('200');
+    await gateway.stripe.trigger('customer.subscription.updated', { customer });
+    await read();
+    expect(await codeOf(customer)).toBe('subscription_inactive');
+    await gateway.stripe.trigger('customer.subscription.updated', { customer, status: 'active' });
+    await read();
+    expect(await codeOf(customer)).toBe('200');
+  });
+
+  it('is refused once his credit is used up by an invoice, and served again within a new grant’s webhook', async () => {
+    const customer = newCustomer();
+    gateway.stripe.addCredit(customer, 100);
+    expect(await codeOf(customer)).toBe('200');
+    await gateway.stripe.trigger('invoice.finalized', { customer, total: 100 });
+    await read();
+    expect(await codeOf(customer)).toBe('credit_balance_exhausted');
+    await gateway.stripe.trigger('billing.credit_grant.created', { customer });
+    await read();
+    expect(await codeOf(customer)).toBe('200');
+  });
+});

@@ -59,7 +59,6 @@ const billOf = (model: string, calls: number): Record<string, number> => ({
   [`${model} output`]: calls * TOKENS.output,
 });
 
-
 describe.each(PAIRS)('a client of %s with a model of %s', (front, provider) => {
   const model = (name: string): string => `${provider}/${name}`;
 

@@ -39,7 +39,11 @@ function refusalOf(work: () => unknown): { param: string; kind: string } | undef
 }
 
 const chat = 'chat.completions';
-const use = (id: string, json = '') => ({ id, type: 'function', function: { name: 'look', arguments: json } });
+const use = (id: string, json = '') => ({
+  id,
+  type: 'function',
+  function: { name: 'look', arguments: json },
+});
 const file = (type: string) => ({
   type: 'file',
   file: { filename: 'a', file_data: `data:${type};base64,${btoa('fares')}` },
@@ -91,7 +95,11 @@ describe('a member that cannot be carried over is refused by the name the caller
     [
       chat,
       'generateContent',
-      { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'https://x.test/a' } }] }] },
+      {
+        messages: [
+          { role: 'user', content: [{ type: 'image_url', image_url: { url: 'https://x.test/a' } }] },
+        ],
+      },
       'messages[0].content[0].image_url.url',
     ],
     ['responses', 'messages', { previous_response_id: 'resp_1' }, 'previous_response_id'],
@@ -107,7 +115,10 @@ describe('a member that cannot be carried over is refused by the name the caller
     [
       'messages',
       'generateContent',
-      { tool_choice: { type: 'auto', disable_parallel_tool_use: true }, tools: [{ name: 'x', input_schema: {} }] },
+      {
+        tool_choice: { type: 'auto', disable_parallel_tool_use: true },
+        tools: [{ name: 'x', input_schema: {} }],
+      },
       'tool_choice.disable_parallel_tool_use',
     ],
     ['messages', 'generateContent', { thinking: { type: 'disabled' } }, 'thinking'],
@@ -116,7 +127,10 @@ describe('a member that cannot be carried over is refused by the name the caller
       chat,
       {
         messages: [
-          { role: 'user', content: [{ type: 'document', source: { type: 'url', url: 'https://x.test/a.pdf' } }] },
+          {
+            role: 'user',
+            content: [{ type: 'document', source: { type: 'url', url: 'https://x.test/a.pdf' } }],
+          },
         ],
       },
       'messages[0].content[0].source',
@@ -154,7 +168,10 @@ describe('a member that cannot be carried over is refused by the name the caller
 
 describe('what asks for nothing is as if it were not given', () => {
   it.each<readonly [Endpoint, Body]>([
-    [chat, { n: 1, presence_penalty: 0, logprobs: false, logit_bias: {}, store: false, seed: null, stop: [] }],
+    [
+      chat,
+      { n: 1, presence_penalty: 0, logprobs: false, logit_bias: {}, store: false, seed: null, stop: [] },
+    ],
     [chat, { modalities: ['text'], parallel_tool_calls: true, function_call: 'auto', top_p: 1 }],
     ['responses', { truncation: 'disabled', store: false, metadata: {}, text: { format: { type: 'text' } } }],
     ['messages', { context_management: { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] } }],
@@ -254,13 +271,26 @@ describe('thinking', () => {
     ['max', 'claude-opus-4-20250514', { thinking: { type: 'enabled', budget_tokens: 28_672 } }],
     ['none', 'claude-haiku-4-5', {}],
   ])('an effort of %s is for %s: %j', (effort, model, written) => {
-    const { thinking, output_config: output } = translate(chat, 'messages', { reasoning_effort: effort }, model);
+    const { thinking, output_config: output } = translate(
+      chat,
+      'messages',
+      { reasoning_effort: effort },
+      model,
+    );
     expect(JSON.parse(JSON.stringify({ thinking, output_config: output }))).toEqual(written);
   });
 
   it.each<readonly [Body, string, unknown]>([
-    [{ thinking: { type: 'enabled', budget_tokens: 8000 } }, 'gpt-5.1', { effort: 'medium', summary: 'auto' }],
-    [{ thinking: { type: 'adaptive' }, output_config: { effort: 'max' } }, 'gpt-5.1', { effort: 'max', summary: 'auto' }],
+    [
+      { thinking: { type: 'enabled', budget_tokens: 8000 } },
+      'gpt-5.1',
+      { effort: 'medium', summary: 'auto' },
+    ],
+    [
+      { thinking: { type: 'adaptive' }, output_config: { effort: 'max' } },
+      'gpt-5.1',
+      { effort: 'max', summary: 'auto' },
+    ],
     [{ thinking: { type: 'disabled' } }, 'gpt-5-mini', { effort: 'minimal' }],
     [{ thinking: { type: 'disabled' } }, 'gpt-5.1', { effort: 'none' }],
     [{ thinking: { type: 'disabled' } }, 'gpt-4o', undefined],
@@ -299,18 +329,27 @@ describe('thinking', () => {
       {},
     ]);
     expect(JSON.stringify(translate(chat, 'generateContent', { messages }))).not.toContain('Hm.');
-    const sealed = { type: 'thinking', thinking: 'Hm.', signature: wrapProof({ vendor: 'openai', sealed: 's', id: 'rs_1' }) };
+    const sealed = {
+      type: 'thinking',
+      thinking: 'Hm.',
+      signature: wrapProof({ vendor: 'openai', sealed: 's', id: 'rs_1' }),
+    };
     const turns = [USER, { role: 'assistant', content: [sealed, said] }, USER];
     expect(translate('messages', 'responses', { messages: turns })['input']).toMatchObject([
       {},
-      { type: 'reasoning', id: 'rs_1', summary: [{ type: 'summary_text', text: 'Hm.' }], encrypted_content: 's' },
+      {
+        type: 'reasoning',
+        id: 'rs_1',
+        summary: [{ type: 'summary_text', text: 'Hm.' }],
+        encrypted_content: 's',
+      },
       { role: 'assistant' },
       {},
     ]);
     expect(JSON.stringify(translate('messages', 'messages', { messages: turns }))).not.toContain('Hm.');
   });
 
-  it("is left out where tools answer a turn whose thoughts were not returned, and the model would refuse", () => {
+  it('is left out where tools answer a turn whose thoughts were not returned, and the model would refuse', () => {
     const call = { id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } };
     const messages = [
       USER,
@@ -324,7 +363,7 @@ describe('thinking', () => {
 });
 
 describe('Gemini', () => {
-  it("is given the signatures of its calls, and a stand-in where it did not make them", () => {
+  it('is given the signatures of its calls, and a stand-in where it did not make them', () => {
     const signed = translate(chat, 'generateContent', { messages: looked(signedId('a', 'c2ln+/=')) });
     const part = { functionCall: { id: 'a', name: 'look', args: { x: 1 } }, thoughtSignature: 'c2ln+/=' };
     const other = { functionCall: { id: 'b', name: 'look', args: { x: 1 } } };
@@ -377,7 +416,9 @@ describe('Gemini', () => {
       },
       serviceTier: 'flex',
       tools: [
-        { functionDeclarations: [{ name: 'none' }, { name: 'one', parametersJsonSchema: { type: 'object' } }] },
+        {
+          functionDeclarations: [{ name: 'none' }, { name: 'one', parametersJsonSchema: { type: 'object' } }],
+        },
       ],
       toolConfig: { functionCallingConfig: { mode: 'ANY', allowedFunctionNames: ['one'] } },
     });
@@ -422,8 +463,16 @@ describe('Messages', () => {
 
 describe('Responses', () => {
   it('is told not to store, and that tools are not strict where they were not', () => {
-    const tools = [{ name: 'one', input_schema: { type: 'object' } }, { name: 'two', strict: true, input_schema: {} }];
-    const written = translate('messages', 'responses', { tools, max_tokens: 1, metadata: { user_id: 'u' } }, 'gpt-4o');
+    const tools = [
+      { name: 'one', input_schema: { type: 'object' } },
+      { name: 'two', strict: true, input_schema: {} },
+    ];
+    const written = translate(
+      'messages',
+      'responses',
+      { tools, max_tokens: 1, metadata: { user_id: 'u' } },
+      'gpt-4o',
+    );
     expect(written).toMatchObject({
       store: false,
       max_output_tokens: 16,

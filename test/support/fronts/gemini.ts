@@ -64,8 +64,5 @@ const told = ({ parts, usage }: Answer): Told => ({
 
 const question = (picture = false): Content => ({
   role: 'user',
-  parts: [
-    { text: QUESTION },
-    ...(picture ? [{ inlineData: { mimeType: 'image/png', data: PIXEL } }] : []),
-  ],
+  parts: [{ text: QUESTION }, ...(picture ? [{ inlineData: { mimeType: 'image/png', data: PIXEL } }] : [])],
 });
