@@ -7,6 +7,7 @@ import { callJson, createAdmin, createRecord } from './admin.ts';
 import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
@@ -67,6 +68,8 @@ export interface Gateway {
   readonly checkMeters: () => Promise<readonly string[]>;
   /** What is read from Stripe: the entry owns when. */
   readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
+  /** What is done with the ledger now and then: the entry asks with every pass. */
+  readonly books: Pick<AssembledBooks, 'nightly'>;
 }
 
 export function assemble(parts: Parts): Gateway {
@@ -102,6 +105,7 @@ export function assemble(parts: Parts): Gateway {
     onDisconnect: settings.metering.onDisconnect,
   });
   const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
+  const books = assembleBooks({ ...parts, ledger });
   const app = createApp({
     runtime,
     inference,
@@ -118,12 +122,13 @@ export function assemble(parts: Parts): Gateway {
       money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
+      more: books.routes,
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, background, delivery, side, checkMeters };
+  return { app, inference, settler, background, delivery, side, checkMeters, books };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;

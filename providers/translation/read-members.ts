@@ -46,7 +46,7 @@ export function labelsOf(value: unknown, at: string): Readonly<Record<string, st
   if (!isGiven(value)) return undefined;
   if (!isRecord(value)) throw malformed(at, 'must be an object');
   return Object.fromEntries(
-    Object.entries(value).map(([key, label]) => [key, textAt(label, `${at} labels`) ?? '']),
+    Object.entries(value).map(([key, label]) => [key, textAt(label, at) ?? '']),
   );
 }
 

@@ -11,6 +11,8 @@ import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
 import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
+import { createBooks } from './reconcile.ts';
+import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
@@ -46,6 +48,8 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createRepairs(parts),
+    ...createBooks(parts),
+    ...createReconciliations(parts),
     ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),
