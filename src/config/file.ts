@@ -91,6 +91,12 @@ export interface Config {
     readonly whenUnknown: ConfigFile['budget']['when_unknown'];
     readonly alerts: { readonly default: 'block' | 'notify'; readonly notifyOnly: readonly string[] };
   };
+  /** Null: nobody is told. */
+  readonly notify: {
+    readonly url: string;
+    readonly secret: string;
+    readonly lowBalancePico: bigint | null;
+  } | null;
   readonly limits: {
     readonly rpm: number | null;
     readonly tpm: number | null;
@@ -300,6 +306,7 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       whenUnknown: file.budget.when_unknown,
       alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
     },
+    notify: toNotify(file.notify),
     limits: file.limits,
     metering: {
       onDisconnect: file.metering.on_disconnect,
@@ -312,6 +319,9 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
     prices: new Map(Object.entries(file.prices).map(([model, price]) => [model, toPrice(price)])),
   };
 }
+
+const toNotify = ({ url, secret, low_balance: lowBalancePico }: ConfigFile['notify']): Config['notify'] =>
+  url === null || secret === null ? null : { url, secret, lowBalancePico };
 
 function toProvider(
   name: string,
