@@ -12,24 +12,24 @@ import { EventReader } from './passage/event-reader.ts';
 import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
 import { isEventStream, leastTokens, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
 import type { Splice } from './passage/splice.ts';
-import type { Provider, ProviderCall, ResponseReader, Upstream, UpstreamHead } from './provider.ts';
+import type { Endpoint, Provider, ProviderCall, ResponseReader, Upstream, UpstreamHead } from './provider.ts';
 
-export const google: Provider = {
-  type: 'google',
-  endpoints: [
-    'generateContent',
-    'streamGenerateContent',
-    'embedContent',
-    'batchEmbedContents',
-    'countTokens',
-    'interactions',
-  ],
+/** What sets another place that serves Gemini apart. */
+interface GoogleShape {
+  /** What stands between the version and a model's name. Where it is not `models`, the version is always v1. */
+  readonly modelsPath: string;
+  readonly endpoints: readonly Endpoint[];
+}
+
+export const createGoogleProvider = (type: string, shape: GoogleShape): Provider => ({
+  type,
+  endpoints: shape.endpoints,
   conversational: ['generateContent'],
   prepare(call, upstream) {
     return {
       request: {
         method: 'POST',
-        url: urlOf(call, upstream),
+        url: urlOf(call, upstream, shape.modelsPath),
         headers: upstreamHeaders(call, credential(upstream)),
         body: splicedBody(call, modelSplices(call)),
       },
@@ -54,7 +54,19 @@ export const google: Provider = {
   },
   estimateInput: (call) => tokensOfQuarters(inputQuarters(call)),
   leastInput: (call) => leastTokens(inputQuarters(call, 0)),
-};
+});
+
+export const google = createGoogleProvider('google', {
+  modelsPath: 'models',
+  endpoints: [
+    'generateContent',
+    'streamGenerateContent',
+    'embedContent',
+    'batchEmbedContents',
+    'countTokens',
+    'interactions',
+  ],
+});
 
 function inputQuarters(call: ProviderCall, frame?: number): number {
   let quarters = toolsQuarters(member(call, 'tools')) + promptQuarters(member(call, 'input'));
@@ -71,13 +83,13 @@ function inputQuarters(call: ProviderCall, frame?: number): number {
  * Of the caller's query only `alt=sse` travels: a `key` is a credential, and `fields` could leave the usage out of the
  * reply. The name is encoded as one segment, so no model leads to another path.
  */
-function urlOf(call: ProviderCall, upstream: Upstream): string {
-  const version = call.path.startsWith('/v1/') ? 'v1' : 'v1beta';
+function urlOf(call: ProviderCall, upstream: Upstream, modelsPath: string): string {
+  const version = call.path.startsWith('/v1/') || modelsPath !== 'models' ? 'v1' : 'v1beta';
   const query = new URLSearchParams(call.query);
   const sse = call.stream && (query.get('alt') ?? query.get('$alt')) === 'sse' ? '?alt=sse' : '';
   if (call.endpoint === 'interactions') return `${base(upstream)}/${version}/interactions${sse}`;
   const model = encodeURIComponent(plainName(call.model));
-  return `${base(upstream)}/${version}/models/${model}:${call.endpoint}${sse}`;
+  return `${base(upstream)}/${version}/${modelsPath}/${model}:${call.endpoint}${sse}`;
 }
 
 /** The vendor's SDKs take the address without a version; one that has it is understood as well. */

@@ -2,10 +2,12 @@
 import type { Context, Hono } from 'hono';
 import type Stripe from 'stripe';
 import { PROVIDERS } from '../providers/index.ts';
+import { presetOf } from '../providers/presets.ts';
 import { callJson, createAdmin, createRecord } from './admin.ts';
 import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
@@ -69,6 +71,8 @@ export interface Gateway {
   readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
   /** Notices to the operator: the entry owns when. */
   readonly notifier: Notifier;
+  /** What is done with the ledger now and then: the entry asks with every pass. */
+  readonly books: Pick<AssembledBooks, 'nightly'>;
 }
 
 export function assemble(parts: Parts): Gateway {
@@ -106,6 +110,7 @@ export function assemble(parts: Parts): Gateway {
     onDisconnect: settings.metering.onDisconnect,
   });
   const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
+  const books = assembleBooks({ ...parts, ledger });
   const app = createApp({
     runtime,
     inference,
@@ -122,12 +127,13 @@ export function assemble(parts: Parts): Gateway {
       money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
+      more: books.routes,
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, background, delivery, side, notifier, checkMeters };
+  return { app, inference, settler, background, delivery, side, notifier, checkMeters, books };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -179,7 +185,9 @@ function routesOf(settings: Settings): readonly Route[] {
 /** A provider of a vendor's own type has that vendor's prices, whatever the operator calls it. */
 function vendorByProvider(settings: Settings, provider: string): string {
   const type = settings.upstreams.find(({ name }) => name === provider)?.type;
-  return type === undefined || type === 'openai-compatible' ? provider : type;
+  if (type === undefined || type === 'openai-compatible') return provider;
+  const preset = presetOf(type);
+  return preset === undefined ? type : (preset.catalogue ?? '');
 }
 
 /** Prices, and the budgets that are kept by them. */

@@ -124,6 +124,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     await gateway.settler.retry();
     const look = looks ? await gateway.background.poll() : undefined;
     const next = opened.delivers ? (await gateway.delivery.flush()).next : undefined;
+    if (looks && opened.delivers) await gateway.books.nightly.check();
     return Math.min(next ?? Infinity, look ?? Infinity);
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });

@@ -47,7 +47,7 @@ describe('faregate check', () => {
     );
     const ran = await run(['check', name], { GROQ: 'secret-of-groq' });
     expect(ran).toMatchObject({ code: 0, err: '' });
-    expect(ran.out).toContain('groq (http://g/v1)');
+    expect(ran.out).toContain('groq (openai-compatible, http://g/v1)');
     expect(ran.out).not.toContain('secret-of-groq');
   });
 

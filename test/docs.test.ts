@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { configJsonSchema } from '../src/config.ts';
 import { ENDPOINTS } from '../src/gateway/endpoints.ts';
+import { type Preset, PRESETS } from '../providers/presets.ts';
 import { ERRORS } from '../src/errors.ts';
 
 const ROOT = new URL('..', import.meta.url).pathname;
@@ -149,6 +150,20 @@ describe('ARCHITECTURE.md', () => {
   });
 });
 
+describe('docs/providers.md', () => {
+  it('has the table of vendors as it is in the source', () => {
+    const known = Object.entries(PRESETS).map(([type, preset]: [string, Preset]) => [
+      type,
+      preset.dialect,
+      preset.baseUrl ?? `yours: ${preset.example}`,
+      `${preset.keyVariable ?? 'none'}${preset.keyHeader === undefined ? '' : ` as ${preset.keyHeader}`}`,
+      preset.endpoints.join(', '),
+      preset.asksUsage ? 'asked for' : 'unasked',
+    ]);
+    expect(rowsOf('docs/providers.md')).toEqual(known);
+  });
+});
+
 describe('docs/operations.md', () => {
   const named = rowsOf('docs/operations.md').map(([name = '']) => name);
 
@@ -162,6 +177,7 @@ describe('docs/operations.md', () => {
       ...fixed,
       ...inference,
       ...routes('src/admin.ts', '/admin/v1'),
+      ...routes('src/admin-books.ts', '/admin/v1'),
       ...routes('src/admin-money.ts', '/admin/v1'),
     ];
     const documented = named

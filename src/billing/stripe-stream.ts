@@ -65,7 +65,8 @@ export function createStripeStream({
       { events: events.map(v2Params) },
       { apiKey: token, maxNetworkRetries: 0, timeout: STRIPE_TIMEOUT_MS },
     );
-    heard?.(dateOf(await within(request, deadline(STRIPE_TIMEOUT_MS))));
+    const answer: unknown = await within(request, deadline(STRIPE_TIMEOUT_MS));
+    heard?.(dateOf(answer));
   };
 
   const send = async (events: readonly MeterEvent[], renewed = false): Promise<readonly Delivery[]> => {

@@ -49,7 +49,10 @@ function check(configPath: string | undefined, options: CommonOptions): void {
 
 function lines(settings: Settings, warnings: readonly Problem[]): readonly string[] {
   const { configPath, upstreams, aliases, prices } = settings;
-  const providers = upstreams.map(({ name, baseUrl }) => `${name} (${baseUrl})`).join(', ') || 'none';
+  const providers =
+    upstreams
+      .map(({ name, type, baseUrl }) => `${name} (${type === name ? '' : `${type}, `}${baseUrl})`)
+      .join(', ') || 'none';
   return [
     `ok       ${configPath ?? 'no configuration file; the defaults and the environment'}`,
     `ok       providers on: ${providers}`,

@@ -60,9 +60,11 @@ export function registerEvents(program: Command): void {
     .option('--delivered', 'Stripe has it: it counts as accepted and is not sent')
     .option('--lost', 'Stripe has it not: it is sent again')
     .action((identifier: string, options: ResolveOptions) => resolveOne(identifier, options));
-  addConfiguredCommand(events, 'cancel <identifier>', 'never send an event; its tokens stay unbilled').action(
-    (identifier: string, options: CommonOptions) => change('cancel', identifier, options),
-  );
+  addConfiguredCommand(
+    events,
+    'cancel <identifier>',
+    'never send an event, or take it back from Stripe; its usage stays unbilled',
+  ).action((identifier: string, options: CommonOptions) => change('cancel', identifier, options));
 }
 
 async function list(options: ListOptions): Promise<void> {
@@ -107,7 +109,9 @@ async function change(action: 'retry' | 'cancel', identifier: string, options: C
     ask(admin, { path, method: 'POST' }, z.unknown()),
   );
   say(options, answer, () => [
-    action === 'retry' ? `${identifier} will be sent again.` : `${identifier} will not be sent.`,
+    action === 'retry'
+      ? `${identifier} will be sent again.`
+      : `${identifier} is cancelled: it is not billed.`,
   ]);
 }
 

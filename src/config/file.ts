@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { type Env, type Plain, type SourceDocument, readDocument } from './document.ts';
 import { type Path, type Problem, didYouMean, pathText } from './problem.ts';
 import { type ConfigFile, PROVIDER_TYPES, configJsonSchema, fileSchema } from './schema.ts';
+import { presetOf } from '../../providers/presets.ts';
 import { parseBaseUrl } from './base-url.ts';
 
 export type ProviderType = (typeof PROVIDER_TYPES)[number];
@@ -261,12 +262,14 @@ function providerProblems(
     if (parsed.kind === 'invalid') problems.push(source.at([...path, 'base_url'], parsed.message));
   } else if (type === 'openai-compatible') {
     problems.push(source.at(path, 'needs a base_url, such as https://api.groq.com/openai/v1'));
+  } else if (typeof type === 'string' && presetOf(type)?.baseUrl === null) {
+    problems.push(source.at(path, `needs a base_url, such as ${presetOf(type)?.example ?? ''}`));
   }
   return problems;
 }
 
 const vendorType = (name: string): ProviderType | undefined =>
-  name === 'openai' || name === 'anthropic' || name === 'google' ? name : undefined;
+  name === 'openai-compatible' ? undefined : PROVIDER_TYPES.find((type) => type === name);
 
 const warnings = (source: SourceDocument): readonly Problem[] =>
   Object.entries(recordAt(source.tree, 'providers') ?? {}).flatMap(([name, entry]) => {
@@ -320,8 +323,8 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
   };
 }
 
-const toNotify = ({ url, secret, low_balance: lowBalancePico }: ConfigFile['notify']): Config['notify'] =>
-  url === null || secret === null ? null : { url, secret, lowBalancePico };
+const toNotify = ({ url, secret, low_balance: low }: ConfigFile['notify']): Config['notify'] =>
+  url === null || secret === null ? null : { url, secret, lowBalancePico: low ?? null };
 
 function toProvider(
   name: string,

@@ -1,5 +1,6 @@
 /** The one schema of the configuration file: what may be written, its defaults, and what is said when it is wrong. */
 import { z } from 'zod';
+import { PRESET_NAMES } from '../../providers/presets.ts';
 import { FACTOR_DIGITS, PICO_DIGITS, PRICE_DIGITS, parseDecimal } from './decimal.ts';
 import { duration } from './duration.ts';
 import { breaker, providerTimeouts, retries, timeouts } from './reliability.ts';
@@ -14,7 +15,13 @@ const FALLBACKS_MAX = 8;
 /** A window holds usage back from Stripe; past an hour credit alerts come too late to mean anything. */
 const WINDOW_MS_MAX = 3_600_000;
 
-export const PROVIDER_TYPES = ['openai', 'openai-compatible', 'anthropic', 'google'] as const;
+export const PROVIDER_TYPES = [
+  'openai',
+  'openai-compatible',
+  'anthropic',
+  'google',
+  ...PRESET_NAMES,
+] as const;
 export const ENDPOINTS = [
   'chat.completions',
   'completions',
@@ -71,11 +78,13 @@ const provider = z.strictObject({
   type: z
     .enum(PROVIDER_TYPES)
     .optional()
-    .describe('The wire format; understood from the name for openai, anthropic and google.'),
+    .describe('The wire format, or the vendor; understood from the name where that is one of them.'),
   base_url: z
     .string()
     .nullish()
-    .describe('http(s) address without credentials or query; required for openai-compatible.'),
+    .describe(
+      'http(s) address without credentials or query; required for openai-compatible, azure, bedrock and vllm.',
+    ),
   api_key: z.string().nullish().describe('Write ${NAME}: while that variable is unset the provider is off.'),
   endpoints: listOf(ENDPOINTS).optional().describe('Only these routes; without it, every route of the type.'),
   include_usage: z
@@ -160,8 +169,7 @@ const notify = z
       .default(null)
       .describe('Write ${NAME}; signs each notice as Standard Webhooks says.'),
     low_balance: decimal(PICO_DIGITS, 'an amount in USD')
-      .nullable()
-      .default(null)
+      .optional()
       .describe('A balance at or below it is told of.'),
   })
   .refine(({ url, secret }) => url === null || secret !== null, {

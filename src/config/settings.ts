@@ -10,6 +10,7 @@ import {
 } from './environment.ts';
 import { type Config, type ProviderConfig, type ProviderType, type Timeouts, parseConfig } from './file.ts';
 import { type Problem, unplaced } from './problem.ts';
+import { presetOf } from '../../providers/presets.ts';
 import { referencedVariables } from './substitute.ts';
 
 /** An upstream that is on. */
@@ -54,7 +55,7 @@ export interface SettingsSources {
 }
 
 const DEFAULT_CONFIG = './faregate.yaml';
-const VENDOR_URLS: Readonly<Record<Exclude<ProviderType, 'openai-compatible'>, string>> = {
+const VENDOR_URLS: Readonly<Partial<Record<ProviderType, string>>> = {
   openai: 'https://api.openai.com/v1',
   anthropic: 'https://api.anthropic.com',
   google: 'https://generativelanguage.googleapis.com',
@@ -64,10 +65,12 @@ const VENDORS = ['openai', 'anthropic', 'google'] as const;
 export function settingsFor(purpose: Purpose, sources: SettingsSources): SettingsResult {
   const { environment, ...env } = readEnvironment(sources.env, sources.readFile);
   const file = readConfig(sources);
-  const merged = mergeUpstreams(file.config?.providers ?? [], environment.vendors);
+  const keys = presetKeys(file.config?.providers ?? [], sources);
+  const merged = mergeUpstreams(file.config?.providers ?? [], environment.vendors, keys.env);
   const problems = [
     ...env.problems,
     ...file.problems,
+    ...keys.problems,
     ...stripeProblems(purpose, environment.stripe, env.problems),
     ...databaseProblems(purpose, environment.database),
     // Of a file that could not be read it is not known which providers it has.
@@ -99,6 +102,18 @@ export function settingsFor(purpose: Purpose, sources: SettingsSources): Setting
     );
   }
   return { kind: 'ok', settings, warnings };
+}
+
+/** The keys that presets without one in the file take from the environment. */
+function presetKeys(
+  providers: readonly ProviderConfig[],
+  { env, readFile }: SettingsSources,
+): ReturnType<typeof resolveVariables> {
+  const names = providers.flatMap(({ type, apiKey }) => {
+    const variable = presetOf(type)?.keyVariable ?? null;
+    return apiKey.kind === 'absent' && variable !== null ? [variable] : [];
+  });
+  return resolveVariables(env, { names: [...new Set(names)], readFile });
 }
 
 interface ReadConfig {
@@ -151,6 +166,7 @@ interface Merged {
 function mergeUpstreams(
   providers: readonly ProviderConfig[],
   vendors: Readonly<Record<(typeof VENDORS)[number], VendorEnvironment>>,
+  env: Env,
 ): Merged {
   const upstreams: UpstreamAddress[] = [];
   const warnings: Problem[] = [];
@@ -167,7 +183,7 @@ function mergeUpstreams(
   );
   for (const provider of [...providers, ...implied]) {
     const vendor = isVendor(provider.name) ? vendors[provider.name] : { apiKey: null, baseUrl: null };
-    const result = upstreamOf(provider, vendor);
+    const result = upstreamOf(provider, vendor, env);
     if (typeof result !== 'string') upstreams.push(result);
     else if (providers.includes(provider)) warnings.push(unplaced(`providers.${provider.name}`, result));
   }
@@ -178,16 +194,19 @@ const isVendor = (name: string): name is (typeof VENDORS)[number] =>
   VENDORS.some((vendor) => vendor === name);
 
 /** The upstream, or why it is off. What the file says goes before the environment. */
-function upstreamOf(provider: ProviderConfig, vendor: VendorEnvironment): UpstreamAddress | string {
+function upstreamOf(provider: ProviderConfig, vendor: VendorEnvironment, env: Env): UpstreamAddress | string {
   const { name, type, apiKey, endpoints, asksUsage } = provider;
   if (apiKey.kind === 'unset') return `is off: ${apiKey.variable} is not set`;
-  const key = apiKey.kind === 'given' ? apiKey.value : vendor.apiKey;
+  const preset = presetOf(type);
+  const variable = preset?.keyVariable ?? null;
+  const key = apiKey.kind === 'given' ? apiKey.value : (vendor.apiKey ?? env[variable ?? ''] ?? null);
   // An address of the operator's own may ask for no key (a model server on the same machine); a vendor always does.
-  if (key === null && provider.baseUrl === null) return 'is off: it has no api_key';
-  const ownUrl = type === 'openai-compatible' ? null : VENDOR_URLS[type];
-  const baseUrl = provider.baseUrl ?? vendor.baseUrl ?? ownUrl;
+  const needsKey = preset === undefined ? provider.baseUrl === null : variable !== null;
+  if (key === null && needsKey)
+    return `is off: it has no api_key${variable === null ? '' : `, and ${variable} is not set`}`;
+  const baseUrl = provider.baseUrl ?? vendor.baseUrl ?? preset?.baseUrl ?? VENDOR_URLS[type] ?? null;
   if (baseUrl === null) return 'is off: it has no base_url';
-  return { name, type, baseUrl, apiKey: key, asksUsage, endpoints };
+  return { name, type, baseUrl, apiKey: key, asksUsage: asksUsage && preset?.asksUsage !== false, endpoints };
 }
 
 /** Targets at providers that are off are left out; an alias without any target left is no alias. */

@@ -12,6 +12,8 @@ import { createSealing } from './sealing.ts';
 import { createNotices } from './notices.ts';
 import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
+import { createBooks } from './reconcile.ts';
+import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
@@ -47,6 +49,8 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createRepairs(parts),
+    ...createBooks(parts),
+    ...createReconciliations(parts),
     ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),

@@ -244,7 +244,8 @@ function send(
     ...reply,
     headers: {
       date: new Date(now).toUTCString(),
-      'request-id': id,
+      // A web server in front would not know of it.
+      ...(reply === NOT_STRIPES ? {} : { 'request-id': id }),
       ...(key === undefined ? {} : { 'idempotency-key': key }),
       ...(version === undefined ? {} : { 'stripe-version': version }),
       ...reply.headers,

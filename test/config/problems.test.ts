@@ -30,7 +30,7 @@ it('problems of the configuration file are all said at once, in the order of the
   const text = [
     'providers:',
     '  groq: { type: openai-compatible }',
-    '  vllm: { base_url: "http://u:p@h/v1" }',
+    '  house: { base_url: "http://u:p@h/v1" }',
     'models:',
     '  fast: grok/llama',
     '  slow: gpt-5',
@@ -41,8 +41,8 @@ it('problems of the configuration file are all said at once, in the order of the
   ].join('\n');
   expect(problems(text).map(({ line, path }) => `${String(line)} ${path}`)).toEqual([
     '2 providers.groq',
-    '3 providers.vllm',
-    '3 providers.vllm.base_url',
+    '3 providers.house',
+    '3 providers.house.base_url',
     '5 models.fast',
     '6 models.slow',
     '8 billing.transport',

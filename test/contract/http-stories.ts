@@ -14,6 +14,7 @@ export function describeStories(given: Given): void {
   describeWebhooks(given);
   describeCallers(given);
   describeReads(given);
+  describeAttempts(given);
 }
 
 const lookUps = ({ stripe }: World, customer: string): number =>
@@ -234,5 +235,31 @@ function describeReads(given: Given): void {
       const { place } = given();
       expect((await place.fetch('/admin/v1/calls?customer=cus_case1')).status).toBe(401);
     });
+  });
+}
+
+function describeAttempts(given: Given): void {
+  it('serves an alias by its next target when the first cannot be reached, and bills that one', async () => {
+    const world = given();
+    const customer = world.newCustomer();
+    const body = { ...Object(chat('plain').body), model: 'either' };
+    const reply = await world.ask(customer, { body });
+    expect([reply.status, reply.headers.get('x-faregate-model')]).toEqual([200, 'acme/plain']);
+    expect(await world.billed(customer)).toEqual({ input: 11, output: 8 });
+  });
+
+  it('gives a call repeated with its Idempotency-Key the first reply again, and one bill', async () => {
+    const world = given();
+    const customer = world.newCustomer();
+    const headers = { 'idempotency-key': 'once' };
+    const asked = world.upstream.seen.length;
+    const first = await world.ask(customer, { ...chat('plain'), headers });
+    const again = await world.ask(customer, { ...chat('plain'), headers });
+    expect([again.status, again.text]).toEqual([200, first.text]);
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    const other = await world.ask(customer, { ...chat('tools'), headers });
+    expect([other.status, other.headers.get('x-faregate-error')]).toEqual([422, 'idempotency_key_reused']);
+    expect(world.upstream.seen.length - asked).toBe(1);
+    expect(await world.billed(customer)).toEqual({ input: 11, output: 8 });
   });
 }

@@ -80,6 +80,7 @@ providers:
   down: { type: openai-compatible, base_url: "http://127.0.0.1:1/v1", api_key: x }
 models:
   fast: acme/plain
+  either: [down/plain, acme/plain]
 prices:
   acme/plain: { input: 1, output: 4, cache_read: 0.1 }
 `;

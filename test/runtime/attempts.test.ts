@@ -263,3 +263,39 @@ describe("the official clients' own retries", () => {
     ]);
   });
 });
+
+describe('an upstream that has failed several calls in a row', () => {
+  let broken: TestGateway;
+  beforeAll(async () => {
+    const at = { type: 'openai-compatible', base_url: `${upstream.url}/v1` };
+    broken = await startTestGateway({
+      providers: { down: { type: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1' }, second: at },
+      config: {
+        models: { either: ['down/x', 'second/fine'], busy: ['second/two'] },
+        retries: { max: 0 },
+        breaker: { failures: 2, open_max: '1m' },
+      },
+    });
+  });
+  afterAll(() => broken.close());
+  const call = (model: string): Promise<Got> => callThrough(broken, { model });
+
+  it('is passed over for another target, and not asked at all where it does not answer', async () => {
+    for (const attempts of [2, 2, 1]) expect(attemptsOf(await call('either'))).toHaveLength(attempts);
+    const reply = await fetch(`${broken.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${SERVICE_KEY}`, 'x-stripe-customer-id': CUSTOMER },
+      body: JSON.stringify({ model: 'down/x', messages: [] }),
+    });
+    expect([reply.status, reply.headers.get('x-faregate-error')]).toEqual([502, 'upstream_error']);
+    expect(Number(reply.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(await reply.text()).toContain('has not answered for several calls in a row');
+  });
+
+  it('is asked all the same, where it is the only one and answers: with its own error, then well', async () => {
+    queue = ['error-503', 'error-503', 'error-500', 'ok'];
+    const statuses: number[] = [];
+    for (let calls = 0; calls < 4; calls += 1) statuses.push((await call('busy')).status);
+    expect(statuses).toEqual([503, 503, 500, 200]);
+  });
+});
