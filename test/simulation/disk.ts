@@ -1,0 +1,111 @@
+/** One SQLite in memory for all the lives of a run, emptied between them; a process reaches it through a port that fails. */
+import { DatabaseSync } from 'node:sqlite';
+import { type Database, LedgerUnavailable, type Row, type Statement } from '../../src/ledger/ledger.ts';
+import { migrate } from '../../src/ledger/migrations.ts';
+
+export interface Disk {
+  /** All of them or none, at once. */
+  run(statements: readonly Statement[]): readonly (readonly Row[])[];
+  read(sql: string, ...params: readonly (string | number)[]): readonly Row[];
+  /** As it was when it was made. */
+  empty(): void;
+  close(): void;
+}
+
+export async function openDisk(): Promise<Disk> {
+  const sqlite = new DatabaseSync(':memory:');
+  const prepared = new Map<string, ReturnType<DatabaseSync['prepare']>>();
+  const all = (sql: string, params: readonly (string | number | null)[]): Row[] => {
+    let statement = prepared.get(sql);
+    if (statement === undefined) prepared.set(sql, (statement = sqlite.prepare(sql)));
+    return statement.all(...params) as Row[];
+  };
+  const run: Disk['run'] = (statements) => {
+    all('BEGIN IMMEDIATE', []);
+    try {
+      const answers = statements.map(({ sql, params }) => all(sql, params));
+      all('COMMIT', []);
+      return answers;
+    } catch (error) {
+      all('ROLLBACK', []);
+      throw error;
+    }
+  };
+  await migrate({ batch: (statements) => Promise.resolve(run(statements)) });
+  const tables = all(`SELECT name FROM sqlite_master WHERE type = 'table'`, [])
+    .map(({ name }) => String(name))
+    .filter((name) => !name.startsWith('sqlite_') && name !== 'schema_version');
+  return {
+    run,
+    read: (sql, ...params) => all(sql, params),
+    empty: () =>
+      void run(
+        // Rows refer to each other: what they refer to may go first.
+        ['PRAGMA defer_foreign_keys = ON', ...tables.map((name) => `DELETE FROM "${name}"`)].map((sql) => ({
+          sql,
+          params: [],
+        })),
+      ),
+    close: () => sqlite.close(),
+  };
+}
+
+
+/**
+ * What becomes of a batch. `lost` and `kept`: the process dies before it, or after it and before its answer. `slow`: its
+ * answer comes with a later step, and whether it is done now or then is `kept` or not. `full`: the disk takes no writes.
+ */
+export type BatchFate = 'done' | 'lost' | 'kept' | 'slow-now' | 'slow-then' | 'full';
+
+export interface DiskPort {
+  readonly disk: Disk;
+  alive(): boolean;
+  fate(): BatchFate;
+  die(): void;
+  /** To be called when a slow batch may go on. */
+  wait(then: () => void): void;
+}
+
+export function databaseOver({ disk, alive, fate, die, wait }: DiskPort): Database {
+  const never = new Promise<never>(() => undefined);
+  const run = (statements: readonly Statement[]): readonly (readonly Row[])[] => {
+    try {
+      return disk.run(statements);
+    } catch (error) {
+      throw new LedgerUnavailable('The batch failed.', { cause: error });
+    }
+  };
+  return {
+    batch(statements) {
+      if (!alive()) return never;
+      switch (fate()) {
+        case 'done':
+          return attempt(() => run(statements));
+        case 'full':
+          return Promise.reject(new LedgerUnavailable('The disk is full.'));
+        case 'lost':
+          die();
+          return never;
+        case 'kept':
+          return attempt(() => run(statements)).then(() => {
+            die();
+            return never;
+          });
+        case 'slow-now': {
+          const answers = attempt(() => run(statements));
+          return new Promise<void>(wait).then(() => (alive() ? answers : never));
+        }
+        case 'slow-then':
+          return new Promise<void>(wait).then(() => (alive() ? run(statements) : never));
+      }
+    },
+  };
+}
+
+function attempt<T>(work: () => T): Promise<T> {
+  try {
+    return Promise.resolve(work());
+  } catch (error) {
+    return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+  }
+}
