@@ -89,12 +89,12 @@ function wrongCall(row: Row, { truths, evidence, settled }: Books): string[] {
   }
   if (row['usage_source'] === 'reported') {
     const isEqual =
-      truth.finished &&
+      truth.told &&
       count.input === truth.input - truth.cached &&
       count.cached === truth.cached &&
       count.output === outputOf(truth);
     if (!isEqual) return [`${said}; the provider counted ${truth.input} (${truth.cached} cached), ${outputOf(truth)}`];
-    return row['ended_at_ms'] === truth.endedAtMs ? [] : [`${said}; it ended at ${truth.endedAtMs}, not ${row['ended_at_ms']}`];
+    return !truth.finished || row['ended_at_ms'] === truth.endedAtMs ? [] : [`${said}; it ended at ${truth.endedAtMs}, not ${row['ended_at_ms']}`];
   }
   if (truth.finished && truth.kind !== 'silent' && row['outcome'] !== 'recovered')
     return [`${said}; the provider had told its count`];
@@ -111,7 +111,8 @@ function wrongEvent(row: Row, { stripe }: Books): string[] {
   const said = `event ${identifier} (${row['value']} of ${row['customer']} ${row['model']} ${row['token_type']}) is ${row['state']}`;
   if (counted > 1) return [`${said}; Stripe has counted it ${counted} times`];
   if (row['state'] === 'accepted' && !known) return [`${said}; Stripe has never seen it`];
-  if (row['state'] === 'refused' && counted > 0) return [`${said}; Stripe has counted it`];
+  // With an earlier attempt in doubt it may be: sent again, under its own identifier, it is found to be a duplicate.
+  if (row['state'] === 'refused' && row['unsure'] === 0 && counted > 0) return [`${said}; Stripe has counted it`];
   return [];
 }
 

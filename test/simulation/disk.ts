@@ -7,6 +7,8 @@ export interface Disk {
   /** All of them or none, at once. */
   run(statements: readonly Statement[]): readonly (readonly Row[])[];
   read(sql: string, ...params: readonly (string | number)[]): readonly Row[];
+  /** Rises with every batch that may have written. */
+  readonly version: number;
   /** As it was when it was made. */
   empty(): void;
   close(): void;
@@ -20,7 +22,9 @@ export async function openDisk(): Promise<Disk> {
     if (statement === undefined) prepared.set(sql, (statement = sqlite.prepare(sql)));
     return statement.all(...params) as Row[];
   };
+  let version = 0;
   const run: Disk['run'] = (statements) => {
+    version += 1;
     all('BEGIN IMMEDIATE', []);
     try {
       const answers = statements.map(({ sql, params }) => all(sql, params));
@@ -37,6 +41,9 @@ export async function openDisk(): Promise<Disk> {
     .filter((name) => !name.startsWith('sqlite_') && name !== 'schema_version');
   return {
     run,
+    get version() {
+      return version;
+    },
     read: (sql, ...params) => all(sql, params),
     empty: () =>
       void run(

@@ -20,6 +20,8 @@ const HOUR = 3_600_000;
 const CUSTOMERS = ['cus_1', 'cus_2', 'cus_3'] as const;
 /** What the first customer may spend: a call holds 0.002 dollars, so holds that leak are soon felt. */
 const BUDGET_PICO = '30000000000';
+/** In days that go by nobody knows what became of what was sent. */
+const DOUBTFUL = ['dropping', 'silent', 'broken', 'dropping', 'well'] as const;
 const CALLS_MAX = 9;
 const HEALING_ROUNDS_MAX = 120;
 
@@ -41,6 +43,19 @@ export interface LifeReport {
   readonly calls: number;
   readonly crashes: number;
   readonly events: number;
+}
+
+type Happening =
+  'call' | 'speak' | 'flush' | 'answer' | 'caller' | 'pass' | 'hurry' | 'weather' | 'news' | 'die';
+
+function drawn(weights: Readonly<Record<Happening, number>>, random: number): Happening {
+  const entries = Object.entries(weights) as [Happening, number][];
+  let left = random * entries.reduce((sum, [, weight]) => sum + weight, 0);
+  for (const [what, weight] of entries) {
+    left -= weight;
+    if (left < 0) return what;
+  }
+  return 'flush';
 }
 
 interface Running extends Owner {
@@ -70,6 +85,8 @@ class Life {
   readonly #windowMs: number;
   readonly #onDisconnect: 'drain' | 'cancel';
   readonly #isCrashy: boolean;
+  /** Days go by in it. */
+  readonly #isLong: boolean;
   readonly #callers = new Map<string, SimulatedCaller>();
   readonly #truths = new Map<string, Truth>();
   readonly #evidence = new Map<string, string | null>();
@@ -84,6 +101,7 @@ class Life {
   #crashes = 0;
   #diskFailed = false;
   #retold = 0;
+  #checked = -1;
 
   constructor({ seed, disk, damage = {}, keeps = false }: LifeOptions) {
     this.#seed = seed;
@@ -99,6 +117,7 @@ class Life {
     this.#windowMs = dice.chance(0.2) ? 60 * SECOND : 0;
     this.#onDisconnect = dice.chance(0.7) ? 'drain' : 'cancel';
     this.#isCrashy = dice.chance(0.7);
+    this.#isLong = dice.chance(0.2);
     this.#books = {
       disk,
       stripe: this.#stripe,
@@ -115,7 +134,10 @@ class Life {
     await this.#boot();
     const budget = { id: 'bud_1', scope: 'customer', subject: CUSTOMERS[0], span: 'total' } as const;
     await this.#process?.ledger.putBudget({ ...budget, limitPico: BUDGET_PICO }, this.#clock.nowMs);
+    for (const customer of CUSTOMERS.slice(0, 2))
+      await this.#process?.ledger.rememberCustomer(customer, 'known', this.#clock.nowMs);
     this.#isCalm = false;
+    this.#setWeather();
   }
 
   async step(): Promise<void> {
@@ -125,20 +147,43 @@ class Life {
     this.#check();
   }
 
-  /** One of all that can happen. */
+  /** One of all that can happen, and mostly one that has something to do. */
   async #anything(): Promise<void> {
     const dice = this.#dice;
-    const at = dice.random();
-    if (at < 0.2) this.#call();
-    else if (at < 0.42) this.#speak(1 + dice.below(6));
-    else if (at < 0.5) this.#flush();
-    else if (at < 0.68) this.#answer(1 + dice.below(5));
-    else if (at < 0.74) dice.pick([...this.#callers.values()])?.change(dice.chance(0.5));
-    else if (at < 0.8) await this.#pass();
-    else if (at < 0.85) this.#hurry(2);
-    else if (at < 0.92) this.#changeWeather();
-    else if (at < 0.97) this.#deliverNews();
-    else if (this.#isCrashy) this.#die('killed');
+    const weights: Readonly<Record<Happening, number>> = {
+      call: this.#truths.size < CALLS_MAX ? 20 : 0,
+      speak: this.#provider.speaking.length > 0 ? 30 : 0,
+      flush: 12,
+      answer: this.#stripe.waiting > 0 ? 30 : 0,
+      caller: this.#callers.size > 0 ? 6 : 0,
+      pass: this.#isLong ? 14 : 8,
+      hurry: this.#slow.length > 0 ? 12 : 0,
+      weather: 5,
+      news: this.#stripe.news.length > 0 ? 8 : 0,
+      die: this.#isCrashy ? 2 : 0,
+    };
+    switch (drawn(weights, dice.random())) {
+      case 'call':
+        return this.#call();
+      case 'speak':
+        return this.#speak(1 + dice.below(10));
+      case 'flush':
+        return this.#flush();
+      case 'answer':
+        return this.#answer(1 + dice.below(6));
+      case 'caller':
+        return dice.pick([...this.#callers.values()])?.change(dice.chance(0.5));
+      case 'pass':
+        return this.#pass();
+      case 'hurry':
+        return this.#hurry(2);
+      case 'weather':
+        return this.#changeWeather();
+      case 'news':
+        return this.#deliverNews();
+      case 'die':
+        return this.#die('killed');
+    }
   }
 
   report(): LifeReport {
@@ -220,12 +265,16 @@ class Life {
 
   #changeWeather(): void {
     const dice = this.#dice;
-    this.#stripe.weather = dice.pick(WEATHERS) ?? 'well';
+    this.#setWeather();
     this.#stripe.archived = dice.chance(0.1);
     this.#isFull = dice.chance(0.06);
     if (dice.chance(0.08)) this.#delete(dice.pick(CUSTOMERS) ?? CUSTOMERS[2]);
     if (dice.chance(0.1)) this.#alert(dice.pick(CUSTOMERS) ?? CUSTOMERS[1]);
     this.#trace.note(`weather ${this.#stripe.weather}${this.#isFull ? ', disk full' : ''}`);
+  }
+
+  #setWeather(): void {
+    this.#stripe.weather = this.#dice.pick(this.#isLong ? DOUBTFUL : WEATHERS) ?? 'well';
   }
 
   #delete(customer: string): void {
@@ -263,7 +312,8 @@ class Life {
   async #pass(): Promise<void> {
     const dice = this.#dice;
     const at = dice.random();
-    const longest = at < 0.5 ? SECOND : at < 0.8 ? 30 * SECOND : at < 0.95 ? HOUR : 26 * HOUR;
+    const days = this.#isLong ? 0.35 : 0;
+    const longest = at < 0.4 - days ? SECOND : at < 0.7 - days ? 30 * SECOND : at < 0.95 - days ? HOUR : 60 * HOUR;
     if (dice.chance(0.02)) this.#clock.setBack(dice.below(HOUR / 4));
     const ms = 1 + dice.below(longest);
     this.#trace.note(`pass ${ms}`);
@@ -299,7 +349,7 @@ class Life {
 
   async #restart(): Promise<void> {
     const dice = this.#dice;
-    const downMs = dice.chance(0.04) ? dice.below(30 * HOUR) : dice.below(20 * SECOND);
+    const downMs = dice.chance(this.#isLong ? 0.3 : 0.03) ? dice.below(60 * HOUR) : dice.below(20 * SECOND);
     await this.#clock.pass(downMs, quiet);
     await this.#boot();
   }
@@ -343,7 +393,9 @@ class Life {
   }
 
   #check(): void {
-    this.wrong.push(...disagreements(this.#books));
+    const version = this.#disk.version + this.#stripe.version;
+    if (version !== this.#checked) this.wrong.push(...disagreements(this.#books));
+    this.#checked = version;
     // What the provider has finished is settled as soon as the disk is done with it.
     if (this.#slow.length > 0 || this.#diskFailed || !this.#owner.alive) return;
     for (const [id, { finished, call }] of this.#truths)
@@ -383,9 +435,8 @@ class Life {
       await this.#clock.pass(20 * SECOND, quiet);
     }
     this.#trace.note('never done');
-    if (this.wrong.length === 0) this.wrong.push(`it does not come to rest: ${this.#left()}`);
-    if (this.wrong.length === 0) return;
-    this.wrong.push(...imbalances(this.#books));
+    if (this.wrong.length === 0)
+      this.wrong.push(`it does not come to rest: ${this.#left()}`, ...imbalances(this.#books));
   }
 
   /** Meters are there again, so what was refused may be sent again; what was quarantined is compared with Stripe. */

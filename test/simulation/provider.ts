@@ -37,7 +37,9 @@ export interface Truth {
   asked: number;
   /** Pieces of text that it sent, in all. */
   sent: number;
-  /** It said its reply to the end, and its count with it. */
+  /** It said its count. */
+  told: boolean;
+  /** It said its reply to the end. */
   finished: boolean;
   /** The gateway's clock when it did. */
   endedAtMs: number;
@@ -49,7 +51,7 @@ export const outputOf = ({ kind, deltas }: Truth): number => (kind === 'zero' ? 
 
 type Piece =
   | { readonly kind: 'head'; readonly status: number; readonly type: string }
-  | { readonly kind: 'text' | 'bytes' | 'last'; readonly bytes: Uint8Array }
+  | { readonly kind: 'text' | 'bytes' | 'usage' | 'last'; readonly bytes: Uint8Array }
   | { readonly kind: 'end' | 'fail' | 'finish' };
 
 export interface Talk {
@@ -94,6 +96,7 @@ export class Provider {
       deltas: 1 + dice.below(4),
       asked: 0,
       sent: 0,
+      told: false,
       finished: false,
       endedAtMs: 0,
     };
@@ -136,10 +139,15 @@ export class Provider {
         return;
       case 'text':
         truth.sent += 1;
+        if (truth.kind === 'whole') truth.told = true;
         talk.paused = !sink.chunk(piece.bytes);
         return;
       case 'last':
         this.#finish(truth);
+        talk.paused = !sink.chunk(piece.bytes);
+        return;
+      case 'usage':
+        truth.told = true;
         talk.paused = !sink.chunk(piece.bytes);
         return;
       case 'bytes':
@@ -206,6 +214,6 @@ function piecesOf(truth: Truth): Piece[] {
   const head = { kind: 'head', status: 200, type: 'text/event-stream' } as const;
   if (kind === 'broken') return [head, ...text, { kind: 'fail' }];
   const stop = { kind: 'bytes', bytes: sse({ ...identity(truth), ...delta({}, 'stop') }) } as const;
-  const usage = { kind: 'bytes', bytes: sse({ ...identity(truth), choices: [], usage: usageOf(truth) }) } as const;
+  const usage = { kind: 'usage', bytes: sse({ ...identity(truth), choices: [], usage: usageOf(truth) }) } as const;
   return [head, ...text, stop, ...(kind === 'silent' ? [] : [usage]), { kind: 'last', bytes: DONE }, { kind: 'end' }];
 }

@@ -72,6 +72,8 @@ export interface News {
 interface Request {
   readonly owner: Owner;
   readonly what: string;
+  /** Until then the network may keep it. */
+  readonly untilMs: number;
   readonly serve: () => unknown;
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -92,8 +94,10 @@ export class SimulatedStripe {
   /** Tokens counted by `customer model type`. */
   readonly counted = new Map<string, number>();
   news: News[] = [];
+  /** Rises with everything that is counted or taken back. */
+  version = 0;
   #pending: Request[] = [];
-  #wandering: { readonly request: Request; readonly untilMs: number }[] = [];
+  #wandering: Request[] = [];
   #newsCount = 0;
   readonly #options: StripeOptions;
 
@@ -113,7 +117,8 @@ export class SimulatedStripe {
   clientOf(owner: Owner): Stripe {
     const ask = (what: string, serve: () => unknown): Promise<unknown> =>
       new Promise((resolve, reject) => {
-        this.#pending.push({ owner, what, serve, resolve, reject });
+        const untilMs = this.#options.clock.trueMs + WANDERS_MS;
+        this.#pending.push({ owner, what, untilMs, serve, resolve, reject });
       });
     const session = (): object => {
       const created = new Date(this.#options.clock.trueMs).toISOString();
@@ -146,10 +151,11 @@ export class SimulatedStripe {
   answer(): void {
     const { dice, clock, note } = this.#options;
     this.#arriveLate();
+    this.#pending = this.#pending.filter(({ untilMs }) => untilMs > clock.trueMs);
     const at = dice.chance(0.3) ? dice.below(this.#pending.length) : 0;
     const [request] = this.#pending.splice(at, 1);
     if (request === undefined) return;
-    const weather = this.weather !== 'well' && dice.chance(0.2) ? 'well' : this.weather;
+    const weather = this.weather !== 'well' && dice.chance(0.15) ? 'well' : this.weather;
     note(`stripe ${request.what} ${weather}`);
     const alsoTaken = dice.chance(0.5);
     const taken = (): void => {
@@ -166,7 +172,7 @@ export class SimulatedStripe {
         this.#serve(request);
         return;
       case 'silent':
-        if (alsoTaken) this.#wandering.push({ request, untilMs: clock.trueMs + WANDERS_MS });
+        if (alsoTaken) this.#wandering.push(request);
         return;
       case 'broken':
       case 'dropping':
@@ -180,11 +186,11 @@ export class SimulatedStripe {
 
   /** What a dead process had asked arrives, or does not. */
   leftBehind(owner: Owner): void {
-    const { dice, clock } = this.#options;
+    const { dice } = this.#options;
     const orphans = this.#pending.filter((request) => request.owner === owner);
     this.#pending = this.#pending.filter((request) => request.owner !== owner);
     for (const request of orphans)
-      if (dice.chance(0.5)) this.#wandering.push({ request, untilMs: clock.trueMs + WANDERS_MS });
+      if (dice.chance(0.5)) this.#wandering.push(request);
   }
 
   /** Requests on the way arrive, but for those that no network keeps so long. */
@@ -192,8 +198,8 @@ export class SimulatedStripe {
     const { dice, clock } = this.#options;
     const arriving = this.#wandering.filter(() => dice.chance(0.3));
     this.#wandering = this.#wandering.filter((one) => !arriving.includes(one) && one.untilMs > clock.trueMs);
-    for (const { request, untilMs } of arriving) {
-      if (untilMs <= clock.trueMs) continue;
+    for (const request of arriving) {
+      if (request.untilMs <= clock.trueMs) continue;
       this.#options.note(`late ${request.what}`);
       try {
         request.serve();
@@ -282,6 +288,7 @@ export class SimulatedStripe {
   }
 
   #add({ customer, model, tokenType }: Taken, value: number): void {
+    this.version += 1;
     const key = `${customer} ${model} ${tokenType}`;
     this.counted.set(key, (this.counted.get(key) ?? 0) + value);
   }
