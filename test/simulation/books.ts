@@ -85,7 +85,8 @@ function wrongCall(row: Row, { truths, evidence, settled }: Books): string[] {
   const said = `${id} (${truth.kind}) is ${row['outcome']}, ${row['usage_source']}: ${json}`;
   if (row['outcome'] === 'recovered') {
     const left = recovered({ id, checkpoint_json: evidence.get(id) ?? null }, 0);
-    if (JSON.stringify(left.lines) !== json) return [`${said}; on record when its process died: ${JSON.stringify(left.lines)}`];
+    if (JSON.stringify(left.lines) !== json)
+      return [`${said}; on record when its process died: ${JSON.stringify(left.lines)}`];
   }
   if (row['usage_source'] === 'reported') {
     const isEqual =
@@ -93,8 +94,11 @@ function wrongCall(row: Row, { truths, evidence, settled }: Books): string[] {
       count.input === truth.input - truth.cached &&
       count.cached === truth.cached &&
       count.output === outputOf(truth);
-    if (!isEqual) return [`${said}; the provider counted ${truth.input} (${truth.cached} cached), ${outputOf(truth)}`];
-    return !truth.finished || row['ended_at_ms'] === truth.endedAtMs ? [] : [`${said}; it ended at ${truth.endedAtMs}, not ${row['ended_at_ms']}`];
+    if (!isEqual)
+      return [`${said}; the provider counted ${truth.input} (${truth.cached} cached), ${outputOf(truth)}`];
+    return !truth.finished || row['ended_at_ms'] === truth.endedAtMs
+      ? []
+      : [`${said}; it ended at ${truth.endedAtMs}, not ${row['ended_at_ms']}`];
   }
   if (truth.finished && truth.kind !== 'silent' && row['outcome'] !== 'recovered')
     return [`${said}; the provider had told its count`];
@@ -112,7 +116,8 @@ function wrongEvent(row: Row, { stripe }: Books): string[] {
   if (counted > 1) return [`${said}; Stripe has counted it ${counted} times`];
   if (row['state'] === 'accepted' && !known) return [`${said}; Stripe has never seen it`];
   // With an earlier attempt in doubt it may be: sent again, under its own identifier, it is found to be a duplicate.
-  if (row['state'] === 'refused' && row['unsure'] === 0 && counted > 0) return [`${said}; Stripe has counted it`];
+  if (row['state'] === 'refused' && row['unsure'] === 0 && counted > 0)
+    return [`${said}; Stripe has counted it`];
   return [];
 }
 
@@ -123,15 +128,21 @@ export function imbalances(books: Books): string[] {
   for (const row of calls) if (row['ended_at_ms'] === null) wrong.push(`${row['id']} was never settled`);
   const onRecord = new Map(calls.map((row) => [String(row['id']), row]));
   for (const [id, { asked, kind, finished }] of books.truths) {
-    if (asked > 0 && !onRecord.has(id)) wrong.push(`${id} (${kind}) was asked of the provider and is on no record`);
-    if (finished && onRecord.get(id)?.['usage_source'] === 'none' && onRecord.get(id)?.['outcome'] !== 'recovered')
+    if (asked > 0 && !onRecord.has(id))
+      wrong.push(`${id} (${kind}) was asked of the provider and is on no record`);
+    if (
+      finished &&
+      onRecord.get(id)?.['usage_source'] === 'none' &&
+      onRecord.get(id)?.['outcome'] !== 'recovered'
+    )
       wrong.push(`${id} (${kind}) was served and is not billed`);
   }
   const { deleted, counted } = books.stripe;
   for (const [key, tokens] of ledgerCount(calls)) {
     const there = counted.get(key) ?? 0;
     const isGone = deleted.has(key.slice(0, key.indexOf(' ')));
-    if (there !== tokens && !isGone) wrong.push(`Stripe has counted ${there} of ${key}, the ledger ${tokens}`);
+    if (there !== tokens && !isGone)
+      wrong.push(`Stripe has counted ${there} of ${key}, the ledger ${tokens}`);
   }
   return [...wrong, ...wrongTimes(calls, books)];
 }
@@ -148,6 +159,8 @@ function wrongTimes(calls: readonly Row[], { stripe, disk, isCut, sums }: Books)
     const want = isCut ? Math.floor(wanted / 1000) * 1000 : wanted;
     return event.timestampMs === want
       ? []
-      : [`event ${identifier}${sums ? ' (a sum)' : ''} has the time ${event.timestampMs}, its call ended at ${want}`];
+      : [
+          `event ${identifier}${sums ? ' (a sum)' : ''} has the time ${event.timestampMs}, its call ended at ${want}`,
+        ];
   });
 }

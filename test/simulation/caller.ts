@@ -20,7 +20,10 @@ export interface CallerOptions {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-export function createCaller(truth: Truth, { damage, isSlow, alive, completed }: CallerOptions): SimulatedCaller {
+export function createCaller(
+  truth: Truth,
+  { damage, isSlow, alive, completed }: CallerOptions,
+): SimulatedCaller {
   const stream = truth.kind !== 'whole';
   let status = 0;
   let isComplete = false;
@@ -61,7 +64,14 @@ export function createCaller(truth: Truth, { damage, isSlow, alive, completed }:
       messages: [{ role: 'user', content: 'Say a few words.' }],
     }),
   );
-  const headers = ['authorization', 'Bearer sim', 'x-stripe-customer-id', truth.customer, 'content-type', 'application/json'];
+  const headers = [
+    'authorization',
+    'Bearer sim',
+    'x-stripe-customer-id',
+    truth.customer,
+    'content-type',
+    'application/json',
+  ];
   return {
     caller: {
       method: 'POST',

@@ -4,7 +4,15 @@
  * that one is planted in test/crash/power-loss.test.ts.)
  */
 import type { Transport, Transports } from '../../src/billing/ports.ts';
-import type { Delivery, LeasedEvent, Ledger, MeterEvent, Statement } from '../../src/ledger/ledger.ts';
+import type {
+  Delivery,
+  LeasedEvent,
+  Ledger,
+  MeterEvent,
+  Statement,
+  UnsealedLine,
+} from '../../src/ledger/ledger.ts';
+import type { UsageLine } from '../../src/usage/usage.ts';
 import type { Damage, Scene } from './gateway.ts';
 
 export interface Defect {
@@ -57,11 +65,22 @@ const underOthers =
     });
   };
 
+const refusing = ({ identifier, error }: Extract<Delivery, { kind: 'ambiguous' }>): Delivery => ({
+  identifier,
+  kind: 'refused',
+  error,
+});
+
+const withOutput = (line: UsageLine, textOutput: number): UsageLine => ({ ...line, textOutput });
+const endingAt = (line: UnsealedLine, endedAtMs: number): UnsealedLine => ({ ...line, endedAtMs });
+
 export const DEFECTS: readonly Defect[] = [
   {
     name: 'the identifier differs at each attempt',
     damage: {
-      ways: sending((send, { dice }) => underOthers((identifier) => `${identifier}_${dice.below(1e9)}`)(send)),
+      ways: sending((send, { dice }) =>
+        underOthers((identifier) => `${identifier}_${dice.below(1e9)}`)(send),
+      ),
     },
   },
   {
@@ -81,7 +100,12 @@ export const DEFECTS: readonly Defect[] = [
         ...settler,
         settle(call, ending, measured) {
           runtime.after(1, () => runtime.defer(settler.settle(call, ending, measured)));
-          return Promise.resolve({ inputTokens: 0, outputTokens: 0, costPico: null, usageSource: 'reported' });
+          return Promise.resolve({
+            inputTokens: 0,
+            outputTokens: 0,
+            costPico: null,
+            usageSource: 'reported',
+          });
         },
       }),
     },
@@ -96,7 +120,9 @@ export const DEFECTS: readonly Defect[] = [
   },
   {
     name: 'a hold is not released',
-    damage: { database: replacing(/ended_at_ms IS NULL AND hold_pico IS NOT NULL/g, 'hold_pico IS NOT NULL') },
+    damage: {
+      database: replacing(/ended_at_ms IS NULL AND hold_pico IS NOT NULL/g, 'hold_pico IS NOT NULL'),
+    },
   },
   {
     name: 'a count of zero is taken for none, and estimated',
@@ -108,7 +134,10 @@ export const DEFECTS: readonly Defect[] = [
           const estimate = ending.reader?.estimate().outputTokens ?? 0;
           return measured.usageSource !== 'reported'
             ? measured
-            : { ...measured, usage: measured.usage.map((one) => ({ ...one, textOutput: one.textOutput || estimate })) };
+            : {
+                ...measured,
+                usage: measured.usage.map((one) => withOutput(one, one.textOutput || estimate)),
+              };
         },
       }),
     },
@@ -142,23 +171,24 @@ export const DEFECTS: readonly Defect[] = [
       ledger: (ledger, { runtime }) => ({
         ...ledger,
         unsealed: async (limit, scope) =>
-          (await ledger.unsealed(limit, scope)).map((line) => ({ ...line, endedAtMs: runtime.now() })),
+          (await ledger.unsealed(limit, scope)).map((line) => endingAt(line, runtime.now())),
       }),
     },
   },
   {
     name: 'an ambiguous answer is taken for a refusal',
     damage: {
-      ways: sending((send) => async (events) =>
-        (await send(events)).map((answer) =>
-          answer.kind === 'ambiguous' ? { ...answer, kind: 'refused' as const } : answer,
-        ),
+      ways: sending(
+        (send) => async (events) =>
+          (await send(events)).map((answer) => (answer.kind === 'ambiguous' ? refusing(answer) : answer)),
       ),
     },
   },
   {
     name: 'recovery bills nothing of what is on record',
-    damage: { database: replacing(/SELECT id, checkpoint_json, CASE/g, 'SELECT id, NULL AS checkpoint_json, CASE') },
+    damage: {
+      database: replacing(/SELECT id, checkpoint_json, CASE/g, 'SELECT id, NULL AS checkpoint_json, CASE'),
+    },
   },
   {
     name: 'recovery bills more than the evidence shows',
@@ -174,3 +204,6 @@ export const DEFECTS: readonly Defect[] = [
     },
   },
 ];
+
+/** Lives after which a defect that was not noticed counts as missed. The rarest takes days of doubt, and shows in one of 200. */
+export const UNNOTICED_MAX = 1_500;

@@ -57,7 +57,6 @@ export async function openDisk(): Promise<Disk> {
   };
 }
 
-
 /**
  * What becomes of a batch. `lost` and `kept`: the process dies before it, or after it and before its answer. `slow`: its
  * answer comes with a later step, and whether it is done now or then is `kept` or not. `full`: the disk takes no writes.

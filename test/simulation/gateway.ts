@@ -101,7 +101,13 @@ export function startProcess(options: ProcessOptions): GatewayProcess {
   const settler = damage.settler?.(settling, at) ?? settling;
   const ways = createStripeWays(options.way, { stripe, runtime, deadline });
   const timeouts = { connectMs: 5_000, firstByteMs: 60_000, idleMs: 60_000, totalMs: 600_000 };
-  const upstream = { name: 'sim', type: 'openai-compatible', baseUrl: 'http://sim', apiKey: 'k', asksUsage: true };
+  const upstream = {
+    name: 'sim',
+    type: 'openai-compatible',
+    baseUrl: 'http://sim',
+    apiKey: 'k',
+    asksUsage: true,
+  };
   const inference = createInference({
     keys,
     ledger,
@@ -167,7 +173,14 @@ const rater: Rater = {
 /** A service key for whoever names a customer. */
 const keys: Keys = {
   find: () =>
-    Promise.resolve({ id: 'env', customer: null, label: 'sim', createdAtMs: 0, revokedAtMs: null, last4: 'sim0' }),
+    Promise.resolve({
+      id: 'env',
+      customer: null,
+      label: 'sim',
+      createdAtMs: 0,
+      revokedAtMs: null,
+      last4: 'sim0',
+    }),
   create: () => Promise.reject(new Error('no keys are made here')),
   list: () => Promise.resolve([]),
   rotate: () => Promise.resolve(undefined),

@@ -91,7 +91,7 @@ class Life {
   readonly #truths = new Map<string, Truth>();
   readonly #evidence = new Map<string, string | null>();
   readonly #books: Books;
-  #slow: { readonly owner: Owner; readonly then: () => void }[] = [];
+  #slow: { readonly owner: Owner; readonly goOn: () => void }[] = [];
   #isFull = false;
   #isCalm = false;
   #isBooting = false;
@@ -227,7 +227,8 @@ class Life {
   }
 
   #asked(truth: Truth): void {
-    if (this.#rowOf(truth)?.open !== true) this.wrong.push(`the provider was asked for ${truth.call}, which is not open`);
+    if (this.#rowOf(truth)?.open !== true)
+      this.wrong.push(`the provider was asked for ${truth.call}, which is not open`);
   }
 
   #completed(truth: Truth): void {
@@ -285,13 +286,20 @@ class Life {
 
   #alert(customer: string): void {
     const alert = { id: 'alrt_1', title: 'a lot' };
-    this.#stripe.tell('billing.alert.triggered', { object: 'billing.alert_triggered', alert, customer, value: 1 });
+    this.#stripe.tell('billing.alert.triggered', {
+      object: 'billing.alert_triggered',
+      alert,
+      customer,
+      value: 1,
+    });
   }
 
   /** In any order; some twice, some lost and told again later. */
   #deliverNews(): void {
     const { webhooks } = this.#process ?? {};
-    const due = this.#stripe.news.filter(({ notBeforeMs }) => this.#isCalm || notBeforeMs <= this.#clock.trueMs);
+    const due = this.#stripe.news.filter(
+      ({ notBeforeMs }) => this.#isCalm || notBeforeMs <= this.#clock.trueMs,
+    );
     const news = this.#dice.pick(due);
     if (news === undefined || webhooks === undefined) return;
     this.#trace.note(`news ${news.id}`);
@@ -313,7 +321,8 @@ class Life {
     const dice = this.#dice;
     const at = dice.random();
     const days = this.#isLong ? 0.35 : 0;
-    const longest = at < 0.4 - days ? SECOND : at < 0.7 - days ? 30 * SECOND : at < 0.95 - days ? HOUR : 60 * HOUR;
+    const longest =
+      at < 0.4 - days ? SECOND : at < 0.7 - days ? 30 * SECOND : at < 0.95 - days ? HOUR : 60 * HOUR;
     if (dice.chance(0.02)) this.#clock.setBack(dice.below(HOUR / 4));
     const ms = 1 + dice.below(longest);
     this.#trace.note(`pass ${ms}`);
@@ -321,7 +330,7 @@ class Life {
   }
 
   #hurry(times: number): void {
-    for (const { owner, then } of this.#slow.splice(0, times)) if (owner.alive) then();
+    for (const { owner, goOn } of this.#slow.splice(0, times)) if (owner.alive) goOn();
   }
 
   #fate(): BatchFate {
@@ -368,7 +377,7 @@ class Life {
       alive: () => owner.alive,
       fate: () => this.#fate(),
       die: () => this.#die('at a batch'),
-      wait: (then) => this.#slow.push({ owner, then }),
+      wait: (goOn) => this.#slow.push({ owner, goOn }),
     });
     const process = startProcess({
       owner,
@@ -399,7 +408,11 @@ class Life {
     // What the provider has finished is settled as soon as the disk is done with it.
     if (this.#slow.length > 0 || this.#diskFailed || !this.#owner.alive) return;
     for (const [id, { finished, call }] of this.#truths)
-      if (finished && this.#callers.has(id) && this.#disk.read('SELECT 1 FROM calls WHERE id = ? AND ended_at_ms IS NULL', id).length > 0)
+      if (
+        finished &&
+        this.#callers.has(id) &&
+        this.#disk.read('SELECT 1 FROM calls WHERE id = ? AND ended_at_ms IS NULL', id).length > 0
+      )
         this.wrong.push(`the provider has finished ${call}, and ${id} is not settled`);
   }
 
@@ -449,7 +462,11 @@ class Life {
     for (const { identifier, customer, state } of parked) {
       const id = String(identifier);
       if (state === 'quarantined')
-        await ledger.resolveEvent(id, this.#stripe.timesCounted(id) > 0 ? 'delivered' : 'lost', this.#clock.nowMs);
+        await ledger.resolveEvent(
+          id,
+          this.#stripe.timesCounted(id) > 0 ? 'delivered' : 'lost',
+          this.#clock.nowMs,
+        );
       else if (!this.#stripe.deleted.has(String(customer))) await ledger.retryEvent(id, this.#clock.nowMs);
     }
     this.#retell();

@@ -214,6 +214,16 @@ function piecesOf(truth: Truth): Piece[] {
   const head = { kind: 'head', status: 200, type: 'text/event-stream' } as const;
   if (kind === 'broken') return [head, ...text, { kind: 'fail' }];
   const stop = { kind: 'bytes', bytes: sse({ ...identity(truth), ...delta({}, 'stop') }) } as const;
-  const usage = { kind: 'usage', bytes: sse({ ...identity(truth), choices: [], usage: usageOf(truth) }) } as const;
-  return [head, ...text, stop, ...(kind === 'silent' ? [] : [usage]), { kind: 'last', bytes: DONE }, { kind: 'end' }];
+  const usage = {
+    kind: 'usage',
+    bytes: sse({ ...identity(truth), choices: [], usage: usageOf(truth) }),
+  } as const;
+  return [
+    head,
+    ...text,
+    stop,
+    ...(kind === 'silent' ? [] : [usage]),
+    { kind: 'last', bytes: DONE },
+    { kind: 'end' },
+  ];
 }

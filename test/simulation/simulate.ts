@@ -19,7 +19,12 @@ export interface SimulationReport {
   readonly failure: LifeReport | undefined;
 }
 
-export async function simulate({ from, seeds, damage, progress }: SimulationOptions): Promise<SimulationReport> {
+export async function simulate({
+  from,
+  seeds,
+  damage,
+  progress,
+}: SimulationOptions): Promise<SimulationReport> {
   const disk = await openDisk();
   // A Stripe error that is thrown thousands of times need not know from where.
   const { stackTraceLimit } = Error;

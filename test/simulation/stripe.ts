@@ -129,7 +129,11 @@ export class SimulatedStripe {
       customers: {
         retrieve: (id: string) => ask(`customer ${id}`, () => ({ id, deleted: this.deleted.has(id) })),
       },
-      billing: { meterEvents: { create: (params: Sent) => ask(`v1 ${params.identifier}`, () => this.#one(params, 'v1')) } },
+      billing: {
+        meterEvents: {
+          create: (params: Sent) => ask(`v1 ${params.identifier}`, () => this.#one(params, 'v1')),
+        },
+      },
       v2: {
         billing: {
           meterEvents: {
@@ -189,8 +193,7 @@ export class SimulatedStripe {
     const { dice } = this.#options;
     const orphans = this.#pending.filter((request) => request.owner === owner);
     this.#pending = this.#pending.filter((request) => request.owner !== owner);
-    for (const request of orphans)
-      if (dice.chance(0.5)) this.#wandering.push(request);
+    for (const request of orphans) if (dice.chance(0.5)) this.#wandering.push(request);
   }
 
   /** Requests on the way arrive, but for those that no network keeps so long. */
@@ -251,7 +254,7 @@ export class SimulatedStripe {
 
   #takeBack(identifier: string, code: string): void {
     const known = this.known.get(identifier);
-    if (known === undefined) return;
+    if (known === undefined || known.counted === 0) return;
     known.counted -= 1;
     this.#add(known.event, -known.event.value);
     this.reject(identifier, code);
@@ -264,7 +267,12 @@ export class SimulatedStripe {
     const samples = [{ error_message: 'not counted', request: { identifier } }];
     const reason = { error_count: 1, error_types: [{ code, error_count: 1, sample_errors: samples }] };
     const data = { developer_message_summary: 'One event failed.', reason };
-    const thin = { object: 'v2.core.event', id, type, created: new Date(this.#options.clock.trueMs).toISOString() };
+    const thin = {
+      object: 'v2.core.event',
+      id,
+      type,
+      created: new Date(this.#options.clock.trueMs).toISOString(),
+    };
     this.news.push({
       id,
       text: JSON.stringify(thin),
@@ -315,7 +323,9 @@ const raw = (statusCode: number | undefined, message: string, more: Partial<Raw>
   ({ statusCode, message, headers: {}, requestId: 'req_sim', ...more }) as Raw;
 
 const refused = (code: string, message: string): Error =>
-  new errors.StripeInvalidRequestError(raw(400, message, { code, type: 'invalid_request_error' } as Partial<Raw>));
+  new errors.StripeInvalidRequestError(
+    raw(400, message, { code, type: 'invalid_request_error' } as Partial<Raw>),
+  );
 
 const duplicate = (identifier: string, api: 'v1' | 'v2'): Error =>
   api === 'v2'
@@ -329,7 +339,9 @@ const duplicate = (identifier: string, api: 'v1' | 'v2'): Error =>
 function errorOf(weather: Exclude<Weather, 'well' | 'fickle' | 'silent'>): Error {
   switch (weather) {
     case 'busy':
-      return new errors.StripeRateLimitError(raw(429, 'Too many requests.', { headers: { 'retry-after': '1' } }));
+      return new errors.StripeRateLimitError(
+        raw(429, 'Too many requests.', { headers: { 'retry-after': '1' } }),
+      );
     case 'contended':
       return new errors.StripeAPIError(raw(409, 'Another request is under way.'));
     case 'broken':
