@@ -97,7 +97,7 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
       if (!isMore || (sealed === 0 && next !== 0)) break;
     }
     await alarms.check();
-    const due = soonest([next, windowEndsIn(options.windowMs ?? 0, runtime.now())]);
+    const due = soonest([next, await windowEndsIn(options)]);
     return due === undefined ? report : { ...report, next: due };
   };
 
@@ -148,8 +148,11 @@ const soonest = (times: readonly (number | undefined)[]): number | undefined => 
   return known.length === 0 ? undefined : Math.min(...known);
 };
 
-const windowEndsIn = (windowMs: number, nowMs: number): number | undefined =>
-  windowMs > 0 ? windowMs - (nowMs % windowMs) : undefined;
+/** Until the window under way is over; undefined where nothing waits for it. */
+async function windowEndsIn({ ledger, runtime, windowMs = 0 }: DeliveryOptions): Promise<number | undefined> {
+  if (windowMs === 0 || (await ledger.unsealed(1)).length === 0) return undefined;
+  return windowMs - (runtime.now() % windowMs);
+}
 
 /** Seals lines, as long as not too many events wait already. `isMore`: there may be lines left. */
 function createSealer(
