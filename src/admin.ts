@@ -23,6 +23,8 @@ export interface AdminOptions {
   readonly money: Hono;
   /** Takes back from Stripe an event that it accepted. */
   readonly withdraw?: ((identifier: string) => Promise<Withdrawal>) | undefined;
+  /** More routes for the operator, below the same path. */
+  readonly more?: readonly Hono[] | undefined;
   /** What delivery has to say: of its age, of parked events, of the clock. */
   readonly alarms?: (() => Readonly<Record<string, string | number>>) | undefined;
 }
@@ -97,6 +99,7 @@ export function createAdmin(options: AdminOptions): Hono {
     if (await keys.revoke(c.req.param('id'))) return c.json({ id: c.req.param('id'), revoked: true });
     throw new Refusal('not_found', `There is no key ${c.req.param('id')}, or it was revoked before.`);
   });
+  for (const routes of options.more ?? []) admin.route('/', routes);
   return admin;
 }
 

@@ -4,6 +4,8 @@ import { registerCheck } from './cli/check.ts';
 import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
+import { registerPrices } from './cli/prices.ts';
+import { registerReconcile } from './cli/reconcile.ts';
 import { registerMoney } from './cli/money.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
@@ -22,7 +24,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   });
   try {
     await createProgram().parseAsync(argv, { from: 'user' });
-    return EXIT.ok;
+    // A command that said all it had to say may still have found a problem.
+    return typeof process.exitCode === 'number' ? process.exitCode : EXIT.ok;
   } catch (error) {
     return exitCodeOf(error, argv.includes('--json'));
   }
@@ -43,6 +46,8 @@ function createProgram(): Command {
   registerMoney(program);
   registerUsage(program);
   registerEvents(program);
+  registerPrices(program);
+  registerReconcile(program);
   registerTrigger(program);
   registerVersion(program);
   return program;

@@ -177,6 +177,7 @@ describe('docs/operations.md', () => {
       ...fixed,
       ...inference,
       ...routes('src/admin.ts', '/admin/v1'),
+      ...routes('src/admin-books.ts', '/admin/v1'),
       ...routes('src/admin-money.ts', '/admin/v1'),
     ];
     const documented = named

@@ -1,5 +1,6 @@
 /** Turns as most dialects want them. */
 import type { Conversation, DocumentPart, Part, TextPart, ToolResultPart, Turn } from './conversation.ts';
+import { malformed } from './reading.ts';
 
 /** Neighbours of one role become one turn, tools' answers first; turns without anything to say are left out. */
 export function joinedTurns(turns: readonly Turn[]): readonly Turn[] {
@@ -38,17 +39,23 @@ export function tellingError(result: ToolResultPart): ToolResultPart['content'] 
 }
 
 /** A document that is text, as text with its name before it; undefined for any other. */
-export function documentText({ source, name }: DocumentPart): string | undefined {
-  const text = textOfSource(source);
+export function documentText(document: DocumentPart): string | undefined {
+  const text = bareText(document);
+  const { name } = document;
   if (text === undefined) return undefined;
   return name === undefined || name === '' ? text : `${name}\n\n${text}`;
 }
 
-export function textOfSource(source: DocumentPart['source']): string | undefined {
+/** The same without its name. */
+export function bareText({ source, at }: DocumentPart): string | undefined {
   if (source.kind === 'text') return source.text;
   if (source.kind === 'url' || !/^(?:text\/|application\/json\b)/.test(source.mediaType)) return undefined;
-  const binary = atob(source.base64);
-  return new TextDecoder().decode(Uint8Array.from(binary, (letter) => letter.charCodeAt(0)));
+  try {
+    const binary = atob(source.base64);
+    return new TextDecoder().decode(Uint8Array.from(binary, (letter) => letter.charCodeAt(0)));
+  } catch {
+    throw malformed(at ?? 'messages', 'must have its data in base64');
+  }
 }
 
 const isResult = (part: Part): boolean => part.kind === 'tool_result';

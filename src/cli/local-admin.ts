@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
 import { createMoneyAdmin } from '../admin-money.ts';
 import { createAdmin } from '../admin.ts';
+import { assembleBooks } from '../assemble-books.ts';
+import { createStripeClient } from '../billing/stripe-client.ts';
 import type { Settings } from '../config.ts';
 import { Refusal, refusalReply } from '../errors.ts';
 import { createKeys } from '../keys/create-keys.ts';
@@ -23,10 +25,18 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
   await migrate(database);
   const token = randomBytes(32).toString('base64url');
   const ledger = createLedger({ database, bootId: runtime.id() });
+  const stripe = createStripeClient({
+    // Without a key Stripe says so to whatever needs it.
+    secretKey: settings.stripe.secretKey ?? 'unset',
+    apiBase: settings.stripe.apiBase ?? undefined,
+  });
+  // What becomes due is for the next gateway to deliver.
+  const books = assembleBooks({ settings, runtime, ledger, stripe, settled: () => undefined });
   const app = new Hono().route(
     '/',
     createAdmin({
       ledger,
+      more: books.routes,
       money: createMoneyAdmin({ ledger, crypto, runtime }),
       keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
       crypto,

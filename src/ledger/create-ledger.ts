@@ -9,8 +9,11 @@ import { createDelivery } from './delivery.ts';
 import { createIdempotencyKeys } from './idempotency-keys.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createNotices } from './notices.ts';
 import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
+import { createBooks } from './reconcile.ts';
+import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
 import { createTotals } from './totals.ts';
@@ -46,6 +49,8 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createSealing(parts),
     ...createDelivery(parts),
     ...createRepairs(parts),
+    ...createBooks(parts),
+    ...createReconciliations(parts),
     ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),
@@ -56,5 +61,6 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createRecording(parts),
     ...createReadings(parts),
     ...createPeople(parts),
+    ...createNotices(parts),
   };
 }

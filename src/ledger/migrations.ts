@@ -9,6 +9,8 @@ import { BACKGROUND_MIGRATION } from './migrations/003-background-responses.ts';
 import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
 import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts';
 import { DESTINATIONS_MIGRATION } from './migrations/006-destinations.ts';
+import { RECONCILIATIONS_MIGRATION } from './migrations/007-reconciliations.ts';
+import { NOTICES_MIGRATION } from './migrations/009-notices.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -134,6 +136,8 @@ const MIGRATIONS: readonly Migration[] = [
   BUDGETS_MIGRATION,
   READINGS_MIGRATION,
   DESTINATIONS_MIGRATION,
+  RECONCILIATIONS_MIGRATION,
+  NOTICES_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */

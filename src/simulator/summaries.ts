@@ -6,7 +6,7 @@ import { eventValue } from './meter-events.ts';
 import { existingMeter } from './meters.ts';
 import { page, paging, parseParams, seconds } from './params.ts';
 import type { Route, RouteCall } from './routes.ts';
-import { stripeId, type AcceptedEvent, type Account, type Meter, type World } from './world.ts';
+import { type AcceptedEvent, type Account, type Meter, type World } from './world.ts';
 
 const WINDOW_SECONDS = { hour: 3_600, day: 86_400 } as const;
 
@@ -108,7 +108,8 @@ function grouped(meter: Meter, events: readonly AcceptedEvent[], step: number): 
 
 function summary(meter: Meter, events: readonly AcceptedEvent[], start: number, end: number) {
   return {
-    id: stripeId('mtrusg_test'),
+    // The same window has the same id, or a second page would begin nowhere.
+    id: `mtrusg_test_${meter.id}_${start}_${end}`,
     object: 'billing.meter_event_summary' as const,
     aggregated_value: aggregate(meter, events),
     end_time: end,

@@ -40,6 +40,8 @@ export interface TestGateway {
   /** Without `/v1`. */
   readonly url: string;
   readonly running: RunningGateway;
+  /** The ledger's database. */
+  readonly file: string;
   /** The provider `demo`; `openai` is the same place. */
   readonly upstream: TestUpstream;
   readonly stripe: StripeSimulator;
@@ -93,6 +95,7 @@ export async function startTestGateway(options: TestGatewayOptions = {}): Promis
   return {
     url: running.url,
     running,
+    file: join(directory, 'ledger.db'),
     upstream,
     stripe,
     log,

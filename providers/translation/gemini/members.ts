@@ -23,7 +23,7 @@ export const GEMINI_PLACES: Places = {
   'parts[]': {
     text: 'carried',
     thought: 'carried',
-    thoughtSignature: 'carried',
+    thoughtSignature: { carried: "of thoughts and calls; a text's is for its vendor alone" },
     inlineData: 'carried',
     fileData: 'carried',
     functionCall: 'carried',

@@ -11,7 +11,7 @@ import {
 } from '../conversation.ts';
 import type { JsonRecord } from '../members.ts';
 import { argumentsOf } from '../reading.ts';
-import { joinedTurns, textOfSource, withoutSystem } from '../turns.ts';
+import { bareText, joinedTurns, withoutSystem } from '../turns.ts';
 import { writeCache } from './write-cache.ts';
 
 export function writeMessages({ turns }: Conversation): readonly JsonRecord[] {
@@ -83,8 +83,9 @@ function writeImageSource({ source, at }: ImagePart): JsonRecord {
   throw new Untranslatable(at ?? 'messages', 'text is no picture');
 }
 
-function writeDocumentSource({ source, at }: DocumentPart): JsonRecord {
-  const text = textOfSource(source);
+function writeDocumentSource(document: DocumentPart): JsonRecord {
+  const { source, at } = document;
+  const text = bareText(document);
   if (text !== undefined) return { type: 'text', media_type: 'text/plain', data: text };
   if (source.kind === 'url') return { type: 'url', url: source.url };
   if (source.kind === 'data' && source.mediaType === 'application/pdf')

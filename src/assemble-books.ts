@@ -1,0 +1,39 @@
+/** Puts reconciliation together: what compares, by night and by command, and its routes. */
+import type { Hono } from 'hono';
+import type { Stripe } from 'stripe';
+import { createBooksRoutes } from './admin-books.ts';
+import { createNightly, type Nightly } from './billing/nightly.ts';
+import { createReconciler } from './billing/reconciler.ts';
+import { createStripeSums } from './billing/stripe-summaries.ts';
+import type { Settings } from './config.ts';
+import type { Ledger } from './ledger/ledger.ts';
+import type { Runtime } from './runtime.ts';
+
+export interface BooksParts {
+  readonly settings: Settings;
+  readonly runtime: Runtime;
+  readonly ledger: Ledger;
+  readonly stripe: Stripe;
+  /** Told when events are due again. */
+  readonly settled: () => void;
+}
+
+export interface AssembledBooks {
+  readonly nightly: Nightly;
+  readonly routes: readonly Hono[];
+}
+
+export function assembleBooks({ settings, runtime, ledger, stripe, settled }: BooksParts): AssembledBooks {
+  const { billing } = settings;
+  const reconciler = createReconciler({
+    ledger,
+    sums: createStripeSums({ stripe }),
+    runtime,
+    dimensionsEventName: billing.layouts.includes('dimensions') ? billing.eventName : null,
+    resent: settled,
+  });
+  return {
+    nightly: createNightly({ ledger, runtime, reconciler }),
+    routes: [createBooksRoutes({ ledger, runtime, reconciler })],
+  };
+}

@@ -1,0 +1,119 @@
+/** Stripe's meters, and what it says a customer has used of one, hour by hour. */
+import { Stripe } from 'stripe';
+import { realDeadline, within } from './deadline.ts';
+import type { Deadline } from './deadline.ts';
+import { StripeUnreachable } from './ports.ts';
+
+export interface MeterInfo {
+  readonly id: string;
+  readonly eventName: string;
+  readonly isActive: boolean;
+  readonly isSum: boolean;
+  /** Whether models and token types are told apart. */
+  readonly hasDimensions: boolean;
+}
+
+export interface SumsQuery {
+  readonly meter: string;
+  readonly customer: string;
+  /** Both at an hour's beginning. */
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** Each rejects with `StripeUnreachable` when Stripe gives no answer that can be read. */
+export interface StripeSums {
+  /** One for each event name: the active one, where there are several. */
+  meters(): Promise<ReadonlyMap<string, MeterInfo>>;
+  /** By the hour's beginning, hours with usage only; undefined when Stripe does not know the customer. */
+  hours(query: SumsQuery): Promise<ReadonlyMap<number, bigint> | undefined>;
+}
+
+/** One page of answers. */
+const ASK_MS = 10_000;
+/** All pages of one question. */
+const ANSWER_MS = 60_000;
+const METERS_MAX = 10_000;
+/** 35 days and more. */
+const HOURS_MAX = 10_000;
+
+export function createStripeSums({
+  stripe,
+  deadline = realDeadline,
+}: {
+  readonly stripe: Stripe;
+  readonly deadline?: Deadline | undefined;
+}): StripeSums {
+  const options = { timeout: ASK_MS, maxNetworkRetries: 0 };
+  return {
+    async meters() {
+      const list = stripe.billing.meters
+        .list({ limit: 100 }, options)
+        .autoPagingToArray({ limit: METERS_MAX });
+      const found = await within(list, deadline(ANSWER_MS)).catch(unreachable);
+      const infos = found.map(meterInfo);
+      return new Map(
+        infos.sort((a, b) => Number(a.isActive) - Number(b.isActive)).map((info) => [info.eventName, info]),
+      );
+    },
+    async hours({ meter, customer, fromMs, toMs }) {
+      const list = stripe.billing.meters
+        .listEventSummaries(
+          meter,
+          {
+            customer,
+            start_time: fromMs / 1000,
+            end_time: toMs / 1000,
+            value_grouping_window: 'hour',
+            limit: 100,
+          },
+          options,
+        )
+        .autoPagingToArray({ limit: HOURS_MAX });
+      try {
+        const found = await within(list, deadline(ANSWER_MS));
+        return new Map(found.map((one) => [one.start_time * 1000, wholeOf(one.aggregated_value)]));
+      } catch (error) {
+        if (isMissing(error)) return undefined;
+        return unreachable(error);
+      }
+    },
+  };
+}
+
+const meterInfo = (meter: Stripe.Billing.Meter): MeterInfo => ({
+  id: meter.id,
+  eventName: meter.event_name,
+  isActive: meter.status === 'active',
+  isSum: meter.default_aggregation.formula === 'sum',
+  hasDimensions: hasDimensions(meter),
+});
+
+/** Only in previews of Stripe's API, so in no type of the package. */
+function hasDimensions(meter: Stripe.Billing.Meter): boolean {
+  const keys: unknown = 'dimension_payload_keys' in meter ? meter.dimension_payload_keys : undefined;
+  return Array.isArray(keys) && keys.includes('model') && keys.includes('token_type');
+}
+
+/** Stripe's sum comes as a floating-point number: past 2^53 it says nothing exact any more. */
+function wholeOf(value: unknown): bigint {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value))
+    throw new StripeUnreachable(`Stripe's sum ${String(value)} is no whole number that can be compared.`);
+  return BigInt(value);
+}
+
+const isMissing = (error: unknown): boolean =>
+  error instanceof Stripe.errors.StripeError && error.statusCode === 404 && error.code === 'resource_missing';
+
+function unreachable(error: unknown): never {
+  if (error instanceof StripeUnreachable) throw error;
+  const text = error instanceof Error ? error.message : String(error);
+  const status = error instanceof Stripe.errors.StripeError ? error.statusCode : undefined;
+  const hint =
+    status === 401 || status === 403
+      ? ' The key needs Billing meters, read.'
+      : status === undefined
+        ? ''
+        : ` (HTTP ${String(status)})`;
+  throw new StripeUnreachable(`Stripe gave no sums: ${text}${hint}`, { cause: error });
+}
