@@ -70,6 +70,8 @@ export interface MeterDelivery {
 /** A clock this much behind its last reading was set back; less is the correction of a running clock. */
 const CLOCK_BACK_MS = 1_000;
 const SEAL_LINES = 500;
+/** Calls of the rounds after the first: there is a pile then, and more of it can be summed. 40 ms of the writer's time. */
+const SEAL_PILE_LINES = 2_000;
 const SEAL_ROUNDS_MAX = 200;
 /** Events sealed ahead of their sending; past it lines wait as lines, and are summed when their turn comes. */
 const SEALED_AHEAD_MAX = 2_000;
@@ -170,7 +172,10 @@ function createSealer(
         return { sealed, isMore: true };
       // What a window has not closed yet waits; a call that is settled late makes an event of its own.
       const beforeMs = windowMs > 0 ? runtime.now() - (runtime.now() % windowMs) : undefined;
-      const lines = await ledger.unsealed(SEAL_LINES, { destinations, beforeMs });
+      const lines = await ledger.unsealed(round === 0 ? SEAL_LINES : SEAL_PILE_LINES, {
+        destinations,
+        beforeMs,
+      });
       if (lines.length === 0) return { sealed, isMore: false };
       const facts = await ledger.sealingFacts([...new Set(lines.map(({ customer }) => customer))]);
       await ledger.seal(sealLines(lines, { ...options, pileMax: PILE_MAX, facts }), destinations);
