@@ -6,6 +6,7 @@ import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
 import { registerReconcile } from './cli/reconcile.ts';
 import { registerMoney } from './cli/money.ts';
+import { registerRestore } from './cli/restore.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -46,6 +47,7 @@ function createProgram(): Command {
   registerUsage(program);
   registerEvents(program);
   registerReconcile(program);
+  registerRestore(program);
   registerTrigger(program);
   registerVersion(program);
   return program;

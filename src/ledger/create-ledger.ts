@@ -12,6 +12,7 @@ import { createSealing } from './sealing.ts';
 import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
 import { createBooks } from './reconcile.ts';
+import { createRestoring } from './restore.ts';
 import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
@@ -50,6 +51,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createRepairs(parts),
     ...createBooks(parts),
     ...createReconciliations(parts),
+    ...createRestoring(parts),
     ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),

@@ -27,6 +27,7 @@ import type { StoredResponses } from './background-port.ts';
 import type { Readings } from './readings.ts';
 import type { Books } from './reconcile-port.ts';
 import type { Recording } from './recording.ts';
+import type { Restoring } from './restore.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { KeyClaim, KeyToClaim } from './idempotency-port.ts';
 
@@ -189,7 +190,16 @@ export interface WebhookReceipt {
 export type CustomerState = 'known' | 'missing';
 
 export interface Ledger
-  extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger, People, Books {
+  extends
+    Accounts,
+    StoredResponses,
+    UsageReads,
+    Recording,
+    Readings,
+    DeliveryLedger,
+    People,
+    Books,
+    Restoring {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
   /** Binds an idempotency key to the call, unless another call has it. Before the call is admitted. */
