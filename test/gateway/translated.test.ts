@@ -171,7 +171,11 @@ describe('a translated stream', () => {
   it('is one JSON array for a caller of Gemini who does not ask for events', async () => {
     const more = { contents: [{ role: 'user', parts: [{ text: 'Where?' }] }], messages: undefined };
     const path = '/v1beta/models/anthropic/claude-streams:streamGenerateContent';
-    const got = await callThrough(gateway, { model: 'claude-streams', path, more: { ...more, model: undefined } });
+    const got = await callThrough(gateway, {
+      model: 'claude-streams',
+      path,
+      more: { ...more, model: undefined },
+    });
     expect(got.headers.get('content-type')).toContain('application/json');
     const elements = JSON.parse(got.text) as { candidates: { finishReason?: string }[] }[];
     expect(elements.at(-1)).toMatchObject({
@@ -179,7 +183,11 @@ describe('a translated stream', () => {
       usageMetadata: { promptTokenCount: 10, candidatesTokenCount: 5 },
     });
     const failing = path.replace('streams', 'fails');
-    const broken = await callThrough(gateway, { model: 'x', path: failing, more: { ...more, model: undefined } });
+    const broken = await callThrough(gateway, {
+      model: 'x',
+      path: failing,
+      more: { ...more, model: undefined },
+    });
     expect((JSON.parse(broken.text) as Body[]).at(-1)).toMatchObject({ error: { message: 'Overloaded.' } });
     expect(broken.broken).toBe(true);
   });

@@ -62,7 +62,8 @@ function refused(work: () => unknown): void {
 describe.each(Object.entries(ENDPOINTS))('%s', (endpoint, places) => {
   const names = namesOf(places);
   const top = Object.keys(places[''] ?? {});
-  const list = { messages: 'messages', responses: 'input', generateContent: 'contents' }[endpoint] ?? 'messages';
+  const list =
+    { messages: 'messages', responses: 'input', generateContent: 'contents' }[endpoint] ?? 'messages';
 
   it('answers anything with a request or a refusal', () => {
     const bodies = fc.dictionary(fc.constantFrom(...top), anything(names), { maxKeys: 6 });
