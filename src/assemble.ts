@@ -16,6 +16,7 @@ import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
 import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
+import { createNotifier, type Notifier } from './billing/notices.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
 import { createStripeSide, type StripeSide, type StripeSideOptions } from './billing/stripe-side.ts';
 import { createReports } from './billing/reports.ts';
@@ -31,7 +32,7 @@ import { createAttempts } from './gateway/next-attempt.ts';
 import type { Caller, Relay } from './gateway/ports.ts';
 import { createReads } from './gateway/reads.ts';
 import { createResolver, type Route } from './gateway/resolve.ts';
-import { createSettler, type Settler } from './gateway/settle.ts';
+import { createSettler, type Settler, type SettlerOptions } from './gateway/settle.ts';
 import { createStored } from './gateway/stored.ts';
 import type { Keys } from './keys/keys.ts';
 import type { Ledger } from './ledger/ledger.ts';
@@ -69,6 +70,8 @@ export interface Gateway {
   readonly checkMeters: () => Promise<readonly string[]>;
   /** What is read from Stripe: the entry owns when. */
   readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
+  /** Notices to the operator: the entry owns when. */
+  readonly notifier: Notifier;
   /** What is done with the ledger now and then: the entry asks with every pass. */
   readonly books: Pick<AssembledBooks, 'nightly'>;
 }
@@ -77,11 +80,13 @@ export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
   const { prices, budgets } = moneyOf(parts);
   const ledger = notifying(parts.ledger, budgets, parts.settled);
-  const side = createStripeSide({ stripe, ledger, runtime, ...stripeSettings(settings) });
+  const notifier = createNotifier({ ...parts, ledger, settings: settings.notify });
+  const { changed } = notifier;
+  const side = createStripeSide({ stripe, ledger, runtime, changed, ...stripeSettings(settings) });
   const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
-  const settler = createSettler({
+  const settler = telling(notifier, {
     ledger,
     rater: prices,
     runtime,
@@ -129,7 +134,7 @@ export function assemble(parts: Parts): Gateway {
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, background, delivery, side, checkMeters, books };
+  return { app, inference, settler, background, delivery, side, notifier, checkMeters, books };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -144,6 +149,19 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
   crypto,
   secrets: adminSecrets,
 });
+
+/** The settler, with a word of each bill to who tells the operator. */
+function telling(notifier: Notifier, options: SettlerOptions): Settler {
+  const settler = createSettler(options);
+  return {
+    ...settler,
+    async settle(call, ending, measured) {
+      const bill = await settler.settle(call, ending, measured);
+      notifier.used({ customer: call.customer, model: call.target.billedModel, ...bill });
+      return bill;
+    },
+  };
+}
 
 /** What callers read of their own, and what the operator records beside calls. */
 function readsOf(parts: Parts, ledger: Ledger, money: StripeMoney): Pick<AppOptions, 'reads' | 'record'> {

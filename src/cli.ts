@@ -4,6 +4,7 @@ import { registerCheck } from './cli/check.ts';
 import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
+import { registerPrices } from './cli/prices.ts';
 import { registerReconcile } from './cli/reconcile.ts';
 import { registerMoney } from './cli/money.ts';
 import { registerRestore } from './cli/restore.ts';
@@ -46,6 +47,7 @@ function createProgram(): Command {
   registerMoney(program);
   registerUsage(program);
   registerEvents(program);
+  registerPrices(program);
   registerReconcile(program);
   registerRestore(program);
   registerTrigger(program);

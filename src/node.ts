@@ -136,7 +136,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
-  const reading = createFlushLoop(readingPass(gateway.side, opened.delivers), failed);
+  const reading = createFlushLoop(readingPass(gateway, opened.delivers), failed);
 
   const server = createServer(gateway, runtime, opened.headersMs);
   const url = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
@@ -166,7 +166,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
 
 /** What is due to be read from Stripe, and now and then its list of events; not at once, when webhooks are on their way. */
 function readingPass(
-  { refresher, poll }: Gateway['side'],
+  { side: { refresher, poll }, notifier }: Gateway,
   delivers: boolean,
 ): () => Promise<number | undefined> {
   let pollAtMs = performance.now() + FIRST_POLL_MS;
@@ -174,7 +174,7 @@ function readingPass(
     if (!delivers) return undefined;
     const next = await refresher.pass();
     if (performance.now() >= pollAtMs) pollAtMs = performance.now() + (await poll());
-    return Math.min(next ?? Infinity, pollAtMs - performance.now());
+    return Math.min(next ?? Infinity, pollAtMs - performance.now(), await notifier.pass());
   };
 }
 

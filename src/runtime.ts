@@ -23,8 +23,8 @@ export interface Runtime {
 export interface Crypto {
   /** SHA-256 of the bytes, or of the text in UTF-8, as 64 lower-case hexadecimal digits. */
   sha256(content: string | Uint8Array): string;
-  /** HMAC-SHA256 of the UTF-8 text under the UTF-8 secret, as 64 lower-case hexadecimal digits. */
-  hmac(secret: string, text: string): string;
+  /** HMAC-SHA256 of the UTF-8 text under the secret, bytes or UTF-8, as 64 lower-case hexadecimal digits. */
+  hmac(secret: string | Uint8Array, text: string): string;
   /** Whether two strings are equal, in a time that tells nothing of where they differ. */
   equal(a: string, b: string): boolean;
   /** That many random bytes. */

@@ -237,6 +237,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       if (next !== undefined) this.#wake(next);
       const reading = await this.#gateway.side.refresher.pass();
       if (reading !== undefined) this.#wake(reading);
+      const notice = await this.#gateway.notifier.pass();
+      if (notice < Infinity) this.#wake(notice);
       if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
     } catch (error) {
       console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));

@@ -45,9 +45,7 @@ export function namesOf(
 export function labelsOf(value: unknown, at: string): Readonly<Record<string, string>> | undefined {
   if (!isGiven(value)) return undefined;
   if (!isRecord(value)) throw malformed(at, 'must be an object');
-  return Object.fromEntries(
-    Object.entries(value).map(([key, label]) => [key, textAt(label, at) ?? '']),
-  );
+  return Object.fromEntries(Object.entries(value).map(([key, label]) => [key, textAt(label, at) ?? '']));
 }
 
 /** How closely an image is looked at; as the vendor likes where it says so. */

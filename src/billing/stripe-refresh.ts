@@ -15,6 +15,8 @@ export interface RefresherOptions {
   readonly reader: StripeReader;
   readonly runtime: Pick<Runtime, 'now' | 'log' | 'defer'>;
   readonly graceMs: number;
+  /** Told when a reading is on record. */
+  readonly changed?: ((customer: string) => void) | undefined;
 }
 
 /** What an event itself said, where Stripe does not let the present state be read. */
@@ -45,7 +47,7 @@ const BACKOFF_MS_MAX = 30_000;
 const FIRST_MS = 2_000;
 const HINTS_MAX = 1_000;
 
-export function createRefresher({ ledger, reader, runtime, graceMs }: RefresherOptions): Refresher {
+export function createRefresher({ ledger, reader, runtime, graceMs, changed }: RefresherOptions): Refresher {
   const hints = new Map<string, Hint>();
 
   const refresh = async (customer: string, attempts: number): Promise<void> => {
@@ -56,6 +58,7 @@ export function createRefresher({ ledger, reader, runtime, graceMs }: RefresherO
       await record(ledger, { customer, reading, readAtMs: beganAtMs });
       await recordHint(ledger, { customer, hint, reading, graceMs });
       await ledger.readingDone(customer, beganAtMs);
+      changed?.(customer);
       if (hints.get(customer) === hint) hints.delete(customer);
     } catch (error) {
       if (!(error instanceof StripeUnreachable)) throw error;

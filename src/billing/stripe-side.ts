@@ -21,6 +21,8 @@ export interface StripeSideOptions {
   readonly whenUnknown: 'refuse' | 'allow';
   /** How long a customer is served after a payment is missing, milliseconds. */
   readonly graceMs: number;
+  /** Told when a customer's money was read anew. */
+  readonly changed?: ((customer: string) => void) | undefined;
 }
 
 export interface StripeSide {
@@ -35,7 +37,7 @@ export function createStripeSide(options: StripeSideOptions): StripeSide {
   const { stripe, ledger, runtime, graceMs } = options;
   const account = createStripeAccount({ stripe });
   const reader = createStripeReader({ stripe, graceMs, now: runtime.now });
-  const refresher = createRefresher({ ledger, reader, runtime, graceMs });
+  const refresher = createRefresher({ ledger, reader, runtime, graceMs, changed: options.changed });
   const customers = createCustomers({
     ledger,
     account,

@@ -92,6 +92,12 @@ export interface Config {
     readonly whenUnknown: ConfigFile['budget']['when_unknown'];
     readonly alerts: { readonly default: 'block' | 'notify'; readonly notifyOnly: readonly string[] };
   };
+  /** Null: nobody is told. */
+  readonly notify: {
+    readonly url: string;
+    readonly secret: string;
+    readonly lowBalancePico: bigint | null;
+  } | null;
   readonly limits: {
     readonly rpm: number | null;
     readonly tpm: number | null;
@@ -303,6 +309,7 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       whenUnknown: file.budget.when_unknown,
       alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
     },
+    notify: toNotify(file.notify),
     limits: file.limits,
     metering: {
       onDisconnect: file.metering.on_disconnect,
@@ -315,6 +322,9 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
     prices: new Map(Object.entries(file.prices).map(([model, price]) => [model, toPrice(price)])),
   };
 }
+
+const toNotify = ({ url, secret, low_balance: low }: ConfigFile['notify']): Config['notify'] =>
+  url === null || secret === null ? null : { url, secret, lowBalancePico: low ?? null };
 
 function toProvider(
   name: string,

@@ -156,6 +156,28 @@ const billing = z.strictObject({
     .describe('Other places that get the same usage.'),
 });
 
+const notify = z
+  .strictObject({
+    url: z
+      .url({ protocol: /^https?$/, error: 'must be an http(s) address' })
+      .nullable()
+      .default(null),
+    secret: z
+      .string()
+      .regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, { error: 'must be whsec_ and base64 of 24 to 64 bytes' })
+      .nullable()
+      .default(null)
+      .describe('Write ${NAME}; signs each notice as Standard Webhooks says.'),
+    low_balance: decimal(PICO_DIGITS, 'an amount in USD')
+      .optional()
+      .describe('A balance at or below it is told of.'),
+  })
+  .refine(({ url, secret }) => url === null || secret !== null, {
+    path: ['secret'],
+    error: 'is required: a notice that is not signed could be anyone’s',
+  })
+  .describe("Notices to the operator's own webhook.");
+
 const onEmpty = z.union(
   [
     z.enum(['block', 'overage']).transform((kind) => ({ kind })),
@@ -229,6 +251,7 @@ export const fileSchema = z.strictObject({
     .default({}),
   billing: billing.prefault({}),
   budget: budget.prefault({}),
+  notify: notify.prefault({}),
   limits: z
     .strictObject({
       rpm: limit('Requests per minute and key.'),

@@ -43,7 +43,12 @@ export async function admit(parts: LedgerParts, call: CallToOpen, guard?: Guard)
   const opening =
     guard === undefined
       ? [openUnguarded(call, parts.bootId), CHANGED]
-      : [openGuarded(call, guard, parts.bootId), CHANGED, readMoney(customer, nowMs), readOver(id)];
+      : [
+          openGuarded(call, guard, parts.bootId),
+          CHANGED,
+          readMoney(customer, nowMs),
+          ...(guard.observe ? [readOver(id)] : []),
+        ];
   for (let left = ADMIT_TRIES; left > 0; left -= 1) {
     const [, opened, money, over] = await parts.database.batch(opening);
     if (hasChanged(opened))

@@ -9,6 +9,7 @@ import { createDelivery } from './delivery.ts';
 import { createIdempotencyKeys } from './idempotency-keys.ts';
 import type { Database, Ledger } from './ledger.ts';
 import { createSealing } from './sealing.ts';
+import { createNotices } from './notices.ts';
 import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
 import { createBooks } from './reconcile.ts';
@@ -62,5 +63,6 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createRecording(parts),
     ...createReadings(parts),
     ...createPeople(parts),
+    ...createNotices(parts),
   };
 }

@@ -5,7 +5,7 @@
  * new call's share. The holds are the open rows themselves, so none can leak and none can be counted twice.
  */
 import { READ_ACCOUNT, accountFrom, BURN_ORDER } from './accounts.ts';
-import type { Account, Guard, Money } from './accounts-port.ts';
+import type { Account, BudgetSpan, Guard, Money } from './accounts-port.ts';
 import { budgetFrom } from './budgets.ts';
 import type { CallToOpen, Row, Statement } from './ledger.ts';
 import { textOf } from './rows.ts';
@@ -23,36 +23,63 @@ const HELD = (column: 'customer' | 'key_id', value: string): string =>
   `COALESCE((SELECT SUM(hold_pico) FROM calls
     WHERE ${column} = ${value} AND ended_at_ms IS NULL AND hold_pico IS NOT NULL), 0)`;
 
-/** What a budget's present window has spent; a window that is over has spent nothing. The starts are the statement's own. */
-const BUDGET_SPENT = `CASE WHEN b.window_start_ms < CASE b.span WHEN 'day' THEN g.day_ms WHEN 'week' THEN g.week_ms
-  WHEN 'month' THEN g.month_ms WHEN 'period' THEN g.period_ms ELSE 0 END THEN 0 ELSE b.spent_pico END`;
+/** What a budget's present window has spent; a window that is over has spent nothing. */
+const BUDGET_SPENT = `CASE WHEN b.window_start_ms < CASE b.span WHEN 'day' THEN CAST(:day AS BIGINT)
+  WHEN 'week' THEN CAST(:week AS BIGINT) WHEN 'month' THEN CAST(:month AS BIGINT)
+  WHEN 'period' THEN CAST(:period AS BIGINT) ELSE 0 END THEN 0 ELSE b.spent_pico END`;
+const BUDGET_LACKS = (scope: 'customer' | 'key', subject: string, held: string): string => `EXISTS (
+  SELECT 1 FROM budgets b WHERE b.subject = ${subject} AND b.scope = '${scope}'
+    AND b.limit_pico - ${BUDGET_SPENT} - ${held} < CAST(:needed AS BIGINT))`;
+const CREDIT_LACKS = `${CREDIT(':customer', 'CAST(:now AS BIGINT)')} - ${OVERDRAWN(':customer')} + CAST(:grace AS BIGINT)
+  - ${HELD('customer', ':customer')} < CAST(:needed AS BIGINT)`;
+const LACKS = (creditChecked: boolean): string =>
+  [
+    ...(creditChecked ? [CREDIT_LACKS] : []),
+    BUDGET_LACKS('customer', ':customer', HELD('customer', ':customer')),
+    BUDGET_LACKS('key', ':key', HELD('key_id', ':key')),
+  ].join(' OR ');
 
-/** Opens a call if nothing blocks its customer, his account is still the one that was judged, and it fits (or is only watched). */
-const OPEN_GUARDED = `
-  WITH given AS (SELECT ? AS id, ? AS customer, ? AS key_id, CAST(? AS BIGINT) AS now_ms, CAST(? AS BIGINT) AS hold,
-      CAST(? AS BIGINT) AS fit, CAST(? AS BIGINT) AS grace, CAST(? AS BIGINT) AS checked, CAST(? AS BIGINT) AS day_ms,
-      CAST(? AS BIGINT) AS week_ms, CAST(? AS BIGINT) AS month_ms, CAST(? AS BIGINT) AS period_ms),
-  room AS (
-    SELECT ${CREDIT('g.customer', 'g.now_ms')} - ${OVERDRAWN('g.customer')} + g.grace
-      - ${HELD('customer', 'g.customer')} AS free FROM given g WHERE g.checked = 1
-    UNION ALL SELECT b.limit_pico - ${BUDGET_SPENT} - ${HELD('customer', 'g.customer')}
-      FROM given g JOIN budgets b ON b.subject = g.customer AND b.scope = 'customer'
-    UNION ALL SELECT b.limit_pico - ${BUDGET_SPENT} - ${HELD('key_id', 'g.key_id')}
-      FROM given g JOIN budgets b ON b.subject = g.key_id AND b.scope = 'key'),
-  verdict AS (SELECT CASE WHEN EXISTS (
-      SELECT 1 FROM room, given WHERE free < fit OR (free <= 0 AND hold > 0)) THEN 1 ELSE 0 END AS over)
+/**
+ * Opens a call if nothing blocks its customer, his account is still the one that was judged, and it fits (or is only
+ * watched, and marked). Written out with parameters in every place: through a common table SQLite would not use the
+ * indexes of the view of blocks, and read every customer.
+ */
+const OPEN_GUARDED = (creditChecked: boolean, observe: boolean): Named =>
+  named(`
   INSERT INTO calls (id, customer, key_id, endpoint, provider, model, stream, opened_at_ms, opened_by, hold_pico, over)
-  SELECT g.id, g.customer, g.key_id, ?, ?, ?, ?, ?, ?, g.hold, v.over FROM given g, verdict v
-  WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE blocks.customer = g.customer)
-    AND COALESCE((SELECT version FROM accounts WHERE accounts.customer = g.customer), 0) = CAST(? AS BIGINT)
-    AND (v.over = 0 OR CAST(? AS BIGINT) = 1)
-  ON CONFLICT (id) DO NOTHING`;
+  SELECT :id, :customer, :key, :endpoint, :provider, :model, :stream, :opened, :boot, CAST(:hold AS BIGINT),
+    ${observe ? `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END` : '0'}
+  WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
+    AND COALESCE((SELECT version FROM accounts WHERE customer = :customer), 0) = CAST(:version AS BIGINT)
+    ${observe ? '' : `AND NOT (${LACKS(creditChecked)})`}
+  ON CONFLICT (id) DO NOTHING`);
+
+/** A statement written with names, and the names in the order of its parameters. */
+interface Named {
+  readonly sql: string;
+  readonly names: readonly string[];
+}
+
+function named(text: string): Named {
+  const names: string[] = [];
+  const sql = text.replace(/:([a-z]+)/g, (_all, name: string) => {
+    names.push(name);
+    return '?';
+  });
+  return { sql, names };
+}
+
+const OPENINGS = {
+  checked: OPEN_GUARDED(true, false),
+  unchecked: OPEN_GUARDED(false, false),
+  observedChecked: OPEN_GUARDED(true, true),
+  observed: OPEN_GUARDED(false, true),
+} as const;
 
 /** A customer's money in three numbers. */
 const READ_MONEY = `
-  SELECT CAST(${CREDIT('g.customer', 'g.now_ms')} AS TEXT) AS credit,
-    CAST(${OVERDRAWN('g.customer')} AS TEXT) AS overdrawn, CAST(${HELD('customer', 'g.customer')} AS TEXT) AS held
-  FROM (SELECT ? AS customer, CAST(? AS BIGINT) AS now_ms) AS g`;
+  SELECT CAST(${CREDIT('?', 'CAST(? AS BIGINT)')} AS TEXT) AS credit,
+    CAST(${OVERDRAWN('?')} AS TEXT) AS overdrawn, CAST(${HELD('customer', '?')} AS TEXT) AS held`;
 const READ_OVER = `SELECT COALESCE(over, 0) AS over FROM calls WHERE id = ?`;
 /** The budgets that a call falls under, each with what running calls hold of it. */
 const READ_BUDGETS = `
@@ -72,10 +99,10 @@ export const UNGUARDED = `NOT EXISTS (SELECT 1 FROM accounts WHERE customer = ?)
  * them, and the rest to nobody: to '' once there was a grant, to '-' for who never had one and pays by invoice.
  */
 const BURN = `
-  WITH given AS (SELECT c.id AS call, c.customer AS owner, CAST(? AS BIGINT) AS cost, CAST(? AS BIGINT) AS until_ms,
+  WITH given AS MATERIALIZED (SELECT c.id AS call, c.customer AS owner, CAST(? AS BIGINT) AS cost, CAST(? AS BIGINT) AS until_ms,
       c.opened_at_ms AS from_ms, a.has_had_grant AS had
     FROM calls c JOIN accounts a ON a.customer = c.customer WHERE c.id = ? AND c.ended_at_ms IS NULL),
-  buckets AS (
+  buckets AS MATERIALIZED (
     SELECT id AS bucket, balance_pico - burned_pico AS remaining,
       SUM(balance_pico - burned_pico) OVER (ORDER BY ${BURN_ORDER} ROWS UNBOUNDED PRECEDING) AS through
     FROM credit_grants JOIN given ON customer = owner WHERE ${IN_EFFECT('from_ms', 'until_ms')}),
@@ -115,23 +142,47 @@ export const SHRINK_HOLD = `
   WHERE id = ? AND ended_at_ms IS NULL AND hold_pico > CAST(? AS BIGINT)`;
 
 /** Opens a guarded call: whether it did is told by the statement that must follow. */
-export function openGuarded(call: CallToOpen, guard: Guard, bootId: string): Statement {
+export function openGuarded(call: CallToOpen, guard: Guard, boot: string): Statement {
   const { id, customer, keyId, endpoint, provider, model, openedAtMs } = call;
-  const { nowMs, period, version, holdPico, fitPico, gracePico, creditChecked, observe } = guard;
-  const starts = (['day', 'week', 'month', 'period'] as const).map(
-    (span) => windowOf(span, nowMs, period).startMs,
-  );
-  const given = [id, customer, keyId, nowMs, holdPico, fitPico, gracePico, creditChecked ? 1 : 0];
-  const row = [endpoint, provider, model, call.stream ? 1 : 0, openedAtMs, bootId];
-  return { sql: OPEN_GUARDED, params: [...given, ...starts, ...row, version, observe ? 1 : 0] };
+  const { nowMs, period, holdPico, fitPico, creditChecked, observe } = guard;
+  const start = (span: BudgetSpan): number => windowOf(span, nowMs, period).startMs;
+  const given: Readonly<Record<string, string | number>> = {
+    id,
+    customer,
+    key: keyId,
+    endpoint,
+    provider,
+    model,
+    stream: call.stream ? 1 : 0,
+    opened: openedAtMs,
+    boot,
+    hold: holdPico,
+    needed: needed(holdPico, fitPico),
+    grace: guard.gracePico,
+    now: nowMs,
+    day: start('day'),
+    week: start('week'),
+    month: start('month'),
+    period: start('period'),
+    version: guard.version,
+  };
+  const { sql, names } =
+    OPENINGS[
+      observe ? (creditChecked ? 'observedChecked' : 'observed') : creditChecked ? 'checked' : 'unchecked'
+    ];
+  return { sql, params: names.map((name) => given[name] ?? null) };
 }
+
+/** What must be free: what must fit, and for whatever costs something at all at least the last picodollar. */
+const needed = (holdPico: string, fitPico: string): string =>
+  fitPico === '0' && holdPico !== '0' ? '1' : fitPico;
 
 /** Whether a call was opened although it did not fit. */
 export const readOver = (id: string): Statement => ({ sql: READ_OVER, params: [id] });
 
 export const readMoney = (customer: string, nowMs: number): Statement => ({
   sql: READ_MONEY,
-  params: [customer, nowMs],
+  params: [customer, nowMs, nowMs, customer, customer],
 });
 
 /** What a refused call is told by: account, money and budgets. */

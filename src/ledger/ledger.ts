@@ -6,6 +6,7 @@
  * *leased* for sending and *marked* with Stripe's answer. Money is picodollars as decimal text; times are milliseconds.
  */
 
+import type { Notices } from './notices.ts';
 import type { People } from './people.ts';
 import type { DeliveryLedger, MeterEvent, EventState } from './delivery-port.ts';
 export type {
@@ -25,9 +26,8 @@ export type {
 import type { Account, Accounts, Guard, Money } from './accounts-port.ts';
 import type { StoredResponses } from './background-port.ts';
 import type { Readings } from './readings.ts';
-import type { Books } from './reconcile-port.ts';
+import type { Books } from './books-port.ts';
 import type { Recording } from './recording.ts';
-import type { Restoring } from './restore.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { KeyClaim, KeyToClaim } from './idempotency-port.ts';
 
@@ -190,16 +190,7 @@ export interface WebhookReceipt {
 export type CustomerState = 'known' | 'missing';
 
 export interface Ledger
-  extends
-    Accounts,
-    StoredResponses,
-    UsageReads,
-    Recording,
-    Readings,
-    DeliveryLedger,
-    People,
-    Books,
-    Restoring {
+  extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger, People, Notices, Books {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
   /** Binds an idempotency key to the call, unless another call has it. Before the call is admitted. */

@@ -10,6 +10,7 @@ import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
 import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts';
 import { DESTINATIONS_MIGRATION } from './migrations/006-destinations.ts';
 import { RECONCILIATIONS_MIGRATION } from './migrations/007-reconciliations.ts';
+import { NOTICES_MIGRATION } from './migrations/009-notices.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -136,6 +137,7 @@ const MIGRATIONS: readonly Migration[] = [
   READINGS_MIGRATION,
   DESTINATIONS_MIGRATION,
   RECONCILIATIONS_MIGRATION,
+  NOTICES_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */

@@ -96,6 +96,7 @@ it('the JSON Schema of the configuration file knows every section and refuses ot
     'models',
     'billing',
     'budget',
+    'notify',
     'limits',
     'metering',
     'plans',

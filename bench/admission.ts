@@ -1,0 +1,150 @@
+/**
+ * CPU of admission at many customers: what opening a call costs where nobody watches the customer's money, where he has
+ * credit, and where he has credit and budgets. `node bench/admission.ts [customers] [calls]`; real file, 64 in flight,
+ * both threads. Settlement is measured apart. The judging itself (bound, price, policy) is measured without the ledger.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createBudgets } from '../src/billing/budgets.ts';
+import { createHolds } from '../src/billing/holds.ts';
+import { createPrices } from '../src/billing/prices.ts';
+import { createLedger } from '../src/ledger/create-ledger.ts';
+import type { CallToOpen } from '../src/ledger/ledger.ts';
+import { migrate } from '../src/ledger/migrations.ts';
+import { createNodeRuntime } from '../src/platform/node-runtime.ts';
+import { openSqlite } from '../src/platform/sqlite.ts';
+
+const IN_FLIGHT = 64;
+const customers = Number(process.argv[2] ?? 100_000);
+const calls = Number(process.argv[3] ?? 20_000);
+const MODEL = 'openai/gpt-4o-mini';
+
+const directory = mkdtempSync(join(tmpdir(), 'faregate-bench-'));
+const database = await openSqlite({ file: join(directory, 'ledger.db') });
+await migrate(database);
+const ledger = createLedger({ database, bootId: 'bench' });
+const runtime = createNodeRuntime({ json: true, write: () => undefined });
+const prices = createPrices({ runtime });
+const assess = createHolds({ prices, vendorOf: (provider) => provider });
+const budgets = createBudgets({
+  ledger,
+  assess,
+  runtime,
+  defaults: { mode: 'standard', noCredit: 'serve', onEmpty: { kind: 'block' }, plans: new Map() },
+});
+const body = JSON.stringify({
+  model: 'gpt-4o-mini',
+  max_tokens: 400,
+  messages: [
+    { role: 'system', content: 'You are terse.' },
+    { role: 'user', content: 'x'.repeat(900) },
+  ],
+});
+const asked = {
+  endpoint: 'chat.completions',
+  bodyBytes: body.length,
+  body: () => JSON.parse(body) as unknown,
+  estimateInput: () => 240,
+  targets: [{ billedModel: MODEL, upstreamModel: 'gpt-4o-mini', providerType: 'openai' }],
+};
+let made = 0;
+
+await lanes(customers, (at) => fund(`cus_credit_${String(at)}`));
+await lanes(Math.min(customers, 20_000), (at) => budget(`cus_credit_${String(at)}`));
+judging();
+await measure('nobody watches', 'cus_free_', customers);
+await measure('credit', 'cus_credit_', customers);
+await measure('credit, the same 500 customers', 'cus_credit_', 500);
+await database.close();
+rmSync(directory, { recursive: true });
+
+async function lanes(count: number, work: (at: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < count) await work((next += 1) - 1);
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
+}
+
+function fund(customer: string): Promise<void> {
+  const grant = {
+    id: `grant_${customer}`,
+    name: null,
+    category: 'paid',
+    priority: 50,
+    applies: true,
+  } as const;
+  const times = { effectiveAtMs: 0, expiresAtMs: null, createdAtMs: 0, voidedAtMs: null };
+  const amount = { amountPico: '100000000000000', balancePico: '100000000000000' };
+  return ledger.recordGrants({ customer, readAtMs: 1, grants: [{ ...grant, ...times, ...amount }] });
+}
+
+function budget(customer: string): Promise<void> {
+  const of = { scope: 'customer', subject: customer, span: 'month', limitPico: '100000000000000' } as const;
+  return ledger.putBudget({ id: `b_${customer}`, ...of }, Date.now());
+}
+
+function judging(): void {
+  for (let at = 0; at < 2_000; at += 1) assess(asked, { mode: 'strict', plan: null });
+  const before = process.cpuUsage();
+  for (let at = 0; at < calls; at += 1) assess(asked, { mode: 'strict', plan: null });
+  const used = process.cpuUsage(before);
+  console.log(`judging a request of ${String(body.length)} bytes: ${each(used.user + used.system)} us`);
+}
+
+function each(microseconds: number): string {
+  return (microseconds / calls).toFixed(1);
+}
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const before = process.cpuUsage();
+  // Opened and settled in turns of a thousand: as many calls run as would in a busy gateway.
+  await lanes(1_000, work);
+  const used = process.cpuUsage(before);
+  return used.user + used.system;
+}
+
+async function measure(title: string, prefix: string, among: number): Promise<void> {
+  const open: CallToOpen[] = [];
+  const admit = async (): Promise<void> => {
+    const number = (made += 1);
+    const call: CallToOpen = {
+      id: `01k${number.toString(32).padStart(23, '0')}`,
+      customer: `${prefix}${String((number * 7919) % among)}`,
+      keyId: 'k_demo',
+      endpoint: 'chat.completions',
+      provider: 'openai',
+      model: MODEL,
+      stream: true,
+      openedAtMs: Date.now(),
+    };
+    const verdict = await budgets.admit(call, asked);
+    if (verdict.kind !== 'admitted') throw new Error(`${call.customer}: ${JSON.stringify(verdict.kind)}`);
+    open.push(call);
+  };
+  const settle = async (): Promise<void> => {
+    const call = open.pop();
+    if (call === undefined) return;
+    await ledger.settle({
+      id: call.id,
+      endedAtMs: Date.now(),
+      outcome: 'finished',
+      status: 200,
+      usageSource: 'reported',
+      lines: [{ attempt: 1, model: MODEL, tokenType: 'input', tokens: 1200 }],
+      usageJson: '[]',
+      costPico: '390000000',
+      responseId: 'r',
+    });
+    budgets.settled(call.id);
+  };
+  let [opening, settling] = [0, 0];
+  await timed(admit);
+  await timed(settle);
+  for (let turn = 0; turn < calls / 1_000; turn += 1) {
+    opening += await timed(admit);
+    settling += await timed(settle);
+  }
+  console.log(`${title}: ${each(opening)} us of CPU to open, ${each(settling)} us to settle`);
+}
