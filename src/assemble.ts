@@ -7,6 +7,7 @@ import { callJson, createAdmin, createRecord } from './admin.ts';
 import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { createRestoreRoute } from './admin-books.ts';
 import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import type { Alarms } from './billing/alarms.ts';
@@ -127,7 +128,7 @@ export function assemble(parts: Parts): Gateway {
       money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
-      more: books.routes,
+      more: [...books.routes, createRestoreRoute(undefined)],
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
