@@ -1,6 +1,6 @@
 /** Usage in bulk: out of one ledger and into another. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { csvCells, csvHeader, rowText } from '../src/billing/bulk-rows.ts';
+import { type BulkRow, csvCells, csvHeader, rowText } from '../src/billing/bulk-rows.ts';
 import { createDelivery } from '../src/billing/delivery.ts';
 import { type ExportRequest, exportText } from '../src/billing/exporter.ts';
 import { createImporter, type ImportReport } from '../src/billing/importer.ts';
@@ -273,8 +273,14 @@ describe('import', () => {
       await old.flush('ambiguous');
       await called(old, [1_000, 11]);
       await old.ledger.record({
-        ...{ identifier: 'unit', destination: 'dimensions', eventName: 'documents', customer: 'cus_a' },
-        ...{ model: '', tokenType: '', value: '3', timestampMs: NOW - 1_000 },
+        identifier: 'unit',
+        destination: 'dimensions',
+        eventName: 'documents',
+        customer: 'cus_a',
+        model: '',
+        tokenType: '',
+        value: '3',
+        timestampMs: NOW - 1_000,
       });
       const fresh = await place();
       const text = await old.export({ format });
@@ -309,18 +315,19 @@ describe('import', () => {
 
 describe('CSV', () => {
   it('is read as it was written, whatever is in a cell', () => {
-    const row = {
-      ...{
-        identifier: 'a,b',
-        timestamp: '1',
-        eventName: '"q"',
-        customer: 'c',
-        value: '2',
-        model: ',,"',
-        tokenType: '',
-      },
-      ...{ state: '', costUsd: '', call: '', event: '' },
-    } as const;
+    const row: BulkRow = {
+      identifier: 'a,b',
+      timestamp: '1',
+      eventName: '"q"',
+      customer: 'c',
+      value: '2',
+      model: ',,"',
+      tokenType: '',
+      state: '',
+      costUsd: '',
+      call: '',
+      event: '',
+    };
     const cells = csvCells(rowText(row, { format: 'csv', plain: true }));
     expect(cells).toEqual(['a,b', '1', '"q"', 'c', '2', ',,"', '']);
     expect(csvHeader(true).split(',')).toHaveLength(cells.length);

@@ -92,9 +92,21 @@ function eventOf(
   const isTaken = state === 'accepted' || state === 'confirmed';
   const isTried = state !== 'pending' && state !== 'cancelled' && state !== 'expired';
   const params = [
-    ...[identifier, destination, eventName, customer, model, tokenType, event.value, timestampMs, state],
-    ...[isTried ? 1 : 0, state === 'quarantined' ? 1 : 0, isTried ? timestampMs : null],
-    ...[state === 'quarantined' ? nowMs : 0, isTaken ? timestampMs : null, isTaken ? null : IMPORTED],
+    identifier,
+    destination,
+    eventName,
+    customer,
+    model,
+    tokenType,
+    event.value,
+    timestampMs,
+    state,
+    isTried ? 1 : 0,
+    state === 'quarantined' ? 1 : 0,
+    isTried ? timestampMs : null,
+    state === 'quarantined' ? nowMs : 0,
+    isTaken ? timestampMs : null,
+    isTaken ? null : IMPORTED,
     ...ours,
   ];
   if (usage === null) return [{ sql: PUT_EVENT, params }];
