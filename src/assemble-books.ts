@@ -3,16 +3,19 @@ import type { Hono } from 'hono';
 import type { Stripe } from 'stripe';
 import { createBooksRoutes } from './admin-books.ts';
 import { createNightly, type Nightly } from './billing/nightly.ts';
+import { createClasses } from './billing/layouts.ts';
 import { createReconciler } from './billing/reconciler.ts';
+import { restoreLedger, type RestoreReport } from './billing/restore.ts';
 import { createStripeSums } from './billing/stripe-summaries.ts';
 import type { Settings } from './config.ts';
 import type { Ledger } from './ledger/ledger.ts';
-import type { Runtime } from './runtime.ts';
+import type { Crypto, Runtime } from './runtime.ts';
 
 export interface BooksParts {
   readonly settings: Settings;
   readonly runtime: Runtime;
   readonly ledger: Ledger;
+  readonly crypto: Crypto;
   readonly stripe: Stripe;
   /** Told when events are due again. */
   readonly settled: () => void;
@@ -22,6 +25,20 @@ export interface AssembledBooks {
   readonly nightly: Nightly;
   readonly routes: readonly Hono[];
 }
+
+/** For the start, and for `faregate restore`: before anything is recovered or delivered. */
+export const assembleRestore =
+  ({ settings: { billing }, runtime, ledger, crypto }: Omit<BooksParts, 'stripe' | 'settled'>) =>
+  (): Promise<RestoreReport> =>
+    restoreLedger({
+      ledger,
+      runtime,
+      crypto,
+      eventName: billing.eventName,
+      layouts: billing.layouts,
+      classOf: createClasses(billing.priceClasses),
+      sinks: billing.sinks.keys(),
+    });
 
 export function assembleBooks({ settings, runtime, ledger, stripe, settled }: BooksParts): AssembledBooks {
   const { billing } = settings;

@@ -7,6 +7,7 @@ import { registerKeys } from './cli/keys.ts';
 import { registerPrices } from './cli/prices.ts';
 import { registerReconcile } from './cli/reconcile.ts';
 import { registerMoney } from './cli/money.ts';
+import { registerRestore } from './cli/restore.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -48,6 +49,7 @@ function createProgram(): Command {
   registerEvents(program);
   registerPrices(program);
   registerReconcile(program);
+  registerRestore(program);
   registerTrigger(program);
   registerVersion(program);
   return program;

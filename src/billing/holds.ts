@@ -110,8 +110,9 @@ function holdOf({ asked, bound, features, price, isStrict }: Weighed): Assessmen
   const rates = dearest(price, bound.inputTokens ?? input, features);
   const read = BigInt(input) * rates.input;
   const generated = BigInt(bound.outputExpected) * rates.output;
-  const extra = most === null ? BOUNDLESS_PICO : 0n;
-  const output = most === null ? null : generated;
+  const isBoundless = isMedia || bound.inputTokens === null;
+  const extra = isBoundless ? BOUNDLESS_PICO : 0n;
+  const output = isBoundless ? null : generated;
   return held(read + generated + extra, bound.isCapped ? read + generated : read, output);
 }
 

@@ -13,6 +13,7 @@ import { createNotices } from './notices.ts';
 import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
 import { createBooks } from './reconcile.ts';
+import { createRestoring } from './restore.ts';
 import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
@@ -51,6 +52,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createRepairs(parts),
     ...createBooks(parts),
     ...createReconciliations(parts),
+    ...createRestoring(parts),
     ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),

@@ -24,6 +24,9 @@ const INVARIANTS = {
       OR (ended_at_ms IS NULL) <> (usage_source IS NULL) OR (ended_at_ms IS NULL) <> (lines_json IS NULL)
       OR (ended_at_ms IS NULL) <> (line_count IS NULL) OR (ended_at_ms IS NULL) <> (tokens IS NULL)
       OR (ended_at_ms IS NULL) <> (sealed IS NULL)`,
+  'An open call that goes on in the background names the response that is waited for.': `
+    SELECT b.call FROM background_responses b LEFT JOIN calls c ON c.id = b.call
+    WHERE c.id IS NULL OR (c.ended_at_ms IS NULL AND (c.response_id IS NULL OR c.endpoint <> 'responses'))`,
   'A settled call keeps no checkpoint.': `
     SELECT id FROM calls WHERE ended_at_ms IS NOT NULL AND checkpoint_json IS NOT NULL`,
   'A call has tokens exactly when it has lines, and none without usage.': `

@@ -57,6 +57,17 @@ const CLIENTS: readonly (readonly [string, Client, string])[] = [
       })(model),
     'google',
   ],
+  // With models of providers that speak another dialect: what is asked and what is answered is translated.
+  [
+    'OpenAI chat, of Anthropic',
+    (customer) => (model) => openai(customer).chat(`anthropic/${model}`),
+    'anthropic',
+  ],
+  [
+    'OpenAI responses, of Google',
+    (customer) => (model) => openai(customer).responses(`google/${model}`),
+    'google',
+  ],
 ];
 
 // What the SDK thinks of models it does not know is no part of the tests' output.
@@ -64,7 +75,7 @@ globalThis.AI_SDK_LOG_WARNINGS = false;
 
 let customers = 0;
 
-describe.each(CLIENTS)('the AI SDK with %s', (_name, client, provider) => {
+describe.each(CLIENTS)('the AI SDK with %s', (name, client, provider) => {
   const benchOf = () => {
     const customer = `cus_ai_${(customers += 1)}`;
     gateway.stripe.addCustomer(customer);
@@ -183,7 +194,8 @@ describe.each(CLIENTS)('the AI SDK with %s', (_name, client, provider) => {
     expect(error).toHaveProperty(['responseHeaders', 'x-faregate-error'], 'alert_triggered');
   });
 
-  it('leaves in mid-stream, and what was generated is billed', async () => {
+  // Translated, nothing is told that the SDK passes on before the model's first word, and here it waits before that.
+  it.skipIf(name.includes(', of '))('leaves in mid-stream, and what was generated is billed', async () => {
     const bench = benchOf();
     const controller = new AbortController();
     const result = streamText({

@@ -1,0 +1,5 @@
+/** What is done with the ledger beside calls and delivery. */
+import type { Comparing } from './reconcile-port.ts';
+import type { Restoring } from './restore.ts';
+
+export interface Books extends Comparing, Restoring {}
