@@ -99,7 +99,7 @@ export function assemble(parts: Parts): Gateway {
   const inference = createInference({
     keys,
     ledger,
-    budgets,
+    budgets: doubting(budgets, side.refresher),
     customers: side.customers,
     resolver,
     relay,
@@ -148,6 +148,18 @@ const stripeSettings = ({ stripe, budget }: Settings): StripeSettings => ({
 const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets: readonly string[] } => ({
   crypto,
   secrets: adminSecrets,
+});
+
+/** What Stripe alone can lift: who is refused for it is read again. */
+const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
+
+const doubting = (budgets: Budgets, refresher: StripeSide['refresher']): Budgets => ({
+  ...budgets,
+  async admit(call, asked) {
+    const verdict = await budgets.admit(call, asked);
+    if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) refresher.doubted(call.customer);
+    return verdict;
+  },
 });
 
 /** The settler, with a word of each bill to who tells the operator. */
