@@ -325,7 +325,7 @@ let upstream: ScriptedUpstream;
 let gateway: TestGateway;
 beforeAll(async () => {
   const scripts = TITLES.map((title, at) => [`m${at}`, CASES[title]!.script] as const);
-  upstream = await startScripted({ ...Object.fromEntries(scripts) });
+  upstream = await startScripted(Object.fromEntries(scripts));
   gateway = await startTestGateway({
     providers: {
       odd: { type: 'openai', base_url: `${upstream.url}/v1`, api_key: 'x' },
@@ -344,8 +344,8 @@ function ask(title: string): Promise<Got> {
   const { path = '', more = {}, stream = false } = CASES[title]!;
   const model = `${providerOf(CASES[title]!)}/m${TITLES.indexOf(title)}`;
   if (!path.startsWith(':')) return callThrough(gateway, { model, path, more, stream });
-  const named = { model, path: `/v1beta/models/${model}${path}`, more: { ...more, model: undefined } };
-  return callThrough(gateway, named);
+  const inPath = { model, path: `/v1beta/models/${model}${path}`, more: { ...more, model: undefined } };
+  return callThrough(gateway, inPath);
 }
 
 describe('what others have billed wrongly', () => {
