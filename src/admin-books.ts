@@ -1,6 +1,7 @@
 /** `/admin/v1/reconciliations`: the ledger compared with Stripe's sums, now and before. */
 import { Hono } from 'hono';
 import type { ReconcileScope, Reconciler } from './billing/reconciler.ts';
+import type { RestoreReport } from './billing/restore.ts';
 import { Refusal } from './errors.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import type { RunCell, RunView } from './ledger/reconcile-port.ts';
@@ -37,6 +38,20 @@ export function createBooksRoutes({ ledger, runtime, reconciler }: BooksRoutesOp
       );
     runtime.defer(run.done);
     return c.json({ id: run.id, state: 'running' }, 202);
+  });
+  return admin;
+}
+
+/** Undefined where a gateway runs: what it sends cannot be told from what was sent before the backup was put back. */
+export function createRestoreRoute(restore: (() => Promise<RestoreReport>) | undefined): Hono {
+  const admin = new Hono();
+  admin.post('/restore', async (c) => {
+    if (restore === undefined)
+      throw new Refusal(
+        'invalid_request',
+        'A gateway is running on this ledger. Stop it, put the backup in place, run "faregate restore", and start it again.',
+      );
+    return c.json(await restore());
   });
   return admin;
 }

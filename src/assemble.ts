@@ -7,6 +7,7 @@ import { callJson, createAdmin, createRecord } from './admin.ts';
 import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
+import { createRestoreRoute } from './admin-books.ts';
 import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import type { Alarms } from './billing/alarms.ts';
@@ -98,7 +99,7 @@ export function assemble(parts: Parts): Gateway {
   const inference = createInference({
     keys,
     ledger,
-    budgets,
+    budgets: doubting(budgets, side.refresher),
     customers: side.customers,
     resolver,
     relay,
@@ -110,7 +111,7 @@ export function assemble(parts: Parts): Gateway {
     onDisconnect: settings.metering.onDisconnect,
   });
   const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
-  const books = assembleBooks({ ...parts, ledger });
+  const books = assembleBooks({ ...parts, ledger, prices });
   const app = createApp({
     runtime,
     inference,
@@ -127,7 +128,7 @@ export function assemble(parts: Parts): Gateway {
       money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
-      more: books.routes,
+      more: [...books.routes, createRestoreRoute(undefined)],
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
@@ -147,6 +148,18 @@ const stripeSettings = ({ stripe, budget }: Settings): StripeSettings => ({
 const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets: readonly string[] } => ({
   crypto,
   secrets: adminSecrets,
+});
+
+/** What Stripe alone can lift: who is refused for it is read again. */
+const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
+
+const doubting = (budgets: Budgets, refresher: StripeSide['refresher']): Budgets => ({
+  ...budgets,
+  async admit(call, asked) {
+    const verdict = await budgets.admit(call, asked);
+    if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) refresher.doubted(call.customer);
+    return verdict;
+  },
 });
 
 /** The settler, with a word of each bill to who tells the operator. */
@@ -208,6 +221,8 @@ function moneyOf({ settings, runtime, ledger }: Parts): {
     assess: createHolds({ prices, vendorOf: vendor }),
     runtime,
     defaults: { ...settings.budget, plans: settings.plans },
+    topUpUrl: (customer) =>
+      settings.budget.topUpUrl?.replaceAll('{customer}', encodeURIComponent(customer)) ?? null,
   });
   return { prices, budgets };
 }

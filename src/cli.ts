@@ -1,5 +1,6 @@
 /** The command: what is asked for, done; what went wrong, said, with an exit code that programs can rely on. */
 import { Command, CommanderError } from 'commander';
+import { registerBulk } from './cli/bulk.ts';
 import { registerCheck } from './cli/check.ts';
 import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
@@ -7,6 +8,7 @@ import { registerKeys } from './cli/keys.ts';
 import { registerPrices } from './cli/prices.ts';
 import { registerReconcile } from './cli/reconcile.ts';
 import { registerMoney } from './cli/money.ts';
+import { registerRestore } from './cli/restore.ts';
 import { registerServe } from './cli/serve.ts';
 import { registerTrigger } from './cli/trigger.ts';
 import { registerUsage } from './cli/usage.ts';
@@ -48,6 +50,8 @@ function createProgram(): Command {
   registerEvents(program);
   registerPrices(program);
   registerReconcile(program);
+  registerBulk(program);
+  registerRestore(program);
   registerTrigger(program);
   registerVersion(program);
   return program;

@@ -8,6 +8,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { Context } from 'hono';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { assemble, type Gateway } from './assemble.ts';
+import { assembleRestore } from './assemble-books.ts';
 import { createStripeClient } from './billing/stripe-client.ts';
 import type { Settings } from './config.ts';
 import { createKeys } from './keys/create-keys.ts';
@@ -19,6 +20,7 @@ import type { Caller } from './gateway/ports.ts';
 import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
 import { httpPost } from './platform/http-post.ts';
+import { openSentWatch, type SentWatch } from './platform/sent-watch.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller, pathOf } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
@@ -75,9 +77,11 @@ export async function startGateway(
   try {
     await migrate(database);
     const ledger = createLedger({ database, bootId: runtime.id() });
+    const restore = assembleRestore({ settings, runtime, ledger, crypto: createNodeCrypto() });
+    const watch = await openSentWatch({ ledger, runtime, database: path, restore });
     const recovered = await ledger.recover({ nowMs: runtime.now() });
     if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
-    return await serve({ settings, runtime, path, database, ledger, delivers, drainMs, headersMs });
+    return await serve({ settings, runtime, path, database, ledger, watch, delivers, drainMs, headersMs });
   } catch (error) {
     await database.close();
     throw error;
@@ -90,6 +94,7 @@ interface Opened {
   readonly path: string;
   readonly database: SqliteDatabase;
   readonly ledger: Ledger;
+  readonly watch: SentWatch;
   readonly delivers: boolean;
   readonly drainMs: number;
   readonly headersMs: number;
@@ -123,8 +128,10 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   const pass = async (looks = true): Promise<number | undefined> => {
     await gateway.settler.retry();
     const look = looks ? await gateway.background.poll() : undefined;
-    const next = opened.delivers ? (await gateway.delivery.flush()).next : undefined;
-    if (looks && opened.delivers) await gateway.books.nightly.check();
+    if (!opened.delivers) return look;
+    const { next, sent } = await gateway.delivery.flush();
+    await opened.watch.sent(sent);
+    if (looks) await gateway.books.nightly.check();
     return Math.min(next ?? Infinity, look ?? Infinity);
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });

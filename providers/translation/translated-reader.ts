@@ -25,7 +25,8 @@ export class TranslatedReader implements ResponseReader {
   readonly #head: UpstreamHead;
   readonly #native: ResponseReader;
   readonly #parser: ReplyParser;
-  readonly #writer: ReplyWriter;
+  #writer: ReplyWriter;
+  readonly #createWriter: (stream: boolean) => ReplyWriter;
   /** Written as a stream, though it may be held whole where the provider did not stream. */
   readonly #eventStream: boolean;
   /** The stream is one JSON array. */
@@ -47,15 +48,17 @@ export class TranslatedReader implements ResponseReader {
     const { callId, jsonArray } = dialects.context;
     this.#jsonArray = jsonArray === true;
     this.#parser = dialects.createParser({ stream: reader.streams, status, callId });
-    this.#writer = dialects.createWriter({ stream: this.#eventStream, context: dialects.context });
+    this.#createWriter = (stream) => dialects.createWriter({ stream, context: dialects.context });
+    this.#writer = this.#createWriter(this.#eventStream);
   }
 
   get terminal(): boolean {
     return this.#native.terminal;
   }
 
+  /** Also asked at the upstream's end marker: one that follows an error that the caller was told ends nothing well. */
   get complete(): boolean {
-    return this.#native.complete && this.#ended;
+    return this.#native.complete && this.#ended && this.#error === undefined;
   }
 
   write(chunk: Uint8Array): readonly Uint8Array[] {
@@ -80,7 +83,9 @@ export class TranslatedReader implements ResponseReader {
       headers: {
         ...Object.fromEntries(Object.entries(headers).filter(([name]) => TRAVELLING.has(name))),
         'content-type':
-          this.#eventStream && !this.#jsonArray ? 'text/event-stream; charset=utf-8' : 'application/json',
+          this.#eventStream && !this.#jsonArray && (this.streams || this.#error === undefined)
+            ? 'text/event-stream; charset=utf-8'
+            : 'application/json',
       },
     };
   }
@@ -92,7 +97,8 @@ export class TranslatedReader implements ResponseReader {
   }
 
   metered(): Metered {
-    return this.#native.metered();
+    const metered = this.#native.metered();
+    return this.#error === undefined ? metered : { ...metered, failed: true };
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {
@@ -117,14 +123,22 @@ export class TranslatedReader implements ResponseReader {
   #tell(events: readonly ReplyEvent[]): readonly Uint8Array[] {
     const forwarded: Uint8Array[] = [];
     for (const event of events) {
+      if (event.kind === 'error' && !this.streams) this.#startOver();
       const bytes = this.#writer.write(event);
       this.#ended ||= event.kind === 'end';
       if (event.kind === 'error') this.#error = event.error;
+      else if (this.#writer.failed === true) this.#error ??= UNTELLABLE;
       if (this.streams && !this.#ended) forwarded.push(...bytes);
       else this.#held.push(...bytes);
     }
     this.#anyForwarded ||= forwarded.length > 0;
     return forwarded;
+  }
+
+  /** Nothing of a reply that is held whole has gone out: an error is all of it then, and no stream of one event. */
+  #startOver(): void {
+    this.#held = [];
+    this.#writer = this.#createWriter(false);
   }
 }
 
@@ -138,10 +152,13 @@ const TRAVELLING: ReadonlySet<string> = new Set([
   'cache-control',
 ]);
 
-const BROKEN: ReplyError = {
+const errorOf = (message: string): ReplyError => ({
   status: BAD_GATEWAY,
-  message: "The provider's reply broke off.",
+  message,
   type: undefined,
   code: undefined,
   param: undefined,
-};
+});
+const BROKEN = errorOf("The provider's reply broke off.");
+/** The writer has told the caller what it was. */
+const UNTELLABLE = errorOf("The provider's reply cannot be told in the caller's dialect.");

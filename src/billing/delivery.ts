@@ -70,6 +70,8 @@ export interface MeterDelivery {
 /** A clock this much behind its last reading was set back; less is the correction of a running clock. */
 const CLOCK_BACK_MS = 1_000;
 const SEAL_LINES = 500;
+/** Calls of the rounds after the first: there is a pile then, and more of it can be summed. 40 ms of the writer's time. */
+const SEAL_PILE_LINES = 2_000;
 const SEAL_ROUNDS_MAX = 200;
 /** Events sealed ahead of their sending; past it lines wait as lines, and are summed when their turn comes. */
 const SEALED_AHEAD_MAX = 2_000;
@@ -97,7 +99,7 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
       if (!isMore || (sealed === 0 && next !== 0)) break;
     }
     await alarms.check();
-    const due = soonest([next, windowEndsIn(options.windowMs ?? 0, runtime.now())]);
+    const due = soonest([next, await windowEndsIn(options)]);
     return due === undefined ? report : { ...report, next: due };
   };
 
@@ -148,8 +150,11 @@ const soonest = (times: readonly (number | undefined)[]): number | undefined => 
   return known.length === 0 ? undefined : Math.min(...known);
 };
 
-const windowEndsIn = (windowMs: number, nowMs: number): number | undefined =>
-  windowMs > 0 ? windowMs - (nowMs % windowMs) : undefined;
+/** Until the window under way is over; undefined where nothing waits for it. */
+async function windowEndsIn({ ledger, runtime, windowMs = 0 }: DeliveryOptions): Promise<number | undefined> {
+  if (windowMs === 0 || (await ledger.unsealed(1)).length === 0) return undefined;
+  return windowMs - (runtime.now() % windowMs);
+}
 
 /** Seals lines, as long as not too many events wait already. `isMore`: there may be lines left. */
 function createSealer(
@@ -167,7 +172,10 @@ function createSealer(
         return { sealed, isMore: true };
       // What a window has not closed yet waits; a call that is settled late makes an event of its own.
       const beforeMs = windowMs > 0 ? runtime.now() - (runtime.now() % windowMs) : undefined;
-      const lines = await ledger.unsealed(SEAL_LINES, { destinations, beforeMs });
+      const lines = await ledger.unsealed(round === 0 ? SEAL_LINES : SEAL_PILE_LINES, {
+        destinations,
+        beforeMs,
+      });
       if (lines.length === 0) return { sealed, isMore: false };
       const facts = await ledger.sealingFacts([...new Set(lines.map(({ customer }) => customer))]);
       await ledger.seal(sealLines(lines, { ...options, pileMax: PILE_MAX, facts }), destinations);

@@ -4,6 +4,7 @@
  */
 import type { Ledger } from '../ledger/ledger.ts';
 import type { BookedCell, RunCell, RunCounts, RunEnd, RunView } from '../ledger/reconcile-port.ts';
+import type { Restored } from '../ledger/restore.ts';
 import type { Runtime } from '../runtime.ts';
 import { StripeUnreachable } from './ports.ts';
 import { type Cell, judge, type Reason, type Verdict } from './reconcile.ts';
@@ -126,6 +127,8 @@ async function compareAll(run: Run): Promise<void> {
   const { ledger, scope, sums } = run;
   run.meters = await asked(run, () => sums.meters());
   run.unsealed = await ledger.unsealedHours();
+  const restored = await ledger.restoration();
+  if (restored !== null && scope.toMs - restored.atMs < OLDEST_MS) run.notes.add(restoredNote(restored));
   if (scope.customer !== undefined) return compareCustomer(run, scope.customer);
   let inARow = 0;
   for (let at = await ledger.customerAfter(''); at !== undefined; at = await ledger.customerAfter(at)) {
@@ -136,6 +139,11 @@ async function compareAll(run: Run): Promise<void> {
       throw new StripeUnreachable(`Stripe gave no sums of ${String(UNREAD_MAX)} customers in a row.`);
   }
 }
+
+const restoredNote = ({ atMs, backupAtMs }: Restored): string =>
+  `The ledger was restored at ${new Date(atMs).toISOString()} from a backup whose latest event is of ${
+    backupAtMs === null ? 'no time' : new Date(backupAtMs).toISOString()
+  }: what was used in between is at Stripe and not on record, and shows as foreign in those hours.`;
 
 async function compareCustomer(run: Run, customer: string): Promise<void> {
   const fromMs = await beginning(run, customer);

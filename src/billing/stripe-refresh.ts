@@ -32,6 +32,11 @@ export interface Refresher {
   /** Reads whoever is due. Answers after how many milliseconds the next is; undefined when nobody is wanted. */
   pass(): Promise<number | undefined>;
   /**
+   * He was refused for his credit or his subscription: he is read again, so that a webhook which never comes keeps nobody
+   * out, at most every 30 s.
+   */
+  doubted(customer: string): void;
+  /**
    * A customer is seen for the first time: what Stripe has of him is recorded before he is served. Never rejects for
    * Stripe's sake: what could not be read in time is read later.
    */
@@ -45,10 +50,13 @@ const BACKOFF_MS_FIRST = 1_000;
 const BACKOFF_MS_MAX = 30_000;
 /** A call waits for a customer's first reading, so it is short: the contract's limit. */
 const FIRST_MS = 2_000;
+const DOUBTED_MS = 30_000;
+const DOUBTS_MAX = 10_000;
 const HINTS_MAX = 1_000;
 
 export function createRefresher({ ledger, reader, runtime, graceMs, changed }: RefresherOptions): Refresher {
   const hints = new Map<string, Hint>();
+  const doubts = new Map<string, number>();
 
   const refresh = async (customer: string, attempts: number): Promise<void> => {
     const beganAtMs = runtime.now();
@@ -92,6 +100,13 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
       runtime.defer(pass());
     },
     pass,
+    doubted(customer) {
+      const nowMs = runtime.now();
+      if (nowMs - (doubts.get(customer) ?? -Infinity) < DOUBTED_MS) return;
+      if (doubts.size >= DOUBTS_MAX) doubts.clear();
+      doubts.set(customer, nowMs);
+      runtime.defer(ledger.wantReading(customer, nowMs).then(pass));
+    },
     async first(customer) {
       const beganAtMs = runtime.now();
       try {

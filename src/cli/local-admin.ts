@@ -3,7 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
 import { createMoneyAdmin } from '../admin-money.ts';
 import { createAdmin } from '../admin.ts';
-import { assembleBooks } from '../assemble-books.ts';
+import { createRestoreRoute } from '../admin-books.ts';
+import { assembleBooks, assembleRestore } from '../assemble-books.ts';
+import { createPrices } from '../billing/prices.ts';
 import { createStripeClient } from '../billing/stripe-client.ts';
 import type { Settings } from '../config.ts';
 import { Refusal, refusalReply } from '../errors.ts';
@@ -31,12 +33,22 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
     apiBase: settings.stripe.apiBase ?? undefined,
   });
   // What becomes due is for the next gateway to deliver.
-  const books = assembleBooks({ settings, runtime, ledger, stripe, settled: () => undefined });
+  const { markupMillionths } = settings.billing;
+  const prices = createPrices({ overrides: settings.prices, markupMillionths, runtime });
+  const books = assembleBooks({
+    settings,
+    runtime,
+    ledger,
+    crypto,
+    stripe,
+    prices,
+    settled: () => undefined,
+  });
   const app = new Hono().route(
     '/',
     createAdmin({
       ledger,
-      more: books.routes,
+      more: [...books.routes, createRestoreRoute(assembleRestore({ settings, runtime, ledger, crypto }))],
       money: createMoneyAdmin({ ledger, crypto, runtime }),
       keys: createKeys({ database, crypto, now: runtime.now, serviceKey: settings.serviceKey }),
       crypto,

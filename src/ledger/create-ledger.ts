@@ -12,7 +12,10 @@ import { createSealing } from './sealing.ts';
 import { createNotices } from './notices.ts';
 import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
+import { createExport } from './export.ts';
+import { createImport } from './import.ts';
 import { createBooks } from './reconcile.ts';
+import { createRestoring } from './restore.ts';
 import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
@@ -51,6 +54,9 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createRepairs(parts),
     ...createBooks(parts),
     ...createReconciliations(parts),
+    ...createRestoring(parts),
+    ...createExport(parts),
+    ...createImport(parts),
     ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),

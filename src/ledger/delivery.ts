@@ -59,7 +59,7 @@ const MARK_EXPIRED = `
 
 const COUNT_WAITING = (chosen: string): string => `
   SELECT COUNT(*) AS waiting FROM (
-    SELECT identifier FROM meter_events WHERE ${IS_DUE} ${chosen} LIMIT ?) AS some`;
+    SELECT identifier FROM meter_events WHERE ${IS_DUE} ${chosen} LIMIT ?) AS counted`;
 
 /** Waiting and doubt move with a clock that was set back; what was due stays due. */
 const SHIFT_CLOCK = `

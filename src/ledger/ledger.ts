@@ -26,7 +26,7 @@ export type {
 import type { Account, Accounts, Guard, Money } from './accounts-port.ts';
 import type { StoredResponses } from './background-port.ts';
 import type { Readings } from './readings.ts';
-import type { Books } from './reconcile-port.ts';
+import type { Books } from './books-port.ts';
 import type { Recording } from './recording.ts';
 import type { UsageReads } from './usage-port.ts';
 import type { KeyClaim, KeyToClaim } from './idempotency-port.ts';

@@ -71,7 +71,7 @@ export type RunEnd = RunCounts & {
   readonly notes: readonly string[];
 };
 
-export interface Books {
+export interface Comparing {
   /** The next customer after `after`, in order, who has events; undefined at the end. */
   customerAfter(after: string): Promise<string | undefined>;
   /** The oldest hour of the customer with events that are accepted or quarantined; null without. */

@@ -2,7 +2,7 @@
 import type { LedgerParts } from './create-ledger.ts';
 import type { Row, Statement } from './ledger.ts';
 import { linesFromJson, tokensOf } from './lines.ts';
-import type { BookedCell, BookedDoubt, BookedSum, Books, BooksQuery } from './reconcile-port.ts';
+import type { BookedCell, BookedDoubt, BookedSum, Comparing, BooksQuery } from './reconcile-port.ts';
 import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 
 const HOUR_MS = 3_600_000;
@@ -53,7 +53,7 @@ const MOVE_LINES = `
 /** Added to the identifier: 69 of the 100 characters Stripe takes. */
 const RENAMED = '_r';
 
-type OfHours = Omit<Books, 'beginRun' | 'recordCells' | 'endRun' | 'runs' | 'runCells'>;
+type OfHours = Omit<Comparing, 'beginRun' | 'recordCells' | 'endRun' | 'runs' | 'runCells'>;
 
 export function createBooks({ database }: LedgerParts): OfHours {
   return {

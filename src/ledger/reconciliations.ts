@@ -1,7 +1,7 @@
 /** The history of comparisons with Stripe's sums. */
 import type { LedgerParts } from './create-ledger.ts';
 import type { Row } from './ledger.ts';
-import type { Books, RunCell, RunState, RunVerdict, RunView } from './reconcile-port.ts';
+import type { Comparing, RunCell, RunState, RunVerdict, RunView } from './reconcile-port.ts';
 import { numberOf, numberOrNull, textOf, textOrNull, wordOf, wordOrNull } from './rows.ts';
 
 /** A nightly run for over a year. */
@@ -32,7 +32,7 @@ const READ_CELLS = `
   SELECT customer, event_name, hour_ms, verdict, ledger, stripe, reasons_json FROM reconciliation_cells
   WHERE run = ? ORDER BY verdict, hour_ms DESC, customer, event_name LIMIT ?`;
 
-type OfRuns = Pick<Books, 'beginRun' | 'recordCells' | 'endRun' | 'runs' | 'runCells'>;
+type OfRuns = Pick<Comparing, 'beginRun' | 'recordCells' | 'endRun' | 'runs' | 'runCells'>;
 
 /** Ids sort by the time they were made in. */
 export function createReconciliations({ database }: LedgerParts): OfRuns {

@@ -143,6 +143,19 @@ describe('a webhook', () => {
 });
 
 describe('webhooks that never came', () => {
+  it('keep nobody out: who is refused is read again', async () => {
+    const customer = newCustomer();
+    gateway.stripe.addCredit(customer, 100);
+    expect(await codeOf(customer)).toBe('200');
+    await gateway.stripe.trigger('invoice.finalized', { customer, total: 100 });
+    await read();
+    // No event is sent of this one.
+    gateway.stripe.addCredit(customer, 500);
+    expect(await codeOf(customer)).toBe('credit_balance_exhausted');
+    await read();
+    expect(await codeOf(customer)).toBe('200');
+  });
+
   it('are found in the list of events and applied, once', async () => {
     const customer = newCustomer();
     const { stripe, log } = gateway;

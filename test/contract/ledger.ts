@@ -9,6 +9,7 @@ import { describeAttempts } from './ledger-attempts.ts';
 import { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
 import { describeIdempotencyKeys } from './ledger-idempotency.ts';
 import { describeDelivery } from './ledger-delivery.ts';
+import { describeMoney } from './ledger-money.ts';
 import { oneSealed, sealOf, settled, unsealedOf, type Given } from './ledger-world.ts';
 
 export { callToOpen, ending, fresh, MODEL } from './ledger-calls.ts';
@@ -44,6 +45,7 @@ export function describeLedger(engine: string, open: () => Promise<Opened>): voi
     describeViews(given);
     describeAttempts(given);
     describeIdempotencyKeys(given);
+    describeMoney(given);
   });
 }
 

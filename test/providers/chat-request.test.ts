@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PROVIDERS } from '../../providers/index.ts';
+import { PRESET_NAMES } from '../../providers/presets.ts';
 import type { Upstream } from '../../providers/provider.ts';
 import { openai } from '../../providers/openai.ts';
 import { chatCall, prepare, upstream } from '../support/chat.ts';
@@ -134,7 +135,13 @@ describe('usage in a stream is asked for', () => {
 describe('the table of providers', () => {
   it('has each provider under its type', () => {
     for (const [type, provider] of PROVIDERS) expect(provider.type).toBe(type);
-    expect([...PROVIDERS.keys()]).toEqual(['openai', 'openai-compatible', 'anthropic', 'google']);
+    expect([...PROVIDERS.keys()]).toEqual([
+      'openai',
+      'openai-compatible',
+      'anthropic',
+      'google',
+      ...PRESET_NAMES,
+    ]);
   });
 });
 
