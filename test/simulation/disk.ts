@@ -25,6 +25,9 @@ export async function openDisk(): Promise<Disk> {
   let version = 0;
   const run: Disk['run'] = (statements) => {
     version += 1;
+    const [only, ...more] = statements;
+    // One statement is all or none by itself.
+    if (only !== undefined && more.length === 0) return [all(only.sql, only.params)];
     all('BEGIN IMMEDIATE', []);
     try {
       const answers = statements.map(({ sql, params }) => all(sql, params));

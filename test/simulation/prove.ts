@@ -31,6 +31,7 @@ async function again(seed: number): Promise<void> {
 
 async function many(): Promise<void> {
   const beganMs = performance.now();
+  const beganCpu = process.cpuUsage();
   let toldAt = 0;
   const { failure, ...report } = await simulateInThreads({
     from: Number(values.from),
@@ -43,6 +44,8 @@ async function many(): Promise<void> {
     },
   });
   const seconds = Math.round((performance.now() - beganMs) / 100) / 10;
+  const { user, system } = process.cpuUsage(beganCpu);
+  const cpuSeconds = Math.round((user + system) / 100_000) / 10;
   console.log(
     JSON.stringify({
       from: Number(values.from),
