@@ -180,7 +180,11 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     const settings = settingsOf(env);
     const runtime = createWorkersRuntime((work) => context.waitUntil(work));
     this.#database = createDurableDatabase(context.storage);
-    const ledger = createLedger({ database: this.#database, bootId: runtime.id() });
+    const ledger = createLedger({
+      database: this.#database,
+      bootId: runtime.id(),
+      billsCosts: settings.billing.layouts.includes('cost'),
+    });
     context.blockConcurrencyWhile(async () => {
       await migrate(this.#database);
       const recovered = await ledger.recover({ nowMs: runtime.now() });

@@ -11,6 +11,7 @@ import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts
 import { DESTINATIONS_MIGRATION } from './migrations/006-destinations.ts';
 import { RECONCILIATIONS_MIGRATION } from './migrations/007-reconciliations.ts';
 import { NOTICES_MIGRATION } from './migrations/009-notices.ts';
+import { COSTS_WITHOUT_LINES_MIGRATION } from './migrations/012-costs-without-lines.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -138,6 +139,7 @@ const MIGRATIONS: readonly Migration[] = [
   DESTINATIONS_MIGRATION,
   RECONCILIATIONS_MIGRATION,
   NOTICES_MIGRATION,
+  COSTS_WITHOUT_LINES_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */
