@@ -12,6 +12,7 @@ import { DESTINATIONS_MIGRATION } from './migrations/006-destinations.ts';
 import { RECONCILIATIONS_MIGRATION } from './migrations/007-reconciliations.ts';
 import { NOTICES_MIGRATION } from './migrations/009-notices.ts';
 import { COSTS_WITHOUT_LINES_MIGRATION } from './migrations/012-costs-without-lines.ts';
+import { CUSTOMER_OBJECTS_MIGRATION } from './migrations/013-customer-objects.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -140,6 +141,7 @@ const MIGRATIONS: readonly Migration[] = [
   RECONCILIATIONS_MIGRATION,
   NOTICES_MIGRATION,
   COSTS_WITHOUT_LINES_MIGRATION,
+  CUSTOMER_OBJECTS_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */
