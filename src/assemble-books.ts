@@ -1,9 +1,12 @@
 /** Puts reconciliation together: what compares, by night and by command, and its routes. */
 import type { Hono } from 'hono';
 import type { Stripe } from 'stripe';
+import { createBulkRoutes } from './admin-bulk.ts';
 import { createBooksRoutes } from './admin-books.ts';
 import { createNightly, type Nightly } from './billing/nightly.ts';
+import { createImporter } from './billing/importer.ts';
 import { createClasses } from './billing/layouts.ts';
+import type { Prices } from './billing/prices.ts';
 import { createReconciler } from './billing/reconciler.ts';
 import { restoreLedger, type RestoreReport } from './billing/restore.ts';
 import { createStripeSums } from './billing/stripe-summaries.ts';
@@ -17,6 +20,8 @@ export interface BooksParts {
   readonly ledger: Ledger;
   readonly crypto: Crypto;
   readonly stripe: Stripe;
+  /** For imported usage that says no cost; without, its cost is unknown. */
+  readonly prices?: Pick<Prices, 'costPico'> | undefined;
   /** Told when events are due again. */
   readonly settled: () => void;
 }
@@ -40,7 +45,8 @@ export const assembleRestore =
       sinks: billing.sinks.keys(),
     });
 
-export function assembleBooks({ settings, runtime, ledger, stripe, settled }: BooksParts): AssembledBooks {
+export function assembleBooks(parts: BooksParts): AssembledBooks {
+  const { settings, runtime, ledger, stripe, settled } = parts;
   const { billing } = settings;
   const reconciler = createReconciler({
     ledger,
@@ -51,6 +57,25 @@ export function assembleBooks({ settings, runtime, ledger, stripe, settled }: Bo
   });
   return {
     nightly: createNightly({ ledger, runtime, reconciler }),
-    routes: [createBooksRoutes({ ledger, runtime, reconciler })],
+    routes: [createBooksRoutes({ ledger, runtime, reconciler }), bulkRoutes(parts)],
   };
+}
+
+function bulkRoutes({ settings: { billing }, runtime, ledger, crypto, prices, settled }: BooksParts): Hono {
+  const [layout = 'dimensions'] = billing.layouts;
+  const { eventName } = billing;
+  const importer = createImporter({
+    ledger,
+    crypto,
+    now: runtime.now,
+    layout,
+    names: { eventName, classOf: createClasses(billing.priceClasses) },
+    costPico: (usage, model) => prices?.costPico(usage, model) ?? null,
+    recorded: settled,
+  });
+  return createBulkRoutes({
+    exporter: { ledger, crypto, destination: layout, eventName },
+    importer,
+    now: runtime.now,
+  });
 }

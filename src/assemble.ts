@@ -114,7 +114,7 @@ export function assemble(parts: Parts): Gateway {
     onDisconnect: settings.metering.onDisconnect,
   });
   const { delivery, withdraw, checkMeters } = assembleDelivery({ ...parts, ledger });
-  const books = assembleBooks({ ...parts, ledger });
+  const books = assembleBooks({ ...parts, ledger, prices });
   const app = createApp({
     runtime,
     inference,

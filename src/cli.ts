@@ -1,5 +1,6 @@
 /** The command: what is asked for, done; what went wrong, said, with an exit code that programs can rely on. */
 import { Command, CommanderError } from 'commander';
+import { registerBulk } from './cli/bulk.ts';
 import { registerCheck } from './cli/check.ts';
 import { CommandFailure, EXIT } from './cli/command.ts';
 import { registerEvents } from './cli/events.ts';
@@ -49,6 +50,7 @@ function createProgram(): Command {
   registerEvents(program);
   registerPrices(program);
   registerReconcile(program);
+  registerBulk(program);
   registerRestore(program);
   registerTrigger(program);
   registerVersion(program);

@@ -240,13 +240,11 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
 
   /** Stripe's late verdicts come to the account's object, which knows the customers' objects and asks them. */
   #routed(context: DurableObjectState, env: Env): Ledger {
-    const objectOf = (name: string): CustomerObject => env.OBJECTS.get(env.OBJECTS.idFromName(name));
+    const stubOf = (name: string): CustomerObject => env.OBJECTS.get(env.OBJECTS.idFromName(name));
     if (context.id.equals(env.OBJECTS.idFromName(ACCOUNT_OBJECT)))
-      return routingVerdicts(this.#ledger, this.#database, objectOf);
-    const account: Database = { batch: (statements) => objectOf(ACCOUNT_OBJECT).batch([...statements]) };
-    const failed = (error: unknown): void =>
-      console.error(JSON.stringify({ level: 'warn', event: 'account_untold', error: String(error) }));
-    return announcing(this.#ledger, account, { now: Date.now, failed });
+      return routingVerdicts(this.#ledger, this.#database, stubOf);
+    const account: Database = { batch: (statements) => stubOf(ACCOUNT_OBJECT).batch([...statements]) };
+    return announcing(this.#ledger, account, { now: Date.now, failed: accountUntold });
   }
 
   async alarm(): Promise<void> {
@@ -290,6 +288,9 @@ function keysOf(env: Env, settings: Settings): Keys {
     joinsReads: false,
   }));
 }
+
+const accountUntold = (error: unknown): void =>
+  console.error(JSON.stringify({ level: 'warn', event: 'account_untold', error: String(error) }));
 
 let sharedSettings: Settings | undefined;
 function settingsOf(env: Env): Settings {

@@ -178,6 +178,7 @@ describe('docs/operations.md', () => {
       ...inference,
       ...routes('src/admin.ts', '/admin/v1'),
       ...routes('src/admin-books.ts', '/admin/v1'),
+      ...routes('src/admin-bulk.ts', '/admin/v1'),
       ...routes('src/admin-money.ts', '/admin/v1'),
     ];
     const documented = named

@@ -145,6 +145,8 @@ export interface ReplyWriterOptions {
  * What must wait until the call is settled (the dialect's terminal marker, a whole body) is given for `end` alone.
  */
 export interface ReplyWriter {
+  /** Whether what it wrote is an error; of its own making too, where the dialect has no word for what was said. */
+  readonly failed?: boolean;
   /** Throws `ReplyTooLarge` when what it must remember is past its bound. */
   write(event: ReplyEvent): readonly Uint8Array[];
 }

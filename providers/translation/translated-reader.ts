@@ -54,8 +54,9 @@ export class TranslatedReader implements ResponseReader {
     return this.#native.terminal;
   }
 
+  /** Also asked at the upstream's end marker: one that follows an error that the caller was told ends nothing well. */
   get complete(): boolean {
-    return this.#native.complete && this.#ended;
+    return this.#native.complete && this.#ended && this.#error === undefined;
   }
 
   write(chunk: Uint8Array): readonly Uint8Array[] {
@@ -92,7 +93,8 @@ export class TranslatedReader implements ResponseReader {
   }
 
   metered(): Metered {
-    return this.#native.metered();
+    const metered = this.#native.metered();
+    return this.#error === undefined ? metered : { ...metered, failed: true };
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {
@@ -120,6 +122,7 @@ export class TranslatedReader implements ResponseReader {
       const bytes = this.#writer.write(event);
       this.#ended ||= event.kind === 'end';
       if (event.kind === 'error') this.#error = event.error;
+      else if (this.#writer.failed === true) this.#error ??= UNTELLABLE;
       if (this.streams && !this.#ended) forwarded.push(...bytes);
       else this.#held.push(...bytes);
     }
@@ -138,10 +141,13 @@ const TRAVELLING: ReadonlySet<string> = new Set([
   'cache-control',
 ]);
 
-const BROKEN: ReplyError = {
+const errorOf = (message: string): ReplyError => ({
   status: BAD_GATEWAY,
-  message: "The provider's reply broke off.",
+  message,
   type: undefined,
   code: undefined,
   param: undefined,
-};
+});
+const BROKEN = errorOf("The provider's reply broke off.");
+/** The writer has told the caller what it was. */
+const UNTELLABLE = errorOf("The provider's reply cannot be told in the caller's dialect.");

@@ -90,7 +90,7 @@ function remoteAdmin({ url, token }: Control): Admin {
       fetch(`${url}/admin/v1${path}`, {
         ...init,
         headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+        signal: init?.signal ?? AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       }),
     close: async () => undefined,
   };

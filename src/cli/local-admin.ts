@@ -5,6 +5,7 @@ import { createMoneyAdmin } from '../admin-money.ts';
 import { createAdmin } from '../admin.ts';
 import { createRestoreRoute } from '../admin-books.ts';
 import { assembleBooks, assembleRestore } from '../assemble-books.ts';
+import { createPrices } from '../billing/prices.ts';
 import { createStripeClient } from '../billing/stripe-client.ts';
 import type { Settings } from '../config.ts';
 import { Refusal, refusalReply } from '../errors.ts';
@@ -36,7 +37,17 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
     apiBase: settings.stripe.apiBase ?? undefined,
   });
   // What becomes due is for the next gateway to deliver.
-  const books = assembleBooks({ settings, runtime, ledger, crypto, stripe, settled: () => undefined });
+  const { markupMillionths } = settings.billing;
+  const prices = createPrices({ overrides: settings.prices, markupMillionths, runtime });
+  const books = assembleBooks({
+    settings,
+    runtime,
+    ledger,
+    crypto,
+    stripe,
+    prices,
+    settled: () => undefined,
+  });
   const app = new Hono().route(
     '/',
     createAdmin({

@@ -139,11 +139,19 @@ class Forwarding implements ReplySink {
     if (reader.terminal) {
       this.#hold();
       if (this.#settled) this.#release();
-      else if (!this.#settling) this.#settle();
+      else if (!this.#settling) this.#terminated(reader);
     } else if (reader.streams) {
       this.#checkpoint(reader);
     }
     return flowing;
+  }
+
+  /** The end marker is there. It ends nothing well where translation had to tell the caller an error before it. */
+  #terminated(reader: ResponseReader): void {
+    if (reader.complete || !reader.streams) return this.#settle();
+    this.#flow?.abort();
+    this.#upstreamEnded = true;
+    this.#failed({ kind: 'failed_stream' }, upstreamError(this.#call, 'sent a stream that failed'));
   }
 
   end(): void {

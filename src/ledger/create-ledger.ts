@@ -12,6 +12,8 @@ import { createSealing } from './sealing.ts';
 import { createNotices } from './notices.ts';
 import { createPeople } from './people.ts';
 import { createRepairs } from './repairs.ts';
+import { createExport } from './export.ts';
+import { createImport } from './import.ts';
 import { createBooks } from './reconcile.ts';
 import { createRestoring } from './restore.ts';
 import { createReconciliations } from './reconciliations.ts';
@@ -57,6 +59,8 @@ export function createLedger({ database, bootId, billsCosts = false }: LedgerOpt
     ...createBooks(parts),
     ...createReconciliations(parts),
     ...createRestoring(parts),
+    ...createExport(parts),
+    ...createImport(parts),
     ...createVerdicts(parts),
     ...createCustomers(parts),
     ...createAccounts(parts),

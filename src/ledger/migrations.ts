@@ -13,6 +13,7 @@ import { RECONCILIATIONS_MIGRATION } from './migrations/007-reconciliations.ts';
 import { NOTICES_MIGRATION } from './migrations/009-notices.ts';
 import { COSTS_WITHOUT_LINES_MIGRATION } from './migrations/012-costs-without-lines.ts';
 import { CUSTOMER_OBJECTS_MIGRATION } from './migrations/013-customer-objects.ts';
+import { IMPORTS_MIGRATION } from './migrations/017-imports.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -142,6 +143,7 @@ const MIGRATIONS: readonly Migration[] = [
   NOTICES_MIGRATION,
   COSTS_WITHOUT_LINES_MIGRATION,
   CUSTOMER_OBJECTS_MIGRATION,
+  IMPORTS_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */

@@ -34,7 +34,7 @@ const ONLY = 0;
 class MessagesWholeWriter implements ReplyWriter {
   readonly #reply: Composition;
   readonly #context: ReplyContext;
-  #failed = false;
+  failed = false;
 
   constructor(context: ReplyContext) {
     this.#reply = new Composition(context);
@@ -42,7 +42,7 @@ class MessagesWholeWriter implements ReplyWriter {
   }
 
   write(event: ReplyEvent): readonly Uint8Array[] {
-    if (this.#failed) return NO_BYTES;
+    if (this.failed) return NO_BYTES;
     this.#reply.add(event);
     if (isMedia(event)) return this.#fail(NO_MEDIA);
     if (event.kind === 'error') return this.#fail(event.error);
@@ -50,7 +50,7 @@ class MessagesWholeWriter implements ReplyWriter {
   }
 
   #fail(error: ReplyError): readonly Uint8Array[] {
-    this.#failed = true;
+    this.failed = true;
     return [jsonBytes(errorBody(error, this.#context))];
   }
 
@@ -69,7 +69,7 @@ class MessagesStreamWriter implements ReplyWriter {
   readonly #reply: Composition;
   readonly #context: ReplyContext;
   #started = false;
-  #failed = false;
+  failed = false;
   #index = -1;
   /** Whether the block of that index is open. */
   #open = false;
@@ -80,7 +80,7 @@ class MessagesStreamWriter implements ReplyWriter {
   }
 
   write(event: ReplyEvent): readonly Uint8Array[] {
-    if (this.#failed || ('choice' in event && event.choice !== ONLY)) return NO_BYTES;
+    if (this.failed || ('choice' in event && event.choice !== ONLY)) return NO_BYTES;
     if (isMedia(event)) return this.#fail(NO_MEDIA);
     const closed = event.kind === 'part' || event.kind === 'stop' ? this.#close() : NO_BYTES;
     this.#reply.add(event);
@@ -183,7 +183,7 @@ class MessagesStreamWriter implements ReplyWriter {
   }
 
   #fail(error: ReplyError): readonly Uint8Array[] {
-    this.#failed = true;
+    this.failed = true;
     return [typedFrame(errorBody(error, this.#context))];
   }
 }

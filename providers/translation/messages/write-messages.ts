@@ -44,8 +44,9 @@ function writePart(part: Part): readonly JsonRecord[] {
   }
 }
 
-/** The dialect's ids are letters, digits, dashes and underscores. */
-const plainId = (id: string): string => id.replace(/[^\w-]/g, '_');
+/** The dialect's ids are letters, digits, dashes and underscores. Two that differ stay two, whatever they are made of. */
+const plainId = (id: string): string =>
+  id.replace(/[^\w-]/gu, (letter) => `_${(letter.codePointAt(0) ?? 0).toString(16)}_`);
 
 /** Only what this vendor thought and proves can be given back. */
 function writeThought({ vendor, text, signature, sealed }: ReasoningPart): readonly JsonRecord[] {

@@ -21,7 +21,7 @@ type Json = Readonly<Record<string, unknown>>;
 class ResponsesWholeWriter implements ReplyWriter {
   readonly #reply: Composition;
   readonly #context: ReplyContext;
-  #failed = false;
+  failed = false;
 
   constructor(context: ReplyContext) {
     this.#reply = new Composition(context);
@@ -29,7 +29,7 @@ class ResponsesWholeWriter implements ReplyWriter {
   }
 
   write(event: ReplyEvent): readonly Uint8Array[] {
-    if (this.#failed) return NO_BYTES;
+    if (this.failed) return NO_BYTES;
     this.#reply.add(event);
     if (isSound(event)) return this.#fail(NO_SOUND);
     if (event.kind === 'error') return this.#fail(event.error);
@@ -37,7 +37,7 @@ class ResponsesWholeWriter implements ReplyWriter {
   }
 
   #fail(error: ReplyError): readonly Uint8Array[] {
-    this.#failed = true;
+    this.failed = true;
     return [jsonBytes({ error: openaiError(error) })];
   }
 }
@@ -49,7 +49,7 @@ class ResponsesStreamWriter implements ReplyWriter {
   #events: Uint8Array[] = [];
   #sequence = 0;
   #started = false;
-  #failed = false;
+  failed = false;
 
   constructor(context: ReplyContext) {
     this.#reply = new Composition(context);
@@ -58,7 +58,7 @@ class ResponsesStreamWriter implements ReplyWriter {
   }
 
   write(event: ReplyEvent): readonly Uint8Array[] {
-    if (this.#failed || ('choice' in event && event.choice !== ONLY)) return NO_BYTES;
+    if (this.failed || ('choice' in event && event.choice !== ONLY)) return NO_BYTES;
     this.#take(event);
     const events = this.#events;
     this.#events = [];
@@ -118,7 +118,7 @@ class ResponsesStreamWriter implements ReplyWriter {
 
   /** As OpenAI has it: the error first, then the response that failed by it. */
   #fail(error: ReplyError): void {
-    this.#failed = true;
+    this.failed = true;
     const { message, param } = openaiError(error);
     this.#tell('error', { code: errorCode(error), message, param });
     this.#tell('response.failed', { response: failedResponse(this.#reply, this.#context, error) });

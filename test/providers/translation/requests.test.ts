@@ -202,14 +202,14 @@ describe('roles', () => {
         content: [
           { type: 'text', text: 'I look.' },
           { type: 'tool_use', id: 'call_1', name: 'look', input: {} },
-          { type: 'tool_use', id: 'call_2', name: 'look', input: {} },
+          { type: 'tool_use', id: 'call_3a_2', name: 'look', input: {} },
         ],
       },
       {
         role: 'user',
         content: [
           { type: 'tool_result', tool_use_id: 'call_1', content: [{ type: 'text', text: 'red' }] },
-          { type: 'tool_result', tool_use_id: 'call_2' },
+          { type: 'tool_result', tool_use_id: 'call_3a_2' },
           { type: 'text', text: 'And?' },
           { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'AAAA' } },
         ],
