@@ -234,6 +234,8 @@ function moneyOf({ settings, runtime, ledger }: Parts): {
     assess: createHolds({ prices, vendorOf: vendor }),
     runtime,
     defaults: { ...settings.budget, plans: settings.plans },
+    topUpUrl: (customer) =>
+      settings.budget.topUpUrl?.replaceAll('{customer}', encodeURIComponent(customer)) ?? null,
   });
   return { prices, budgets };
 }

@@ -59,7 +59,7 @@ class JsonParser implements ReplyParser {
 
   end(): readonly ReplyEvent[] {
     const body = this.#reply.parse();
-    this.#read(body, body === undefined ? quoted(this.#reply.release()) : '');
+    this.#read(body, isRecord(body) ? '' : quoted(this.#reply.release()));
     return this.#narration.take();
   }
 }

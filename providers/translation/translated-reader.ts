@@ -25,7 +25,8 @@ export class TranslatedReader implements ResponseReader {
   readonly #head: UpstreamHead;
   readonly #native: ResponseReader;
   readonly #parser: ReplyParser;
-  readonly #writer: ReplyWriter;
+  #writer: ReplyWriter;
+  readonly #createWriter: (stream: boolean) => ReplyWriter;
   /** Written as a stream, though it may be held whole where the provider did not stream. */
   readonly #eventStream: boolean;
   /** The stream is one JSON array. */
@@ -47,7 +48,8 @@ export class TranslatedReader implements ResponseReader {
     const { callId, jsonArray } = dialects.context;
     this.#jsonArray = jsonArray === true;
     this.#parser = dialects.createParser({ stream: reader.streams, status, callId });
-    this.#writer = dialects.createWriter({ stream: this.#eventStream, context: dialects.context });
+    this.#createWriter = (stream) => dialects.createWriter({ stream, context: dialects.context });
+    this.#writer = this.#createWriter(this.#eventStream);
   }
 
   get terminal(): boolean {
@@ -81,7 +83,9 @@ export class TranslatedReader implements ResponseReader {
       headers: {
         ...Object.fromEntries(Object.entries(headers).filter(([name]) => TRAVELLING.has(name))),
         'content-type':
-          this.#eventStream && !this.#jsonArray ? 'text/event-stream; charset=utf-8' : 'application/json',
+          this.#eventStream && !this.#jsonArray && (this.streams || this.#error === undefined)
+            ? 'text/event-stream; charset=utf-8'
+            : 'application/json',
       },
     };
   }
@@ -119,6 +123,7 @@ export class TranslatedReader implements ResponseReader {
   #tell(events: readonly ReplyEvent[]): readonly Uint8Array[] {
     const forwarded: Uint8Array[] = [];
     for (const event of events) {
+      if (event.kind === 'error' && !this.streams) this.#startOver();
       const bytes = this.#writer.write(event);
       this.#ended ||= event.kind === 'end';
       if (event.kind === 'error') this.#error = event.error;
@@ -128,6 +133,12 @@ export class TranslatedReader implements ResponseReader {
     }
     this.#anyForwarded ||= forwarded.length > 0;
     return forwarded;
+  }
+
+  /** Nothing of a reply that is held whole has gone out: an error is all of it then, and no stream of one event. */
+  #startOver(): void {
+    this.#held = [];
+    this.#writer = this.#createWriter(false);
   }
 }
 

@@ -16,6 +16,7 @@ import type { Attempts } from './next-attempt.ts';
 import type { CallerReply, Flow, Relay, ReplySink, Timeouts, UpstreamFailure } from './ports.ts';
 import {
   errorInStream,
+  isErrorAlone,
   opensWithError,
   speaksOfUsageOption,
   unwritten,
@@ -177,8 +178,8 @@ class Forwarding implements ReplySink {
       return;
     }
     const broken = this.#endedShort();
-    if (broken === undefined) this.#settle();
-    else this.#failed({ kind: 'broken' }, upstreamError(this.#call, broken));
+    if (broken !== undefined) this.#failed({ kind: 'broken' }, upstreamError(this.#call, broken));
+    else if (!this.#isError() || !this.#another({ kind: 'failed_stream' })) this.#settle();
   }
 
   /** What a success that ended lacks, although its connection ended well. */
@@ -196,6 +197,11 @@ class Forwarding implements ReplySink {
     if (this.#status === 400 && this.#prepared.exchange.addedUsageOption && speaksOfUsageOption(text))
       return { kind: 'usage_option' };
     return { kind: 'answered', status: this.#status ?? 0, headers: this.#upstreamHeaders, text };
+  }
+
+  /** The reply is an error, by its status or by all that it says. */
+  #isError(): boolean {
+    return (this.#status ?? 0) >= 400 || isErrorAlone(this.#reader, this.#held);
   }
 
   #cannotBeRead(what: string): void {
@@ -240,7 +246,7 @@ class Forwarding implements ReplySink {
   /** Closes the books on a reply that ran to its end, then lets the caller have the rest of it. */
   #settle(): void {
     this.#settling = true;
-    const failed = this.#status !== null && this.#status >= 400;
+    const failed = this.#isError();
     if (!failed) this.#options.attempts.worked(this.#call.target);
     const outcome: Outcome = failed ? 'upstream_broke' : this.#callerLeft ? 'caller_left' : 'finished';
     const ending = this.#ending(outcome);
@@ -265,8 +271,7 @@ class Forwarding implements ReplySink {
 
   /** The caller may have the rest: the books are closed. */
   #complete(bill: Bill): void {
-    if ((this.#status ?? 0) >= 400)
-      this.#held = withoutSecret(this.#held, this.#call.target.route.upstream.apiKey);
+    if (this.#isError()) this.#held = withoutSecret(this.#held, this.#call.target.route.upstream.apiKey);
     if (this.#callerLeft) {
       this.#flow?.abort();
     } else if (this.#reader?.streams === true) {
@@ -321,7 +326,6 @@ class Forwarding implements ReplySink {
   #answer(refusal: Refusal): void {
     this.#options.done();
     if (this.#callerLeft) return;
-    const { dialect, id } = this.#call;
     if (this.#headSent && this.#reader !== undefined) {
       // The provider's own error has gone out, or goes now: another word after it would only confuse.
       if (this.#upstreamEnded && this.#reader.metered().failed === true) this.#release();
@@ -329,7 +333,7 @@ class Forwarding implements ReplySink {
       this.#reply.break();
       return;
     }
-    const { status, headers, body } = refusalReply(refusal, dialect, id);
+    const { status, headers, body } = refusalReply(refusal, this.#call.dialect, this.#call.id);
     this.#reply.head(status, headers);
     this.#reply.write(encoder.encode(body));
     this.#reply.end();

@@ -57,6 +57,17 @@ export const speaksOfUsageOption = (text: string): boolean => /stream_options|in
 /** Whether a stream's first word is an error. Asked of its first pieces only; few have the word in them. */
 export function opensWithError(reader: ResponseReader, pieces: readonly Uint8Array[]): boolean {
   if (!reader.streams || pieces.length === 0) return false;
-  if (!pieces.some((piece) => new TextDecoder().decode(piece).includes('"error"'))) return false;
-  return reader.metered().failed === true && reader.estimate().deltas === 0;
+  return saysError(pieces) && isNothingElse(reader);
+}
+
+/** Whether a whole reply is an error and nothing else, whatever its status: some vendors say so with a 200. */
+export const isErrorAlone = (reader: ResponseReader | undefined, pieces: readonly Uint8Array[]): boolean =>
+  reader?.streams === false && isNothingElse(reader) && saysError(pieces);
+
+const saysError = (pieces: readonly Uint8Array[]): boolean =>
+  pieces.some((piece) => new TextDecoder().decode(piece).includes('"error"'));
+
+function isNothingElse(reader: ResponseReader): boolean {
+  const { failed, kind } = reader.metered();
+  return failed === true && kind === 'none' && reader.estimate().deltas === 0;
 }

@@ -121,7 +121,8 @@ function describeWebhooks(given: Given): void {
 }
 
 function describeCallers(given: Given): void {
-  it('bills a caller who left in the middle of a stream in full', async () => {
+  // How soon a runtime notices that a caller has left is its own affair: on a busy machine the reply may end before.
+  it('bills a caller who left in the middle of a stream in full', { retry: 3 }, async () => {
     const world = given();
     const customer = world.newCustomer();
     const leaving = new AbortController();

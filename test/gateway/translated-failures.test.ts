@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { callThrough, type Wanted } from '../support/call.ts';
 import { delta, DONE, event, usageChunk } from '../support/chat.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { KEY_GIVEN } from '../support/upstream.ts';
 import { type Exchange, type ScriptedUpstream, sse, startScripted } from '../support/scripted.ts';
 
 const named = (type: string, more: object = {}): string => `event: ${type}\n${event({ type, ...more })}`;
@@ -27,6 +28,8 @@ const call = (args: string): string =>
   });
 const STOP = event({ id: 'c1', choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
 const CHAT_END = STOP + usageChunk(9, 2) + DONE;
+const STOPPED = { index: 0, message: { role: 'assistant', content: 'Paid.' }, finish_reason: 'stop' };
+const COUNTED = { prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 };
 const PICTURE = delta({ images: [{ type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }] });
 
 const SCRIPTS = {
@@ -44,6 +47,14 @@ const SCRIPTS = {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ id: 'c1', model: 'gpt', choices, usage }));
   },
+  'gpt-poor': ({ response }: Exchange): void => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ error: { message: `Broke: ${KEY_GIVEN}`, code: 402 } }));
+  },
+  'gpt-sound': ({ response }: Exchange): void => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ id: 'c1', model: 'gpt', choices: [STOPPED], usage: COUNTED }));
+  },
   'gpt-draws': sse(delta({ content: 'Paid.' }) + PICTURE + CHAT_END),
 };
 
@@ -56,8 +67,9 @@ beforeAll(async () => {
     providers: {
       claude: { type: 'anthropic', base_url: upstream.url, api_key: 'x' },
       gemini: { type: 'google', base_url: upstream.url, api_key: 'x' },
-      gpt: { ...chat, base_url: `${upstream.url}/v1` },
+      gpt: { ...chat, base_url: `${upstream.url}/v1`, api_key: '${UPSTREAM_KEY}' },
     },
+    config: { models: { either: ['gpt/gpt-poor', 'gpt/gpt-sound'] }, retries: { max: 0 } },
   });
 });
 afterAll(async () => {
@@ -82,7 +94,7 @@ const CALLERS: Readonly<Record<string, (model: string) => Wanted>> = {
 };
 const OWN: Readonly<Record<string, string>> = { gpt: 'chat', claude: 'messages', gemini: 'gemini' };
 const CASES = Object.keys(SCRIPTS)
-  .filter((script) => script !== 'gpt-whole')
+  .filter((script) => !['gpt-whole', 'gpt-poor', 'gpt-sound'].includes(script))
   .flatMap((script) =>
     Object.keys(CALLERS)
       .filter((caller) => OWN[script.split('-')[0]!] !== caller)
@@ -119,4 +131,32 @@ describe('a whole reply that the dialect has no word for', () => {
       expect(got.call).toMatchObject({ usage: { input_tokens: 9, output_tokens: 2 } });
     },
   );
+});
+
+describe('a success that is an error and nothing else', () => {
+  it.each(Object.keys(CALLERS))('is made up for by the next target, for a caller of %s', async (caller) => {
+    const asked = CALLERS[caller]!('either');
+    const path = asked.path?.replace('streamGenerateContent?alt=sse', 'generateContent');
+    const got = await callThrough(gateway, { ...asked, ...(path === undefined ? {} : { path }) });
+    expect(got.status).toBe(200);
+    expect(got.call).toMatchObject({ model: 'gpt/gpt-sound', usage: { input_tokens: 9, output_tokens: 2 } });
+  });
+
+  it.each(['responses', 'messages', 'gemini'])(
+    'is one JSON value with the status of an error, though a caller of %s asked for a stream',
+    async (caller) => {
+      const got = await callThrough(gateway, { stream: true, ...CALLERS[caller]!('gpt/gpt-poor') });
+      expect(got.status).toBe(402);
+      expect(got.headers.get('content-type')).toContain('application/json');
+      expect(JSON.parse(got.text)).toMatchObject({ error: { message: 'Broke: [redacted]' } });
+      expect(got.call).toMatchObject({ outcome: 'upstream_broke', usage_source: 'none', events: [] });
+    },
+  );
+
+  it("passes unchanged where it is the caller's own dialect and the last word, and costs nothing", async () => {
+    const got = await callThrough(gateway, CALLERS['chat']!('gpt/gpt-poor'));
+    expect(got.status).toBe(200);
+    expect(JSON.parse(got.text)).toMatchObject({ error: { message: 'Broke: [redacted]' } });
+    expect(got.call).toMatchObject({ outcome: 'upstream_broke', usage_source: 'none', events: [] });
+  });
 });
