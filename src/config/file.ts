@@ -100,10 +100,8 @@ export interface Config {
     readonly secret: string;
     readonly lowBalancePico: bigint | null;
   } | null;
-  readonly ledger: {
-    /** Days; null keeps everything. */
-    readonly retentionDays: number | null;
-  };
+  /** Null keeps everything. */
+  readonly ledger: { readonly retentionDays: number | null };
   readonly limits: {
     readonly rpm: number | null;
     readonly tpm: number | null;
