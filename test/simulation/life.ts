@@ -117,7 +117,7 @@ class Life {
     this.#windowMs = dice.chance(0.2) ? 60 * SECOND : 0;
     this.#onDisconnect = dice.chance(0.7) ? 'drain' : 'cancel';
     this.#isCrashy = dice.chance(0.7);
-    this.#isLong = dice.chance(0.2);
+    this.#isLong = dice.chance(0.3);
     this.#books = {
       disk,
       stripe: this.#stripe,

@@ -176,7 +176,8 @@ export class SimulatedStripe {
         this.#serve(request);
         return;
       case 'silent':
-        if (alsoTaken) this.#wandering.push(request);
+        if (dice.chance(0.4)) taken();
+        else if (alsoTaken) this.#wandering.push(request);
         return;
       case 'broken':
       case 'dropping':
