@@ -51,6 +51,7 @@ async function many(): Promise<void> {
       from: Number(values.from),
       ...report,
       seconds,
+      cpuSeconds,
       failures: failure === undefined ? 0 : 1,
     }),
   );
