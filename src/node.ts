@@ -76,7 +76,11 @@ export async function startGateway(
   const database = await openSqlite({ file: path });
   try {
     await migrate(database);
-    const ledger = createLedger({ database, bootId: runtime.id() });
+    const ledger = createLedger({
+      database,
+      bootId: runtime.id(),
+      billsCosts: settings.billing.layouts.includes('cost'),
+    });
     const restore = assembleRestore({ settings, runtime, ledger, crypto: createNodeCrypto() });
     const watch = await openSentWatch({ ledger, runtime, database: path, restore });
     const recovered = await ledger.recover({ nowMs: runtime.now() });

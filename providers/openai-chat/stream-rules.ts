@@ -52,8 +52,8 @@ export class ChatStreamRules implements StreamRules {
     return firstTelling(bytes, 0, bytes.length);
   }
 
-  passed(): void {
-    this.#usageWasLast = false;
+  passed(bytes: Uint8Array, end: number): void {
+    if (this.#usageWasLast && hasData(bytes, end)) this.#usageWasLast = false;
   }
 
   forwarded(bytes: Uint8Array): void {
@@ -86,6 +86,14 @@ export class ChatStreamRules implements StreamRules {
   }
 }
 
+/** Whether a line before `end` is one of data: comments are no events. */
+function hasData(bytes: Uint8Array, end: number): boolean {
+  for (let at = 0; at < end; at = bytes.indexOf(LF, at) + 1) if (startsWith(bytes, at, DATA)) return true;
+  return false;
+}
+
+const LF = 0x0a;
+const DATA = new TextEncoder().encode('data:');
 const DONE = new TextEncoder().encode('[DONE]');
 /** GPUStack reports a failure in a field of this name, which SSE clients pass over. */
 const ERROR_FIELD = new TextEncoder().encode('error:');

@@ -22,10 +22,10 @@ export interface StreamRules {
   judge(bytes: Uint8Array, unit: SseUnit): Fate;
   /**
    * Where the bytes first have anything that `judge` must see, or -1. Whole events before it need no look of their own:
-   * they are forwarded, and `passed` is told. A dialect without it has every event judged.
+   * they are forwarded, and `passed` is told which, those before `end`. A dialect without it has every event judged.
    */
   firstTelling?(bytes: Uint8Array): number;
-  passed?(): void;
+  passed?(bytes: Uint8Array, end: number): void;
   /** Told of every run of events that is forwarded. The bytes may be taken over afterwards: copy what is kept. */
   forwarded?(bytes: Uint8Array): void;
   /** `closed`: whether the stream ended or its terminal marker was seen. */
@@ -79,7 +79,7 @@ export class EventReader implements ResponseReader {
     const telling = this.#rules.firstTelling(chunk);
     const end = afterBlankLine(chunk, telling < 0 ? chunk.length : telling);
     if (end === 0) return 0;
-    this.#rules.passed?.();
+    this.#rules.passed?.(chunk, end);
     this.#place = 'forward';
     this.#forward(chunk, { start: 0, end });
     return end;

@@ -62,6 +62,10 @@ const OVERHEADS: Readonly<Record<Vendor, Overhead>> = {
 const OUTPUT_EXPECTED = 1_024;
 /** Gemini counts thought apart from the reply in some versions; the largest budget any of its models has. */
 const GEMINI_THOUGHT_MAX = 65_536;
+/** Models that always think take no smaller budget: 128 some, 512 others. */
+const GEMINI_THOUGHT_MIN = 512;
+/** A cap below it is raised to it where a request is translated for the Responses API, which takes no less. */
+const OUTPUT_CAP_MIN = 16;
 
 export function boundOf(request: BoundRequest): Bound {
   const { features } = request;
@@ -94,20 +98,21 @@ function inputOf({ vendor, bodyBytes, features, limits }: BoundRequest): number 
 }
 
 function outputOf({ vendor, bodyBytes, features, limits }: BoundRequest): number | null {
-  const named = features.outputCaps.length > 0 ? Math.max(...features.outputCaps) : null;
-  const most = named ?? limits.outputMax ?? limits.contextWindow;
+  const most = capOf(features) ?? limits.outputMax ?? limits.contextWindow;
   if (most === null) return null;
   const thought = vendor === 'google' ? thoughtOf(features) : 0;
   const guessed = features.hasPrediction ? bodyBytes : 0;
-  return Math.max(0, Math.ceil(most) + thought + guessed) * Math.max(1, Math.ceil(features.replies));
+  return (Math.ceil(most) + thought + guessed) * Math.ceil(features.replies);
 }
 
-/** A budget below zero leaves it to the model. */
+const capOf = ({ outputCaps }: RequestFeatures): number | null =>
+  outputCaps.length > 0 ? Math.max(OUTPUT_CAP_MIN, ...outputCaps) : null;
+
 const thoughtOf = ({ thinkingBudget }: RequestFeatures): number =>
-  thinkingBudget === null || thinkingBudget < 0 ? GEMINI_THOUGHT_MAX : thinkingBudget;
+  thinkingBudget === null ? GEMINI_THOUGHT_MAX : Math.max(GEMINI_THOUGHT_MIN, thinkingBudget);
 
 function expectedOf({ features }: BoundRequest, output: number | null): number {
-  const named = features.outputCaps.length > 0 ? Math.max(...features.outputCaps) : OUTPUT_EXPECTED;
-  const expected = Math.max(0, Math.ceil(named)) * Math.max(1, Math.ceil(features.replies));
+  const named = capOf(features) ?? OUTPUT_EXPECTED;
+  const expected = Math.ceil(named) * Math.ceil(features.replies);
   return output === null ? expected : Math.min(expected, output);
 }

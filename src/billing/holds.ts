@@ -46,6 +46,13 @@ export const HOLD_PICO_MAX = 10_000_000_000_000_000n;
 const MEDIA = /^(?:images|audio)\./;
 const EMBEDDING = /^(?:embeddings|embedContent|batchEmbedContents)$/;
 
+/** Models that search by themselves, asked or not, and are paid for it by the search. */
+const SEARCHES = /search|deep-research|sonar|compound|:online$/i;
+const searching = (features: RequestFeatures): RequestFeatures => ({
+  ...features,
+  boundless: [...features.boundless, 'a model that searches'],
+});
+
 export interface HoldsOptions {
   readonly prices: Pick<Prices, 'priceOf'>;
   /** The catalogue's vendor of a configured provider's name. */
@@ -64,7 +71,7 @@ export function createHolds({
   vendorOf,
 }: HoldsOptions): (asked: Asked, policy: HoldPolicy) => Assessment {
   return (asked, { mode, plan }) => {
-    const features = featuresOf(asked.body());
+    const features = featuresOf(asked.body(), asked.endpoint);
     let worst: Assessment | undefined;
     for (const target of asked.targets) {
       const price = prices.priceOf(target.billedModel, plan);
@@ -73,7 +80,7 @@ export function createHolds({
       const bound = boundOf({
         vendor: wayOf(target.providerType),
         bodyBytes: asked.bodyBytes,
-        features,
+        features: SEARCHES.test(target.upstreamModel) ? searching(features) : features,
         limits: limitsOf(vendor, target.upstreamModel),
         generates: !EMBEDDING.test(asked.endpoint),
       });

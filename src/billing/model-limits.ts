@@ -8,7 +8,7 @@ export interface ModelLimits {
   readonly outputMax: number | null;
 }
 
-/** By the vendors' model pages of November 2026; the first pattern that fits counts. A newer model is given the room of its kin. */
+/** Set by hand, by family, and not below what any recorded reply generated; the first pattern that fits counts. A newer model is given the room of its kin. */
 const OUTPUT_MAX: readonly (readonly [RegExp, number])[] = [
   [/^(?:gpt-5-chat|gpt-5\.\d-chat)/, 16_384],
   [/^gpt-5/, 128_000],

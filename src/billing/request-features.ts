@@ -3,6 +3,7 @@
  * that vendors use, whatever the dialect: a name where it means nothing costs a little room, one overlooked costs money.
  */
 import { isRecord, listOf, textOf } from '../usage/json-value.ts';
+import { configsOf, outputCapsOf } from './output-caps.ts';
 
 export interface RequestFeatures {
   /** Tools that the caller runs himself. */
@@ -30,21 +31,11 @@ export interface RequestFeatures {
 }
 
 type Mutable = { -readonly [Key in keyof RequestFeatures]: RequestFeatures[Key] };
-type Seen = Omit<Mutable, 'windowed' | 'boundless' | 'outputCaps'> & {
+type Seen = Omit<Mutable, 'windowed' | 'boundless'> & {
   readonly windowed: Set<string>;
   readonly boundless: Set<string>;
-  readonly outputCaps: number[];
 };
 
-const OUTPUT_CAPS = new Set([
-  'max_tokens',
-  'max_completion_tokens',
-  'max_output_tokens',
-  'maxOutputTokens',
-  'max_tokens_to_sample',
-]);
-const REPLIES = new Set(['n', 'best_of', 'candidateCount', 'candidate_count']);
-const THINKING = new Set(['thinkingBudget', 'thinking_budget', 'budget_tokens']);
 const SCHEMAS = new Set([
   'response_format',
   'responseSchema',
@@ -99,7 +90,8 @@ const FILE_PART = /^(?:file|input_file|document|video_url|input_video|video|cont
 /** Codings that spend bytes on every second: uncompressed, and MP3 with its 8 kbit/s at the least. */
 const SOUND = /(?:^|\/|-)(?:wav|mp3|mpeg|pcm16|l16)$/;
 
-export function featuresOf(body: unknown): RequestFeatures {
+/** `endpoint` is the gateway's name of the route that was asked: which settings mean something depends on it. */
+export function featuresOf(body: unknown, endpoint: string): RequestFeatures {
   const seen: Seen = {
     tools: 0,
     vendorTools: 0,
@@ -117,30 +109,31 @@ export function featuresOf(body: unknown): RequestFeatures {
     hasPrediction: false,
   };
   walk(body, seen);
-  if (isRecord(body)) top(body, seen);
+  if (isRecord(body)) top(body, endpoint, seen);
   return { ...seen, windowed: [...seen.windowed], boundless: [...seen.boundless] };
 }
 
 /** What means something only at the top of a request: deeper, the same names are the caller's own. */
-function top(body: Readonly<Record<string, unknown>>, seen: Seen): void {
-  // A stored prompt has an id; the older completions have their text under the same name.
-  if (isRecord(body['prompt']) && 'id' in body['prompt']) seen.windowed.add('prompt');
+function top(body: Readonly<Record<string, unknown>>, endpoint: string, seen: Seen): void {
+  // A stored prompt brings tools of its own, which may be the vendor's; the older completions have text of that name.
+  if (isRecord(body['prompt'])) seen.boundless.add('prompt');
   const prompts = promptsOf(body['prompt']);
   if (isRecord(body['prediction'])) seen.hasPrediction = true;
-  for (const tool of listOf(body['tools'])) readTool(tool, seen);
-  for (const [name, value] of Object.entries({ ...body, ...configOf(body) })) readSetting(name, value, seen);
-  seen.replies *= prompts;
+  for (const tool of manyOf(body['tools'])) readTool(tool, seen);
+  for (const settings of [body, ...configsOf(body)])
+    for (const [name, value] of Object.entries(settings)) readSetting(name, value, seen);
+  const { caps, replies, thinkingBudget } = outputCapsOf(body, endpoint);
+  seen.outputCaps = caps;
+  seen.replies = replies * prompts;
+  seen.thinkingBudget = thinkingBudget;
 }
+
+/** A lenient server takes one for a list of one. */
+const manyOf = (value: unknown): readonly unknown[] => (isRecord(value) ? [value] : listOf(value));
 
 /** The older completions take a list of prompts, as text or as lists of tokens, and answer each. */
 const promptsOf = (prompt: unknown): number =>
   Math.max(1, listOf(prompt).filter((one) => typeof one !== 'number').length);
-
-/** Gemini's settings lie one deeper. */
-function configOf(body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const config = body['generationConfig'] ?? body['generation_config'];
-  return isRecord(config) ? config : {};
-}
 
 function readSetting(name: string, value: unknown, seen: Seen): void {
   if (value === null || value === false) return;
@@ -151,17 +144,13 @@ function readSetting(name: string, value: unknown, seen: Seen): void {
     seen.makesAudio ||= words.has('audio');
     seen.makesImages ||= words.has('image');
   }
-  // A cap of nothing, or less, means none to some servers.
-  if (typeof value !== 'number' || value < 1) return;
-  if (OUTPUT_CAPS.has(name)) seen.outputCaps.push(value);
-  if (REPLIES.has(name)) seen.replies = Math.max(seen.replies, value);
 }
 
 function readTool(tool: unknown, seen: Seen): void {
   if (!isRecord(tool)) return;
   const declared = tool['functionDeclarations'] ?? tool['function_declarations'];
   const type = textOf(tool['type']);
-  if (declared !== undefined) seen.tools += Math.max(1, listOf(declared).length);
+  if (declared !== undefined) seen.tools += Math.max(1, manyOf(declared).length);
   else if (type === undefined || OWN_TOOL.test(type)) seen.tools += 1;
   else if (VENDOR_TOOL.test(type)) seen.vendorTools += 1;
   else seen.boundless.add(type);
@@ -179,8 +168,6 @@ function walk(value: unknown, seen: Seen): void {
   for (const [name, item] of Object.entries(value)) {
     if (item === null) continue;
     if (WINDOWED.has(name)) seen.windowed.add(name);
-    if (THINKING.has(name) && typeof item === 'number')
-      seen.thinkingBudget = Math.max(seen.thinkingBudget ?? 0, item);
     if (name === 'cache_control' && isRecord(item))
       seen.cacheWrites = item['ttl'] === '1h' || seen.cacheWrites === 'hour' ? 'hour' : 'short';
     if (typeof item === 'object') walk(item, seen);

@@ -89,6 +89,8 @@ export interface Config {
     readonly onEmpty: ConfigFile['budget']['on_empty'];
     /** Milliseconds. */
     readonly paymentGraceMs: number;
+    /** `{customer}` in it stands for the customer's id. */
+    readonly topUpUrl: string | null;
     readonly whenUnknown: ConfigFile['budget']['when_unknown'];
     readonly alerts: { readonly default: 'block' | 'notify'; readonly notifyOnly: readonly string[] };
   };
@@ -306,6 +308,7 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       noCredit: file.budget.no_credit,
       onEmpty: file.budget.on_empty,
       paymentGraceMs: file.budget.payment_grace,
+      topUpUrl: file.budget.top_up_url,
       whenUnknown: file.budget.when_unknown,
       alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
     },

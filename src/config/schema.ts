@@ -195,6 +195,11 @@ const budget = z.strictObject({
   payment_grace: duration(0, GRACE_MS_MAX, '90d at most')
     .prefault('0s')
     .describe('How long a customer is served after a payment is missing or his subscription ended.'),
+  top_up_url: z
+    .url({ protocol: /^https?$/, error: 'must be an http(s) address' })
+    .nullable()
+    .default(null)
+    .describe('Where a customer adds credit, told with a refusal; {customer} stands for his id.'),
   when_unknown: oneOf(
     ['refuse', 'allow'],
     'refuse',

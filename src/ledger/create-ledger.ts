@@ -29,20 +29,24 @@ export interface LedgerOptions {
   readonly database: Database;
   /** Names this start of the process; no two starts may share a name. Open calls of other boots are `recover`'s. */
   readonly bootId: string;
+  /** Usage goes to the cost layout too: a call that costs something waits to be sealed even without lines. */
+  readonly billsCosts?: boolean | undefined;
 }
 
 /** What every part of the ledger is made from. */
 export interface LedgerParts {
   readonly database: Database;
   readonly bootId: string;
+  readonly billsCosts: boolean;
   /** A mark no other batch of any boot has, to tell within a batch whether its first statement won. */
   readonly stamp: () => string;
 }
 
 /** Every method rejects with `LedgerUnavailable` when its batch could not be made durable. */
-export function createLedger({ database, bootId }: LedgerOptions): Ledger {
+export function createLedger({ database, bootId, billsCosts = false }: LedgerOptions): Ledger {
   let stamps = 0;
-  const parts: LedgerParts = { database, bootId, stamp: () => `${bootId}.${(stamps += 1).toString(36)}` };
+  const stamp = (): string => `${bootId}.${(stamps += 1).toString(36)}`;
+  const parts: LedgerParts = { database, bootId, billsCosts, stamp };
   const views = createViews(parts);
   return {
     ...createCalls(parts, views),

@@ -12,6 +12,11 @@ const VENDORS: Readonly<Record<string, Vendor>> = {
 };
 const APIS = /^(?:openai\.(?:chat|responses|completions|embeddings)|anthropic\.messages|gemini\.)/;
 
+const endpointOf = (api: string): string =>
+  api.startsWith('gemini.')
+    ? 'generateContent'
+    : api.replace(/^openai\.chat.*/, 'chat.completions').replace(/^\w+\./, '');
+
 interface Row {
   readonly id: string;
   readonly ratio: number;
@@ -36,7 +41,7 @@ describe.skipIf(recordingsDirectory === undefined)('the bound on what recorded c
       const bound = boundOf({
         vendor,
         bodyBytes: new TextEncoder().encode(text).length,
-        features: featuresOf(JSON.parse(text)),
+        features: featuresOf(JSON.parse(text), endpointOf(api)),
         limits: limitsOf(provider, expected.model_requested ?? expected.model ?? ''),
         generates: !/embed/.test(api),
       });

@@ -36,7 +36,7 @@ describe('the bound in money', () => {
       'google/gemini-2.5-pro',
       'google/gemini-2.5-flash',
     );
-    const cached = featuresOf({ cache_control: { type: 'ephemeral', ttl: '1h' } });
+    const cached = featuresOf({ cache_control: { type: 'ephemeral', ttl: '1h' } }, 'messages');
     fc.assert(
       fc.property(counts, models, fc.nat(50_000), (used, model, spare) => {
         const price = prices.priceOf(model);

@@ -42,6 +42,52 @@ describe("a budget's window", () => {
     ]);
   });
 
+  it.each([
+    ['2028-02-29T23:59:59.999Z', '2028-02-01T00:00:00.000Z', '2028-03-01T00:00:00.000Z'],
+    ['2100-02-28T23:59:59.999Z', '2100-02-01T00:00:00.000Z', '2100-03-01T00:00:00.000Z'],
+    ['2026-01-31T23:59:59.999Z', '2026-01-01T00:00:00.000Z', '2026-02-01T00:00:00.000Z'],
+    ['2026-02-01T00:00:00.000Z', '2026-02-01T00:00:00.000Z', '2026-03-01T00:00:00.000Z'],
+  ])('is the month to its last millisecond, in leap years too: %s', (text, start, end) => {
+    expect(window('month', text)).toEqual([start, end]);
+  });
+
+  it('has the leap day as a day of its own', () => {
+    expect(window('day', '2028-02-29T00:00:00Z')).toEqual([
+      '2028-02-29T00:00:00.000Z',
+      '2028-03-01T00:00:00.000Z',
+    ]);
+  });
+
+  it.each(['America/New_York', 'Asia/Kolkata', 'Pacific/Kiritimati', 'Australia/Lord_Howe'])(
+    'is the same on a machine that is set to %s, at every hour of its clock changes',
+    (zone) => {
+      const own = process.env['TZ'];
+      process.env['TZ'] = zone;
+      try {
+        expect(new Date(at('2026-07-01T00:00:00Z')).getTimezoneOffset()).not.toBe(0);
+        // A year's hours: both changes of the clock are among them.
+        for (let hour = at('2026-01-01T00:30:00Z'); hour < at('2027-01-01T00:00:00Z'); hour += 3_600_000) {
+          const text = new Date(hour).toISOString();
+          expect(window('day', text)[0]).toBe(`${text.slice(0, 10)}T00:00:00.000Z`);
+          expect(window('month', text)[0]).toBe(`${text.slice(0, 7)}-01T00:00:00.000Z`);
+        }
+      } finally {
+        if (own === undefined) delete process.env['TZ'];
+        else process.env['TZ'] = own;
+      }
+    },
+  );
+
+  it.each(['day', 'week', 'month'] as const)('follows on the last %s without gap or overlap', (span) => {
+    let { startMs, endMs } = windowOf(span, at('2027-12-15T00:00:00Z'), null);
+    while (startMs < at('2029-01-01T00:00:00Z')) {
+      expect(windowOf(span, (endMs ?? 0) - 1, null).startMs).toBe(startMs);
+      const next = windowOf(span, endMs ?? 0, null);
+      expect(next.startMs).toBe(endMs);
+      ({ startMs, endMs } = next);
+    }
+  });
+
   it("is the subscription's period, to the second", () => {
     const period = ['2026-01-31T10:11:12Z', '2026-02-28T10:11:12Z'];
     expect(window('period', '2026-02-28T10:11:11Z', period)[0]).toBe('2026-01-31T10:11:12.000Z');
