@@ -73,7 +73,7 @@ export interface Gateway {
   /** Notices to the operator: the entry owns when. */
   readonly notifier: Notifier;
   /** What is done with the ledger now and then: the entry asks with every pass. */
-  readonly books: Pick<AssembledBooks, 'nightly'>;
+  readonly books: Pick<AssembledBooks, 'nightly' | 'retention'>;
 }
 
 export function assemble(parts: Parts): Gateway {
@@ -86,14 +86,17 @@ export function assemble(parts: Parts): Gateway {
   const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
-  const settler = telling(notifier, {
-    ledger,
-    rater: prices,
-    runtime,
-    tokenTypes: settings.billing.tokenTypes,
-    billedName,
-    onMissingUsage: settings.metering.onMissingUsage,
-  });
+  const settler = telling(
+    { ...parts, notifier },
+    {
+      ledger,
+      rater: prices,
+      runtime,
+      tokenTypes: settings.billing.tokenTypes,
+      billedName,
+      onMissingUsage: settings.metering.onMissingUsage,
+    },
+  );
   const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
   const background = createBackground({ ledger, resolver, relay, settler, runtime });
   const inference = createInference({
@@ -162,13 +165,23 @@ const doubting = (budgets: Budgets, refresher: StripeSide['refresher']): Budgets
   },
 });
 
-/** The settler, with a word of each bill to who tells the operator. */
-function telling(notifier: Notifier, options: SettlerOptions): Settler {
+/** The settler, with a word of each bill to who tells the operator; one of no known price is in no cost event. */
+function telling(
+  { notifier, settings, runtime }: Pick<Parts, 'settings' | 'runtime'> & { notifier: Notifier },
+  options: SettlerOptions,
+): Settler {
+  const billsCosts = settings.billing.layouts.includes('cost');
   const settler = createSettler(options);
   return {
     ...settler,
     async settle(call, ending, measured) {
       const bill = await settler.settle(call, ending, measured);
+      if (billsCosts && bill.costPico === null && bill.usageSource !== 'none')
+        runtime.log('warn', 'call_unpriced', {
+          request_id: call.id,
+          customer: call.customer,
+          model: call.target.billedModel,
+        });
       notifier.used({ customer: call.customer, model: call.target.billedModel, ...bill });
       return bill;
     },
@@ -240,7 +253,7 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
   async settle(call) {
     const result = await ledger.settle(call);
     budgets.settled(call.id);
-    if (call.lines.length > 0) settled();
+    if (call.lines.length > 0 || BigInt(call.costPico ?? '0') > 0n) settled();
     return result;
   },
   async openBackground(background) {

@@ -20,7 +20,8 @@ import { readRequestHeaders } from './gateway/headers.ts';
 import { createKeys } from './keys/create-keys.ts';
 import type { Keys } from './keys/keys.ts';
 import { createLedger } from './ledger/create-ledger.ts';
-import type { Database, Row, Statement } from './ledger/ledger.ts';
+import { announcing, routingVerdicts } from './ledger/customer-ledgers.ts';
+import type { Database, LateVerdict, Ledger, Row, Statement } from './ledger/ledger.ts';
 import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
 import { createDurableDatabase } from './platform/durable-sqlite.ts';
@@ -29,7 +30,7 @@ import { createFetchRelay } from './platform/fetch-relay.ts';
 import { httpPost } from './platform/http-post.ts';
 import { createWorkersRuntime } from './platform/workers-runtime.ts';
 
-interface CustomerObject extends Database {
+interface CustomerObject extends Database, Pick<Ledger, 'applyVerdict'> {
   fetch(request: Request): Promise<Response>;
 }
 
@@ -173,6 +174,7 @@ function customerOfEvent(body: string): string {
 export class FaregateObject extends DurableObject<Env> implements CustomerObject {
   readonly #gateway: Gateway;
   readonly #database: Database;
+  readonly #ledger: Ledger;
   #alarmAtMs = Infinity;
 
   constructor(context: DurableObjectState, env: Env) {
@@ -180,10 +182,14 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     const settings = settingsOf(env);
     const runtime = createWorkersRuntime((work) => context.waitUntil(work));
     this.#database = createDurableDatabase(context.storage);
-    const ledger = createLedger({ database: this.#database, bootId: runtime.id() });
+    this.#ledger = createLedger({
+      database: this.#database,
+      bootId: runtime.id(),
+      billsCosts: settings.billing.layouts.includes('cost'),
+    });
     context.blockConcurrencyWhile(async () => {
       await migrate(this.#database);
-      const recovered = await ledger.recover({ nowMs: runtime.now() });
+      const recovered = await this.#ledger.recover({ nowMs: runtime.now() });
       // Also without open calls: a crash may have come between a settlement and its alarm.
       this.#wake(recovered.length > 0 ? 0 : GATHER_MS);
     });
@@ -191,7 +197,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       settings,
       runtime,
       crypto: createNodeCrypto(),
-      ledger,
+      ledger: this.#routed(context, env),
       keys: context.id.equals(env.OBJECTS.idFromName(KEYS_OBJECT))
         ? createKeys({
             database: this.#database,
@@ -225,6 +231,20 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
   /** The Database port of the keys, for the other objects and the front. */
   batch(statements: readonly Statement[]): Promise<readonly (readonly Row[])[]> {
     return this.#database.batch(statements);
+  }
+
+  /** Asked by the account's object: which of the events that Stripe refused are this ledger's. */
+  applyVerdict(verdict: LateVerdict): ReturnType<Ledger['applyVerdict']> {
+    return this.#ledger.applyVerdict(verdict);
+  }
+
+  /** Stripe's late verdicts come to the account's object, which knows the customers' objects and asks them. */
+  #routed(context: DurableObjectState, env: Env): Ledger {
+    const stubOf = (name: string): CustomerObject => env.OBJECTS.get(env.OBJECTS.idFromName(name));
+    if (context.id.equals(env.OBJECTS.idFromName(ACCOUNT_OBJECT)))
+      return routingVerdicts(this.#ledger, this.#database, stubOf);
+    const account: Database = { batch: (statements) => stubOf(ACCOUNT_OBJECT).batch([...statements]) };
+    return announcing(this.#ledger, account, { now: Date.now, failed: accountUntold });
   }
 
   async alarm(): Promise<void> {
@@ -268,6 +288,9 @@ function keysOf(env: Env, settings: Settings): Keys {
     joinsReads: false,
   }));
 }
+
+const accountUntold = (error: unknown): void =>
+  console.error(JSON.stringify({ level: 'warn', event: 'account_untold', error: String(error) }));
 
 let sharedSettings: Settings | undefined;
 function settingsOf(env: Env): Settings {

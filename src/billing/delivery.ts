@@ -151,8 +151,13 @@ const soonest = (times: readonly (number | undefined)[]): number | undefined => 
 };
 
 /** Until the window under way is over; undefined where nothing waits for it. */
-async function windowEndsIn({ ledger, runtime, windowMs = 0 }: DeliveryOptions): Promise<number | undefined> {
-  if (windowMs === 0 || (await ledger.unsealed(1)).length === 0) return undefined;
+async function windowEndsIn({
+  ledger,
+  runtime,
+  windowMs = 0,
+  layouts = ['dimensions'],
+}: DeliveryOptions): Promise<number | undefined> {
+  if (windowMs === 0 || (await ledger.unsealed(1, { destinations: layouts })).length === 0) return undefined;
   return windowMs - (runtime.now() % windowMs);
 }
 

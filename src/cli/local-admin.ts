@@ -26,7 +26,11 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
   });
   await migrate(database);
   const token = randomBytes(32).toString('base64url');
-  const ledger = createLedger({ database, bootId: runtime.id() });
+  const ledger = createLedger({
+    database,
+    bootId: runtime.id(),
+    billsCosts: settings.billing.layouts.includes('cost'),
+  });
   const stripe = createStripeClient({
     // Without a key Stripe says so to whatever needs it.
     secretKey: settings.stripe.secretKey ?? 'unset',

@@ -62,7 +62,7 @@ export function createCalls(
     },
     async settle(call) {
       const known = guarded.delete(call.id);
-      const [, won] = known ? [] : await database.batch([settlement(call, SETTLE_UNGUARDED), CHANGED]);
+      const [, won] = known ? [] : await database.batch([settlement(parts, call, SETTLE_UNGUARDED), CHANGED]);
       return hasChanged(won) ? 'settled' : settleGuarded(parts, call);
     },
     async shrinkHold(id, holdPico) {
@@ -80,8 +80,9 @@ export function createCalls(
 }
 
 /** Counts the call against its customer's money and closes it, in one step. */
-async function settleGuarded({ database }: LedgerParts, call: CallToSettle): Promise<'settled' | 'already'> {
-  const answers = await database.batch([...countingOf(call), settlement(call, SETTLE_CALL), CHANGED]);
+async function settleGuarded(parts: LedgerParts, call: CallToSettle): Promise<'settled' | 'already'> {
+  const { database } = parts;
+  const answers = await database.batch([...countingOf(call), settlement(parts, call, SETTLE_CALL), CHANGED]);
   if (hasChanged(answers.at(-1))) return 'settled';
   const [onRecord] = await database.batch([{ sql: READ_CALL, params: [call.id] }]);
   if (onRecord?.length !== 1) throw new Error(`Call ${call.id} cannot be settled: it was never admitted.`);
@@ -91,10 +92,10 @@ async function settleGuarded({ database }: LedgerParts, call: CallToSettle): Pro
 const countingOf = ({ id, costPico, endedAtMs }: CallToSettle): Statement[] =>
   costPico === null || BigInt(costPico) <= 0n ? [] : counting(id, costPico, endedAtMs);
 
-function settlement(call: CallToSettle, sql: string): Statement {
+function settlement({ billsCosts }: LedgerParts, call: CallToSettle, sql: string): Statement {
   const { id, endedAtMs, outcome, status, usageSource, usageJson, costPico, responseId, lines } = call;
-  const sealed = lines.length === 0 ? 1 : 0;
-  const usage = [linesToJson(lines), lines.length, tokensOf(lines), sealed];
+  const isToSeal = lines.length > 0 || (billsCosts && BigInt(costPico ?? '0') > 0n);
+  const usage = [linesToJson(lines), lines.length, tokensOf(lines), isToSeal ? 0 : 1];
   return {
     sql,
     params: [
@@ -113,17 +114,18 @@ function settlement(call: CallToSettle, sql: string): Statement {
 }
 
 async function recover(
-  { database, bootId }: LedgerParts,
+  parts: LedgerParts,
   views: Pick<Ledger, 'calls'>,
   { nowMs, openedBeforeMs }: { nowMs: number; openedBeforeMs: number },
 ): Promise<readonly CallView[]> {
+  const { database, bootId } = parts;
   const closed: string[] = [];
   for (;;) {
     const [abandoned = []] = await database.batch([
       { sql: READ_ABANDONED, params: [bootId, openedBeforeMs, RECOVERED_PER_BATCH] },
     ]);
     if (abandoned.length === 0) break;
-    const won = await database.batch(abandoned.flatMap((row) => recovery(row, nowMs)));
+    const won = await database.batch(abandoned.flatMap((row) => recovery(parts, row, nowMs)));
     closed.push(...won.flat().map((row) => textOf(row, 'id')));
   }
   const pages = await Promise.all(closed.map((id) => views.calls({ id, limit: 1 })));
@@ -131,10 +133,10 @@ async function recover(
 }
 
 /** A guarded call is counted as its evidence shows; its hold goes with it. */
-function recovery(row: Row, nowMs: number): Statement[] {
+function recovery(parts: LedgerParts, row: Row, nowMs: number): Statement[] {
   const call = recovered(row, nowMs);
   const isGuarded = numberOf(row, 'guarded') === 1;
-  return [...(isGuarded ? countingOf(call) : []), settlement(call, SETTLE_RETURNING)];
+  return [...(isGuarded ? countingOf(call) : []), settlement(parts, call, SETTLE_RETURNING)];
 }
 
 /** The ending of an abandoned call: what the evidence shows was served, and no more. */

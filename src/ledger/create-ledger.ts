@@ -15,6 +15,7 @@ import { createRepairs } from './repairs.ts';
 import { createExport } from './export.ts';
 import { createImport } from './import.ts';
 import { createBooks } from './reconcile.ts';
+import { createRetention } from './retention.ts';
 import { createRestoring } from './restore.ts';
 import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
@@ -29,20 +30,24 @@ export interface LedgerOptions {
   readonly database: Database;
   /** Names this start of the process; no two starts may share a name. Open calls of other boots are `recover`'s. */
   readonly bootId: string;
+  /** Usage goes to the cost layout too: a call that costs something waits to be sealed even without lines. */
+  readonly billsCosts?: boolean | undefined;
 }
 
 /** What every part of the ledger is made from. */
 export interface LedgerParts {
   readonly database: Database;
   readonly bootId: string;
+  readonly billsCosts: boolean;
   /** A mark no other batch of any boot has, to tell within a batch whether its first statement won. */
   readonly stamp: () => string;
 }
 
 /** Every method rejects with `LedgerUnavailable` when its batch could not be made durable. */
-export function createLedger({ database, bootId }: LedgerOptions): Ledger {
+export function createLedger({ database, bootId, billsCosts = false }: LedgerOptions): Ledger {
   let stamps = 0;
-  const parts: LedgerParts = { database, bootId, stamp: () => `${bootId}.${(stamps += 1).toString(36)}` };
+  const stamp = (): string => `${bootId}.${(stamps += 1).toString(36)}`;
+  const parts: LedgerParts = { database, bootId, billsCosts, stamp };
   const views = createViews(parts);
   return {
     ...createCalls(parts, views),
@@ -55,6 +60,7 @@ export function createLedger({ database, bootId }: LedgerOptions): Ledger {
     ...createBooks(parts),
     ...createReconciliations(parts),
     ...createRestoring(parts),
+    ...createRetention(parts),
     ...createExport(parts),
     ...createImport(parts),
     ...createVerdicts(parts),

@@ -131,6 +131,8 @@ export interface LateVerdict {
   /** Those it names, each with the reason and what to do. */
   readonly refused: readonly { readonly identifier: string; readonly error: string }[];
   readonly receivedAtMs: number;
+  /** Of those it names: how many were found in other ledgers, where ledgers lie apart. */
+  readonly matchedElsewhere?: number | undefined;
 }
 
 /** How far delivery is behind. */

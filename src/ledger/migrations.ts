@@ -11,6 +11,8 @@ import { READINGS_MIGRATION } from './migrations/005-keys-and-stripe-readings.ts
 import { DESTINATIONS_MIGRATION } from './migrations/006-destinations.ts';
 import { RECONCILIATIONS_MIGRATION } from './migrations/007-reconciliations.ts';
 import { NOTICES_MIGRATION } from './migrations/009-notices.ts';
+import { COSTS_WITHOUT_LINES_MIGRATION } from './migrations/012-costs-without-lines.ts';
+import { CUSTOMER_OBJECTS_MIGRATION } from './migrations/013-customer-objects.ts';
 import { IMPORTS_MIGRATION } from './migrations/017-imports.ts';
 import { numberOf } from './rows.ts';
 
@@ -139,6 +141,8 @@ const MIGRATIONS: readonly Migration[] = [
   DESTINATIONS_MIGRATION,
   RECONCILIATIONS_MIGRATION,
   NOTICES_MIGRATION,
+  COSTS_WITHOUT_LINES_MIGRATION,
+  CUSTOMER_OBJECTS_MIGRATION,
   IMPORTS_MIGRATION,
 ];
 

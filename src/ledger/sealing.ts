@@ -17,13 +17,14 @@ import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 export const DEFAULT_DESTINATIONS: readonly string[] = ['dimensions'];
 
 /** The oldest calls with lines to seal. */
-const UNSEALED_CALLS = `FROM calls WHERE sealed = 0 AND ended_at_ms < ? ORDER BY ended_at_ms, id LIMIT ?`;
-const READ_UNSEALED = `
-  SELECT id, customer, ended_at_ms, lines_json, CAST(cost_pico AS TEXT) AS cost_pico ${UNSEALED_CALLS}`;
+const unsealedCalls = (billsCosts: boolean): string =>
+  `FROM calls WHERE sealed = 0 AND ended_at_ms < ? ${billsCosts ? '' : 'AND line_count > 0'} ORDER BY ended_at_ms, id LIMIT ?`;
+const readUnsealedCalls = (billsCosts: boolean): string => `
+  SELECT id, customer, ended_at_ms, lines_json, CAST(cost_pico AS TEXT) AS cost_pico ${unsealedCalls(billsCosts)}`;
 
 /** The lines of those calls that are sealed already, where a call's lines were sealed in parts. */
-const READ_PARTLY_SEALED = `
-  SELECT call, attempt, model, token_type, destination FROM lines WHERE call IN (SELECT id ${UNSEALED_CALLS})`;
+const readPartlySealed = (billsCosts: boolean): string => `
+  SELECT call, attempt, model, token_type, destination FROM lines WHERE call IN (SELECT id ${unsealedCalls(billsCosts)})`;
 
 /** A settled call's lines: written once, so they can be read before the batch that seals them. */
 const READ_LINES = `
@@ -57,9 +58,10 @@ const MOVE_CARRY = `
 const FREE_LINES = `
   DELETE FROM lines WHERE event = ? AND NOT EXISTS (SELECT 1 FROM meter_events WHERE identifier = ?)`;
 
-/** Takes a call off the list once all its lines are in events, for every destination. */
+/** Takes a call off the list once all its lines are in events, for every destination; without lines, its cost. */
 const SEAL_CALL = (destinations: readonly string[]): string => `
-  UPDATE calls SET sealed = 1 WHERE id = ? AND sealed = 0 AND line_count * ${destinations.length} =
+  UPDATE calls SET sealed = 1
+  WHERE id = ? AND sealed = 0 AND CASE WHEN line_count = 0 THEN 1 ELSE line_count * ${destinations.length} END =
     (SELECT COUNT(*) FROM lines WHERE call = ? AND destination IN (${marks(destinations)}))`;
 
 const READ_CARRIES = (customers: readonly string[]): string =>
@@ -101,11 +103,15 @@ export function createSealing({ database }: LedgerParts): Pick<Ledger, 'unsealed
 }
 
 /** Reads the oldest `calls` calls that have lines to seal; `unsealedLines` makes sense of the two answers. */
-export const readUnsealed = (calls: number, { beforeMs }: SealingScope = {}): Statement[] => {
+export const readUnsealed = (
+  calls: number,
+  { beforeMs, destinations = DEFAULT_DESTINATIONS }: SealingScope = {},
+): Statement[] => {
+  const billsCosts = destinations.includes('cost');
   const params = [beforeMs ?? Number.MAX_SAFE_INTEGER, calls];
   return [
-    { sql: READ_UNSEALED, params },
-    { sql: READ_PARTLY_SEALED, params },
+    { sql: readUnsealedCalls(billsCosts), params },
+    { sql: readPartlySealed(billsCosts), params },
   ];
 };
 
@@ -121,9 +127,9 @@ export function unsealedLines(
   return calls.flatMap((row) => {
     const call = textOf(row, 'id');
     const [customer, endedAtMs] = [textOf(row, 'customer'), numberOf(row, 'ended_at_ms')];
-    const lines = pricedLines(row);
+    const [lines, cost] = [pricedLines(row), costLines(row)];
     return destinations.flatMap((destination) =>
-      lines
+      [...lines, ...(destination === 'cost' ? cost : [])]
         .filter((line) => !taken.has(`${destination} ${memberName(call, line)}`))
         .map((line) => Object.assign({ call, customer, endedAtMs, destination }, line)),
     );
@@ -142,8 +148,17 @@ const pricedLines = (row: Row): PricedLine[] =>
     pico: at === 0 ? (textOrNull(row, 'cost_pico') ?? '0') : '0',
   }));
 
+/** What carries the cost of a call without lines, in the cost layout. */
+const costLines = (row: Row): PricedLine[] => {
+  const pico = textOrNull(row, 'cost_pico') ?? '0';
+  if (pico === '0' || linesFromJson(textOrNull(row, 'lines_json')).length > 0) return [];
+  return [{ attempt: 0, model: '', tokenType: 'cost', tokens: 0, pico }];
+};
+
 const namedLines = (row: Row): (readonly [string, PricedLine])[] =>
-  pricedLines(row).map((line) => [memberName(textOf(row, 'id'), line), line] as const);
+  [...pricedLines(row), ...costLines(row)].map(
+    (line) => [memberName(textOf(row, 'id'), line), line] as const,
+  );
 
 function sealing({ event, members, carry }: Seal, lines: ReadonlyMap<string, PricedLine>): Statement[] {
   const { identifier, destination, eventName, customer, model, tokenType, value, timestampMs } = event;

@@ -29,6 +29,7 @@ const SUM_UNDELIVERED = (where: string): string => `
   SELECT model, token_type, CAST(SUM(tokens) AS TEXT) AS tokens FROM (
     SELECT model, token_type, tokens FROM lines
     WHERE event IN (SELECT identifier FROM meter_events WHERE ${where} AND ${TO_STRIPE})
+      AND tokens > 0
     GROUP BY call, attempt, model, token_type, tokens
     UNION ALL SELECT model, token_type, value AS tokens FROM meter_events
     WHERE ${where} AND model = '' AND destination = 'dimensions') AS undelivered

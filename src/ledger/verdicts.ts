@@ -32,7 +32,7 @@ const MESSAGE_CHARS_MAX = 500;
 
 export function createVerdicts({ database }: LedgerParts): Pick<Ledger, 'applyVerdict' | 'backlog'> {
   return {
-    async applyVerdict({ id, type, message, errorCount, refused, receivedAtMs }) {
+    async applyVerdict({ id, type, message, errorCount, refused, receivedAtMs, matchedElsewhere = 0 }) {
       const text = message.slice(0, MESSAGE_CHARS_MAX);
       const [recorded, ...refusals] = await database.batch([
         { sql: RECORD_VERDICT, params: [id, type, text, errorCount, receivedAtMs] },
@@ -42,7 +42,7 @@ export function createVerdicts({ database }: LedgerParts): Pick<Ledger, 'applyVe
           params: [error.slice(0, MESSAGE_CHARS_MAX), identifier],
         })),
       ]);
-      const matched = refusals.flat().length;
+      const matched = refusals.flat().length + matchedElsewhere;
       if (recorded?.length !== 1) return { kind: 'seen', matched };
       if (matched > 0) await database.batch([{ sql: COUNT_MATCHES, params: [matched, id] }]);
       return { kind: 'applied', matched };

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { replyTo } from './exchange.ts';
 import { invalid, missing, readBody, sendJson, type Reply } from './http.ts';
+import { THIN_TYPES } from './late-errors.ts';
 import type { SimulatorOrders } from './stripe.ts';
 import type { DeliveryOrder } from './webhooks.ts';
 
@@ -43,6 +44,8 @@ async function run(simulator: SimulatorOrders, route: string, body: unknown): Pr
   switch (route) {
     case 'POST /_simulator/trigger': {
       const { type, delivery, ...overrides } = triggerSchema.parse(body);
+      if (THIN_TYPES.includes(type))
+        return ok(await simulator.triggerLate(type, overrides, delivery as DeliveryOrder));
       return ok(await simulator.trigger(type, overrides, delivery as DeliveryOrder));
     }
     case 'GET /_simulator/faults':

@@ -29,6 +29,8 @@ export interface MeterErrors {
   add(error: MeterError): void;
   /** Ends the window: one event for each meter that has errors. By itself after the delay. */
   report(): ThinEvent[];
+  /** A report of this error alone, which can be fetched and is not sent. */
+  tell(error: MeterError): ThinEvent;
   readonly routes: readonly Route[];
   close(): void;
 }
@@ -49,6 +51,10 @@ export function createMeterErrors(options: {
   let startMs = 0;
   let timer: NodeJS.Timeout | undefined;
 
+  const keep = (events: readonly ThinEvent[]): void => {
+    told.push(...events);
+    told.splice(0, told.length - EVENTS_MAX);
+  };
   const report = (): ThinEvent[] => {
     clearTimeout(timer);
     timer = undefined;
@@ -57,8 +63,7 @@ export function createMeterErrors(options: {
     const window = { startMs, endMs: now() };
     const samples = Math.min(errorSamples, SAMPLES_MAX);
     const events = [...byMeter].map(([meter, some]) => thinEvent(meter, some, { ...window, samples }));
-    told.push(...events);
-    told.splice(0, told.length - EVENTS_MAX);
+    keep(events);
     for (const event of events) send(event);
     return events;
   };
@@ -70,6 +75,11 @@ export function createMeterErrors(options: {
       timer ??= setTimeout(report, delayMs).unref();
     },
     report,
+    tell(error) {
+      const event = thinEvent(error.meter, [error], { startMs: now(), endMs: now(), samples: 1 });
+      keep([event]);
+      return event;
+    },
     routes: [
       [
         'GET',

@@ -16,6 +16,7 @@ import { createExchange, type LoggedRequest } from './exchange.ts';
 import { createFaults, type Faults } from './faults.ts';
 import { listening, type Listening } from './http.ts';
 import { createIdempotency } from './idempotency.ts';
+import { createLateErrors, type TriggerLate } from './late-errors.ts';
 import { createMeterErrors, type MeterErrors, type ThinEvent } from './meter-errors.ts';
 import { meterEventRoutes } from './meter-events.ts';
 import { meterRoutes } from './meters.ts';
@@ -28,6 +29,7 @@ import { createWebhookSender, type WebhookSender } from './webhooks.ts';
 import { createWorld, type World } from './world.ts';
 
 export type { Triggered } from './account.ts';
+export { THIN_TYPES } from './late-errors.ts';
 export { TRIGGER_TYPES } from './trigger.ts';
 
 export interface StripeSimulatorOptions {
@@ -65,6 +67,8 @@ export interface SimulatorOrders extends Omit<Voices, 'account'> {
   readonly webhooks: Omit<WebhookSender, 'send' | 'close'>;
   /** The last 10,000 requests to the API, oldest first. */
   readonly requests: readonly LoggedRequest[];
+  /** Makes Stripe think better of a meter event that it had taken, and tells it by a thin event. */
+  readonly triggerLate: TriggerLate;
   /** Tells now of the meter events that failed after they were taken. */
   reportMeterErrors(): readonly ThinEvent[];
   /** What the accepted events come to, by event name, customer and all other payload keys. */
@@ -103,6 +107,7 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
       url = newUrl;
       secret = newSecret ?? secret;
     },
+    triggerLate: createLateErrors(world, errors, sender),
     ...voices,
   };
   const exchange = createExchange({

@@ -3,6 +3,7 @@ import { alertTriggered, createAlert } from './alerts.ts';
 import { applyCredits, createGrant, parseGrantParams } from './credits.ts';
 import { createCustomer, deleteCustomer, existingCustomer } from './customers.ts';
 import { invalid, missing } from './http.ts';
+import { THIN_TYPES } from './late-errors.ts';
 import { createMeter } from './meters.ts';
 import { newestFirst, stripeId, type Account, type Alert, type CreditGrant, type Told } from './world.ts';
 
@@ -53,9 +54,12 @@ export const TRIGGER_TYPES: readonly string[] = Object.keys(MAKERS);
 export function makeEvent(account: Account, type: string, overrides: Fields): void {
   const make = Object.hasOwn(MAKERS, type) ? MAKERS[type] : undefined;
   if (make === undefined) {
-    throw invalid(`The simulator cannot trigger ${type}. It can: ${TRIGGER_TYPES.join(', ')}.`, {
-      param: 'type',
-    });
+    throw invalid(
+      `The simulator cannot trigger ${type}. It can: ${[...TRIGGER_TYPES, ...THIN_TYPES].join(', ')}.`,
+      {
+        param: 'type',
+      },
+    );
   }
   const asked = overrides['customer'];
   if (type === 'customer.created' && typeof asked === 'string' && !account.world.customers.has(asked)) {

@@ -55,7 +55,7 @@ async function house(more: Partial<DeliveryOptions> = {}) {
     database.close();
   });
   await migrate(database);
-  const ledger = createLedger({ database, bootId: 'boot' });
+  const ledger = createLedger({ database, bootId: 'boot', billsCosts: more?.layouts?.includes('cost') });
   const sent: MeterEvent[] = [];
   const stripe = { down: false };
   const sink = {
@@ -71,6 +71,13 @@ async function house(more: Partial<DeliveryOptions> = {}) {
     },
   };
   const delivery = createDelivery({ ...options, ledger, runtime, sink, ...more });
+  /** A call of the vendor's own units: a cost, and no tokens. */
+  const image = async (costPico: string | null, customer = 'cus_a') => {
+    const id = fresh('call');
+    await ledger.admit(callToOpen({ id, customer, openedAtMs: runtime.nowMs }));
+    await ledger.settle(ending(id, { lines: [], endedAtMs: runtime.nowMs, costPico }));
+    return id;
+  };
   const call = async (tokens: number, costPico: string | null = null, customer = 'cus_a') => {
     const id = fresh('call');
     await ledger.admit(callToOpen({ id, customer, openedAtMs: runtime.nowMs }));
@@ -80,7 +87,7 @@ async function house(more: Partial<DeliveryOptions> = {}) {
     ];
     await ledger.settle(ending(id, { lines, endedAtMs: runtime.nowMs, costPico }));
   };
-  return { runtime, ledger, sent, stripe, delivery, call };
+  return { runtime, ledger, sent, stripe, delivery, call, image };
 }
 
 describe('a window', () => {
@@ -143,6 +150,51 @@ describe('the layouts', () => {
       ['per_type', 'meter-premium-output', '1'],
     ]);
     expect((await ledger.totals()).lines.map(({ tokens }) => tokens)).toEqual([7, 1]);
+  });
+
+  it.each([[['cost']], [['dimensions', 'cost']]] as const)(
+    'in money bill what has a cost and no tokens, once, laid out as %j',
+    async (layouts) => {
+      const { delivery, image, sent, ledger, runtime } = await house({ layouts });
+      const id = await image('40000000000');
+      await delivery.flush();
+      runtime.nowMs += 1_000;
+      await delivery.flush();
+      expect(sent.map(({ destination, customer, value }) => [destination, customer, value])).toEqual([
+        ['cost', 'cus_a', '40000'],
+      ]);
+      expect(await ledger.unsealed(10, { destinations: layouts })).toEqual([]);
+      const [view] = (await ledger.calls({ id, limit: 1 })).data;
+      expect(view?.events).toHaveLength(1);
+      expect((await ledger.totals()).lines).toEqual([]);
+    },
+  );
+
+  it('in money sum what has no tokens with what has', async () => {
+    const { delivery, call, image, sent, runtime } = await house({ layouts: ['cost'], windowMs: 60_000 });
+    await image('1500000');
+    await call(7, '2500000');
+    await delivery.flush();
+    runtime.nowMs = AT + 60_000;
+    await delivery.flush();
+    expect(sent.map(({ value }) => value)).toEqual(['4']);
+  });
+
+  it('of tokens alone leave nothing waiting of a call that has none', async () => {
+    const { delivery, image, sent, ledger } = await house({ layouts: ['dimensions'] });
+    await image('40000000000');
+    await delivery.flush();
+    expect(sent).toEqual([]);
+    expect((await ledger.backlog()).oldestMs).toBeNull();
+  });
+
+  it('of money bill nothing for a call that costs nothing, or whose price nobody knows', async () => {
+    const { delivery, image, sent, ledger } = await house({ layouts: ['cost'] });
+    await image('0');
+    await image(null);
+    await delivery.flush();
+    expect(sent).toEqual([]);
+    expect((await ledger.backlog()).oldestMs).toBeNull();
   });
 
   it('in money round nothing away: what is below a millionth is carried', async () => {

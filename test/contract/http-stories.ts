@@ -232,6 +232,21 @@ function describeReads(given: Given): void {
       );
     });
 
+    it('refuses afterwards what Stripe had taken and thought better of', async () => {
+      const world = given();
+      const [other, customer] = [world.newCustomer(), world.newCustomer()];
+      for (const one of [other, customer]) {
+        await world.ask(one, chat('plain'));
+        expect(await world.billed(one)).toEqual({ input: 11, output: 8 });
+      }
+      const news = await world.happens('v1.billing.meter.error_report_triggered', { customer });
+      expect((await world.tell(news)).status).toBe(200);
+      const statesOf = async (one: string): Promise<readonly string[]> =>
+        (await world.calls(one)).flatMap(({ events }) => events.map(({ state }) => state)).toSorted();
+      expect(await statesOf(customer)).toEqual(['accepted', 'refused']);
+      expect(await statesOf(other)).toEqual(['accepted', 'accepted']);
+    });
+
     it('is closed to the operator without the admin key', async () => {
       const { place } = given();
       expect((await place.fetch('/admin/v1/calls?customer=cus_case1')).status).toBe(401);

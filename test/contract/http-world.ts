@@ -1,6 +1,6 @@
 /** What the HTTP cases are told in: a gateway somewhere, a provider and Stripe's stand-in beside it, over real HTTP. */
 import { expect } from 'vitest';
-import { createStripeSimulator, type StripeSimulator } from '../../src/simulator/stripe.ts';
+import { createStripeSimulator, THIN_TYPES, type StripeSimulator } from '../../src/simulator/stripe.ts';
 import { signWebhook } from '../../src/simulator/webhooks.ts';
 import { startTestResponses, type TestResponses } from '../support/stored.ts';
 import { KEY_GIVEN, startTestUpstream, type TestUpstream } from '../support/upstream.ts';
@@ -116,7 +116,8 @@ export async function startWorld(start: Start): Promise<World> {
     open: (customer, ask) => place.fetch(pathOf(ask), initOf(customer, ask)),
     ...adminOf(place, stripe),
     async happens(type, overrides) {
-      const { event } = await stripe.trigger(type, overrides);
+      const late = THIN_TYPES.includes(type);
+      const { event } = await stripe[late ? 'triggerLate' : 'trigger'](type, overrides);
       return JSON.stringify(event);
     },
     tell(body, { offsetS = 0, secret = WEBHOOK_SECRET } = {}) {

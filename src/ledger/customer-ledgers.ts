@@ -1,0 +1,65 @@
+/**
+ * Where every customer has a ledger of his own (Workers), Stripe's late verdicts name events and no customer. The account's
+ * ledger knows which customers' ledgers have sent anything, and asks those; the latest senders first, since verdicts are
+ * minutes old.
+ */
+import type { Database, LateVerdict, Ledger } from './ledger.ts';
+import { textOf } from './rows.ts';
+
+/** Ledgers asked about one verdict: a Worker may ask 1,000 others while it answers a request. */
+export const LEDGERS_ASKED_MAX = 900;
+const ASKED_AT_ONCE = 20;
+
+const KEEP = `
+  INSERT INTO customer_ledgers (customer, told_at_ms) VALUES (?, ?)
+  ON CONFLICT (customer) DO UPDATE SET told_at_ms = excluded.told_at_ms`;
+const READ_LATEST = `SELECT customer FROM customer_ledgers ORDER BY told_at_ms DESC, customer LIMIT ?`;
+
+/** The customer's ledger, which tells the account's once, before the first answer that a verdict could overturn. */
+export function announcing(
+  ledger: Ledger,
+  account: Database,
+  { now, failed }: { readonly now: () => number; readonly failed: (error: unknown) => void },
+): Ledger {
+  let isKnown = false;
+  const announce = async (): Promise<void> => {
+    const customer = await ledger.customerAfter('');
+    if (customer === undefined) return;
+    await account.batch([{ sql: KEEP, params: [customer, now()] }]);
+    isKnown = true;
+  };
+  return {
+    ...ledger,
+    async mark(deliveries, nowMs) {
+      // Not worth losing an answer of Stripe's for: the next mark tells again.
+      if (!isKnown && deliveries.some(({ kind }) => kind !== 'retry')) await announce().catch(failed);
+      await ledger.mark(deliveries, nowMs);
+    },
+  };
+}
+
+type Verdicts = Pick<Ledger, 'applyVerdict'>;
+
+/** The account's ledger: a verdict goes to the customers' ledgers, until every event it names is found, and then on record. */
+export function routingVerdicts(
+  ledger: Ledger,
+  database: Database,
+  ledgerOf: (customer: string) => Verdicts,
+): Ledger {
+  const found = async (verdict: LateVerdict): Promise<number> => {
+    const [rows = []] = await database.batch([{ sql: READ_LATEST, params: [LEDGERS_ASKED_MAX] }]);
+    let matched = 0;
+    for (let at = 0; at < rows.length && matched < verdict.refused.length; at += ASKED_AT_ONCE) {
+      const some = rows.slice(at, at + ASKED_AT_ONCE).map((row) => ledgerOf(textOf(row, 'customer')));
+      // What a ledger cannot match is not its concern.
+      const answers = await Promise.all(some.map((one) => one.applyVerdict({ ...verdict, errorCount: 0 })));
+      matched += answers.reduce((sum, answer) => sum + answer.matched, 0);
+    }
+    return matched;
+  };
+  return {
+    ...ledger,
+    applyVerdict: async (verdict) =>
+      ledger.applyVerdict({ ...verdict, matchedElsewhere: await found(verdict) }),
+  };
+}
