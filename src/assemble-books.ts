@@ -7,6 +7,7 @@ import { createNightly, type Nightly } from './billing/nightly.ts';
 import { createImporter } from './billing/importer.ts';
 import { createClasses } from './billing/layouts.ts';
 import type { Prices } from './billing/prices.ts';
+import { createRetentionPasses, type RetentionPasses } from './billing/retention.ts';
 import { createReconciler } from './billing/reconciler.ts';
 import { restoreLedger, type RestoreReport } from './billing/restore.ts';
 import { createStripeSums } from './billing/stripe-summaries.ts';
@@ -28,6 +29,7 @@ export interface BooksParts {
 
 export interface AssembledBooks {
   readonly nightly: Nightly;
+  readonly retention: RetentionPasses;
   readonly routes: readonly Hono[];
 }
 
@@ -48,15 +50,18 @@ export const assembleRestore =
 export function assembleBooks(parts: BooksParts): AssembledBooks {
   const { settings, runtime, ledger, stripe, settled } = parts;
   const { billing } = settings;
+  const days = settings.ledger.retentionDays;
   const reconciler = createReconciler({
     ledger,
     sums: createStripeSums({ stripe }),
     runtime,
+    keptMs: days === null ? Infinity : days * 86_400_000,
     dimensionsEventName: billing.layouts.includes('dimensions') ? billing.eventName : null,
     resent: settled,
   });
   return {
     nightly: createNightly({ ledger, runtime, reconciler }),
+    retention: createRetentionPasses({ ledger, runtime, days }),
     routes: [createBooksRoutes({ ledger, runtime, reconciler }), bulkRoutes(parts)],
   };
 }

@@ -73,7 +73,7 @@ export interface Gateway {
   /** Notices to the operator: the entry owns when. */
   readonly notifier: Notifier;
   /** What is done with the ledger now and then: the entry asks with every pass. */
-  readonly books: Pick<AssembledBooks, 'nightly'>;
+  readonly books: Pick<AssembledBooks, 'nightly' | 'retention'>;
 }
 
 export function assemble(parts: Parts): Gateway {

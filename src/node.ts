@@ -135,8 +135,10 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     if (!opened.delivers) return look;
     const { next, sent } = await gateway.delivery.flush();
     await opened.watch.sent(sent);
-    if (looks) await gateway.books.nightly.check();
-    return Math.min(next ?? Infinity, look ?? Infinity);
+    if (!looks) return next;
+    await gateway.books.nightly.check();
+    const trim = await gateway.books.retention.pass();
+    return Math.min(next ?? Infinity, look ?? Infinity, trim ?? Infinity);
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);

@@ -17,6 +17,8 @@ export interface ReconcilerOptions {
   readonly runtime: Pick<Runtime, 'now' | 'id' | 'log' | 'after'>;
   /** The event name that is meant to be told apart by model and token type; null without that layout. */
   readonly dimensionsEventName: string | null;
+  /** Usage older than that may have been deleted, and is not compared; without, all is kept. */
+  readonly keptMs?: number | undefined;
   /** Told when events are due again. */
   readonly resent: () => void;
   /** Waits; a test need not. */
@@ -162,11 +164,16 @@ async function compareCustomer(run: Run, customer: string): Promise<void> {
   }
 }
 
-async function beginning({ ledger, runtime, scope }: Run, customer: string): Promise<number> {
-  if (scope.fromMs !== undefined) return floorHour(scope.fromMs);
+async function beginning(
+  { ledger, runtime, scope, keptMs = Infinity }: Run,
+  customer: string,
+): Promise<number> {
   const nowMs = runtime.now();
+  // The hour in which deletion stopped may be there in part.
+  const kept = (ms: number): number => floorHour(Math.max(ms, nowMs - keptMs + HOUR_MS));
+  if (scope.fromMs !== undefined) return kept(scope.fromMs);
   const oldestMs = await ledger.oldestUnconfirmedMs(customer, nowMs - OLDEST_MS);
-  return floorHour(Math.min(oldestMs ?? nowMs, nowMs - LOOK_BACK_MS));
+  return kept(Math.min(oldestMs ?? nowMs, nowMs - LOOK_BACK_MS));
 }
 
 interface MeterScope {

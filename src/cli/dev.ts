@@ -95,7 +95,8 @@ function sandboxSettings(
     apiKey: null,
     asksUsage: true,
     timeouts: settings.timeouts,
-    endpoints: undefined,
+    // All it speaks: who asks in another dialect is translated, and tries that too.
+    endpoints: ['chat.completions'],
   } as const;
   return {
     ...settings,

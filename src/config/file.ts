@@ -100,6 +100,8 @@ export interface Config {
     readonly secret: string;
     readonly lowBalancePico: bigint | null;
   } | null;
+  /** Null keeps everything. */
+  readonly ledger: { readonly retentionDays: number | null };
   readonly limits: {
     readonly rpm: number | null;
     readonly tpm: number | null;
@@ -313,6 +315,7 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
     },
     notify: toNotify(file.notify),
+    ledger: { retentionDays: file.ledger.retention },
     limits: file.limits,
     metering: {
       onDisconnect: file.metering.on_disconnect,

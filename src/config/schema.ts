@@ -15,6 +15,8 @@ const FALLBACKS_MAX = 8;
 /** A window holds usage back from Stripe; past an hour credit alerts come too late to mean anything. */
 const WINDOW_MS_MAX = 3_600_000;
 
+/** Younger usage may still be sent, refused, taken back or compared. */
+const RETENTION_DAYS_MIN = 36;
 export const PROVIDER_TYPES = [
   'openai',
   'openai-compatible',
@@ -262,6 +264,18 @@ export const fileSchema = z.strictObject({
       rpm: limit('Requests per minute and key.'),
       tpm: limit('Tokens per minute and key.'),
       concurrency: limit('Running calls per key.'),
+    })
+    .prefault({}),
+  ledger: z
+    .strictObject({
+      retention: z
+        .int({ error: 'must be a whole number of days, or null to keep everything' })
+        .min(RETENTION_DAYS_MIN, {
+          error: `must be ${String(RETENTION_DAYS_MIN)} days or more: Stripe takes usage, and is compared with, for 35`,
+        })
+        .nullable()
+        .default(null)
+        .describe('Days that calls and events are kept once they are confirmed.'),
     })
     .prefault({}),
   metering: z

@@ -15,6 +15,7 @@ import { createRepairs } from './repairs.ts';
 import { createExport } from './export.ts';
 import { createImport } from './import.ts';
 import { createBooks } from './reconcile.ts';
+import { createRetention } from './retention.ts';
 import { createRestoring } from './restore.ts';
 import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
@@ -59,6 +60,7 @@ export function createLedger({ database, bootId, billsCosts = false }: LedgerOpt
     ...createBooks(parts),
     ...createReconciliations(parts),
     ...createRestoring(parts),
+    ...createRetention(parts),
     ...createExport(parts),
     ...createImport(parts),
     ...createVerdicts(parts),

@@ -61,7 +61,7 @@ const INVARIANTS = {
       OR (e.destination <> 'cost' AND (l.model <> e.model OR l.token_type <> e.token_type))`,
   "A customer's cost is what its cost events bill and what is carried on.": `
     SELECT k.customer FROM cost_carries k
-    WHERE k.pico < 0 OR k.pico >= 1000000 OR k.pico <> (
+    WHERE k.pico < 0 OR k.pico >= 1000000 OR k.pico - k.dropped_pico <> (
       SELECT COALESCE(SUM(l.pico / 1000000), 0) - (
           SELECT COALESCE(SUM(e.value), 0) FROM meter_events e
           WHERE e.destination = 'cost' AND e.customer = k.customer)

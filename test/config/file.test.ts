@@ -98,6 +98,7 @@ it('the JSON Schema of the configuration file knows every section and refuses ot
     'budget',
     'notify',
     'limits',
+    'ledger',
     'metering',
     'plans',
     'timeouts',

@@ -52,4 +52,8 @@ describe.skipIf(recordingsDirectory === undefined).each(APIS)('recorded $api rep
   it('never count more than was billed when they are cut, wherever that is', () => {
     for (const recorded of cases) checks.cut(recorded);
   });
+
+  it('never count more than was billed, behind any byte', () => {
+    for (const recorded of cases) checks.everywhere(recorded);
+  });
 });
