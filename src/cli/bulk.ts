@@ -77,7 +77,7 @@ async function exportTo(kind: string, options: ExportOptions): Promise<void> {
     // A refusal is short, and says why.
     if (!response.ok || response.body === null)
       return ask(async () => response, { path }, z.never()).then(() => undefined);
-    await written(Readable.fromWeb(response.body as never), output);
+    await written(Readable.from(response.body), output);
   });
 }
 

@@ -250,6 +250,46 @@ describe('reconciliation', () => {
     expect(await compared()).toMatchObject({ state: 'finished', verdict: 'equal' });
   });
 
+  it('comes to the same wherever it is broken off, once it is run again', async () => {
+    // Each batch that a run writes is lost once, with all that would have come after it.
+    for (let lost = 1; lost <= 6; lost += 1) {
+      const at = `${String(lost)}`;
+      await delivered(`e${at}`, 12);
+      await planted(await booked(`there${at}`, 40));
+      await booked(`gone${at}`, 41);
+      for (const name of ['there', 'gone']) await marked(`${name}${at}`, 'quarantined');
+      pass(7 * HOUR);
+      let left = lost;
+      const failing =
+        <T extends unknown[], R>(work: (...args: T) => Promise<R>) =>
+        async (...args: T): Promise<R> => {
+          left -= 1;
+          if (left === 0) throw new Error('The process ended here.');
+          return work(...args);
+        };
+      const { mark, resolveEvent, resendAnew, confirmHour, recordCells, endRun } = ledger;
+      const steps = { mark, resolveEvent, resendAnew, confirmHour, recordCells, endRun };
+      const broken = Object.fromEntries(
+        Object.entries(steps).map(([name, work]) => [
+          name,
+          failing(work as (...args: unknown[]) => Promise<unknown>),
+        ]),
+      ) as unknown as typeof steps;
+      const run = await createReconciler({
+        ledger: { ...ledger, ...broken },
+        sums: createStripeSums({ stripe }),
+        runtime,
+        dimensionsEventName: METER,
+        resent: () => undefined,
+        pause: async () => undefined,
+      }).begin({ cause: 'command' });
+      await run?.done.catch(() => undefined);
+      await compared();
+      const states = await Promise.all(['e', 'there', 'gone'].map((name) => stateOf(`${name}${at}`)));
+      expect(states, `broken off at step ${at}`).toEqual(['confirmed', 'confirmed', 'pending']);
+    }
+  });
+
   it('is never run twice at once, and keeps its history', async () => {
     const first = await reconciler.begin({ cause: 'command' });
     expect(await reconciler.begin({ cause: 'command' })).toBeNull();
