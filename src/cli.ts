@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { registerBulk } from './cli/bulk.ts';
 import { registerCheck } from './cli/check.ts';
 import { CommandFailure, EXIT } from './cli/command.ts';
+import { registerDoctor } from './cli/doctor.ts';
 import { registerEvents } from './cli/events.ts';
 import { registerKeys } from './cli/keys.ts';
 import { registerPrices } from './cli/prices.ts';
@@ -44,6 +45,7 @@ function createProgram(): Command {
     .exitOverride();
   registerServe(program);
   registerCheck(program);
+  registerDoctor(program);
   registerKeys(program);
   registerMoney(program);
   registerUsage(program);

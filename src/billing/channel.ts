@@ -32,6 +32,8 @@ const LEASE_MS = 25_000;
 const ROUNDS_MAX = 200;
 /** Retries of earlier passes are looked after at least so often. */
 const POLL_MS = 5_000;
+/** Batches leased for each that is sent at a time: the ledger marks one while the next is on its way. */
+const LEASED_AHEAD = 4;
 /** Leased for a probe that must be an event tried least; the others go back unsent. */
 const PROBE_CHOICE = 8;
 /** Counted for the choice of the way; more is a backlog all the same. */
@@ -85,7 +87,7 @@ export function createChannel(options: ChannelOptions): Channel {
         const limiter = limiterOf(transport);
         const free = limiter.free(runtime.now());
         if (free < 1) return limiter.nextMs(runtime.now());
-        const sends = Math.min(free, sender.width(transport) * (transport.isInTurn ? 2 : 1));
+        const sends = Math.min(free, sender.width(transport) * (transport.isInTurn ? 2 : LEASED_AHEAD));
         const leased = await lease(transport, { nowMs: runtime.now(), limit: sends * transport.batchMax });
         if (leased.events.length === 0)
           return nextMs(breaker.leave(runtime.now()), latestDueMs, runtime.now());

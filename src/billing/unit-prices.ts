@@ -51,6 +51,8 @@ export function unitCost(units: Units | undefined, rates: UnitRates): bigint | n
 
 /** USD as the catalogue writes it, by its decimal text. */
 function picoOf(usd: number): bigint {
+  // The catalogue has floats only; from here on it is picodollars.
+  // oxlint-disable-next-line no-restricted-properties
   const [whole = '0', fraction = ''] = usd.toFixed(PICO_DIGITS).split('.');
   return BigInt(whole + fraction);
 }

@@ -1,5 +1,6 @@
 /** From sealed meter events to delivered ones: leased for sending, marked with Stripe's answer. */
 import type { LedgerParts } from './create-ledger.ts';
+import { GROUP_MARKS, inGroups } from './in-groups.ts';
 import type { Delivery, LeasedEvent, Ledger, Row, Statement } from './ledger.ts';
 import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 
@@ -31,6 +32,12 @@ const leaseEvents = (chosen: string): string => `
 const MARK_ACCEPTED = `
   UPDATE meter_events SET state = 'accepted', accepted_at_ms = ?, last_error = NULL
   WHERE identifier = ? AND state NOT IN ('accepted', 'confirmed', 'cancelled')`;
+
+/** The same of many, where they came in one request. */
+const MANY = 10;
+const MARK_MANY_ACCEPTED = `
+  UPDATE meter_events SET state = 'accepted', accepted_at_ms = ?, last_error = NULL
+  WHERE identifier IN (${GROUP_MARKS}) AND state NOT IN ('accepted', 'confirmed', 'cancelled')`;
 
 /** Stripe surely has it not: if no earlier attempt is in doubt, none is left that it may have acted on. */
 const MARK_RETRY = `
@@ -104,7 +111,16 @@ export function createDelivery({
       return (rows ?? []).map(leasedEvent).sort(byAge);
     },
     async mark(deliveries, nowMs) {
-      if (deliveries.length > 0) await database.batch(deliveries.map((delivery) => marking(delivery, nowMs)));
+      if (deliveries.length === 0) return;
+      const taken = deliveries.filter(({ kind }) => kind === 'accepted' || kind === 'duplicate');
+      const isMany = taken.length >= MANY;
+      const single = isMany ? deliveries.filter((delivery) => !taken.includes(delivery)) : deliveries;
+      await database.batch([
+        ...inGroups(isMany ? taken.map(({ identifier }) => identifier) : [], MARK_MANY_ACCEPTED, {
+          before: [nowMs],
+        }),
+        ...single.map((delivery) => marking(delivery, nowMs)),
+      ]);
     },
   };
 }

@@ -10,6 +10,7 @@ import type {
   Statement,
   UnsealedLine,
 } from './ledger.ts';
+import { GROUP_MARKS, inGroups } from './in-groups.ts';
 import { lineName, linesFromJson } from './lines.ts';
 import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 
@@ -28,7 +29,8 @@ const readPartlySealed = (billsCosts: boolean): string => `
 
 /** A settled call's lines: written once, so they can be read before the batch that seals them. */
 const READ_LINES = `
-  SELECT id, lines_json, CAST(cost_pico AS TEXT) AS cost_pico FROM calls WHERE id = ? AND ended_at_ms IS NOT NULL`;
+  SELECT id, lines_json, CAST(cost_pico AS TEXT) AS cost_pico FROM calls
+  WHERE id IN (${GROUP_MARKS}) AND ended_at_ms IS NOT NULL`;
 
 /** Binds a free line to an event that is about to be written; an event that exists takes no more lines. */
 const BIND_LINE = `
@@ -54,9 +56,10 @@ const MOVE_CARRY = `
   WHERE customer = ? AND pico = CAST(? AS BIGINT) AND event <> ?
     AND EXISTS (SELECT 1 FROM meter_events WHERE identifier = ?)`;
 
-/** Frees the lines of an event that was not written. */
+/** Frees the lines of events that were not written. */
 const FREE_LINES = `
-  DELETE FROM lines WHERE event = ? AND NOT EXISTS (SELECT 1 FROM meter_events WHERE identifier = ?)`;
+  DELETE FROM lines
+  WHERE event IN (${GROUP_MARKS}) AND NOT EXISTS (SELECT 1 FROM meter_events e WHERE e.identifier = lines.event)`;
 
 /** Takes a call off the list once all its lines are in events, for every destination; without lines, its cost. */
 const SEAL_CALL = (destinations: readonly string[]): string => `
@@ -91,11 +94,15 @@ export function createSealing({ database }: LedgerParts): Pick<Ledger, 'unsealed
     async seal(seals, destinations = DEFAULT_DESTINATIONS) {
       const calls = [...new Set(seals.flatMap(({ members }) => members.map(({ call }) => call)))];
       if (calls.length === 0) return;
-      const read = await database.batch(calls.map((call) => ({ sql: READ_LINES, params: [call] })));
+      const read = await database.batch(inGroups(calls, READ_LINES));
       const lines = new Map(read.flat().flatMap(namedLines));
       const sealCall = SEAL_CALL(destinations);
       await database.batch([
         ...seals.flatMap((seal) => sealing(seal, lines)),
+        ...inGroups(
+          seals.map(({ event }) => event.identifier),
+          FREE_LINES,
+        ),
         ...calls.map((call) => ({ sql: sealCall, params: [call, call, ...destinations] })),
       ]);
     },
@@ -184,9 +191,7 @@ function sealing({ event, members, carry }: Seal, lines: ReadonlyMap<string, Pri
     timestampMs,
     ...fate,
   ];
-  const free = { sql: FREE_LINES, params: [identifier, identifier] };
-  if (carry === undefined)
-    return [...binds, { sql: INSERT_TOKENS, params: [...payload, identifier, value] }, free];
+  if (carry === undefined) return [...binds, { sql: INSERT_TOKENS, params: [...payload, identifier, value] }];
   const { beforePico, afterPico } = carry;
   const total = String(BigInt(value) * PICO_PER_UNIT + BigInt(afterPico));
   return [
@@ -194,7 +199,6 @@ function sealing({ event, members, carry }: Seal, lines: ReadonlyMap<string, Pri
     ...binds,
     { sql: INSERT_COST, params: [...payload, identifier, customer, total] },
     { sql: MOVE_CARRY, params: [afterPico, identifier, customer, beforePico, identifier, identifier] },
-    free,
   ];
 }
 

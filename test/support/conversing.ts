@@ -2,7 +2,7 @@
  * A vendor that answers what it is asked, in whichever dialect it is asked: with the tool's call where a tool is offered,
  * with words about the result once that is there, with JSON where a schema is given, about the picture where there is one.
  * So one set of expectations holds for every client and every provider. `overloaded` and `waits` in a model's name fail
- * and wait for `release` before their end.
+ * and wait, after the first words, for `release`.
  */
 import { createServer, type ServerResponse } from 'node:http';
 import { listening } from '../../src/simulator/http.ts';
@@ -54,7 +54,7 @@ export async function startConversingVendor(): Promise<ConversingVendor> {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       const events = STREAMED[asked.dialect](reply);
       for (const [index, event] of events.entries()) {
-        if (model.endsWith('waits') && index === 2) await released.promise;
+        if (model.endsWith('waits') && index === FIRST_WORDS[asked.dialect]) await released.promise;
         response.write(event);
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -71,6 +71,9 @@ export async function startConversingVendor(): Promise<ConversingVendor> {
     close: () => http.close(),
   };
 }
+
+/** How many events of a stream have been sent with the first words. */
+const FIRST_WORDS: Readonly<Record<Dialect, number>> = { chat: 2, responses: 5, messages: 3, gemini: 1 };
 
 function askedOf(
   path: string,

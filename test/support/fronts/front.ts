@@ -14,8 +14,8 @@ export interface Front {
   ask(model: string, how: How): Promise<Told>;
   /** The tool's call, answered, and what the model then says. */
   useTool(model: string, stream: boolean): Promise<Told>;
-  /** Begins a stream and leaves after its first event; left out where nothing is told before the model says something. */
-  leave?(model: string): Promise<void>;
+  /** Begins a stream and leaves after its first event. */
+  leave(model: string): Promise<void>;
 }
 export interface How {
   readonly stream: boolean;

@@ -39,6 +39,15 @@ export function geminiFront(at: At): Front {
   };
   return {
     ask: async (model, how) => told(await generate(model, [question(how.picture)], how)),
+    async leave(model) {
+      const leaving = new AbortController();
+      const asked = { model, contents: [question()], config: { abortSignal: leaving.signal } };
+      try {
+        for await (const _reply of await client.models.generateContentStream(asked)) leaving.abort();
+      } catch (error) {
+        if (!leaving.signal.aborted) throw error;
+      }
+    },
     async useTool(model, stream) {
       const how = { stream, tool: true };
       const { parts } = await generate(model, [question()], how);
