@@ -139,13 +139,13 @@ function skewFinding(date: string | undefined, nowMs: number): readonly Finding[
   return [{ check: 'clock', state, message: `${message}.`, fix: 'Set it by NTP.' }];
 }
 
-interface Permission {
+export interface Permission {
   readonly name: string;
   ask(stripe: Stripe): Promise<unknown>;
 }
 
 /** What a restricted key must be allowed, each asked without changing anything; a session of the stream ends by itself. */
-const PERMISSIONS: readonly Permission[] = [
+export const PERMISSIONS: readonly Permission[] = [
   { name: 'Billing meters: read', ask: (stripe) => stripe.billing.meters.list({ limit: 1 }, ASKING) },
   { name: 'Meter events: write', ask: (stripe) => stripe.v2.billing.meterEventSession.create({}, ASKING) },
   { name: 'Customers: read', ask: (stripe) => stripe.customers.list({ limit: 1 }, ASKING) },
@@ -180,7 +180,7 @@ async function meterFindings(stripe: Stripe, { billing }: Settings): Promise<rea
   }
 }
 
-async function webhookFindings(stripe: Stripe, secret: string | null): Promise<readonly Finding[]> {
+export async function webhookFindings(stripe: Stripe, secret: string | null): Promise<readonly Finding[]> {
   const check = 'webhook';
   if (secret === null)
     return [

@@ -11,6 +11,7 @@ import { createStripeReader } from '../../src/billing/stripe-reading.ts';
 import { createStripeV1Sink } from '../../src/billing/stripe-sink.ts';
 import { createStripeSums } from '../../src/billing/stripe-summaries.ts';
 import { createWithdrawals } from '../../src/billing/withdrawals.ts';
+import { PERMISSIONS, webhookFindings } from '../../src/cli/doctor.ts';
 import type { EventView, MeterEvent } from '../../src/ledger/ledger.ts';
 
 export interface RequestToProve {
@@ -139,5 +140,15 @@ export const REQUESTS: readonly RequestToProve[] = [
         },
         apply: () => Promise.resolve(),
       })(),
+  },
+  {
+    call: 'customers.list',
+    request: /^GET \/v1\/customers$/,
+    make: async (stripe) => PERMISSIONS.find(({ name }) => name.startsWith('Customers'))?.ask(stripe),
+  },
+  {
+    call: 'webhookEndpoints.list',
+    request: /^GET \/v1\/webhook_endpoints$/,
+    make: (stripe) => webhookFindings(stripe, 'whsec_mock'),
   },
 ];
