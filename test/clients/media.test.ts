@@ -1,7 +1,8 @@
 /** The official OpenAI client on pictures and sound. */
-import OpenAI, { toFile } from 'openai';
+import { toFile } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SERVICE_KEY, startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { openaiFor } from '../support/openai-client.ts';
 import { PIXEL, SPOKEN, startTestMedia, type TestMedia } from '../support/media.ts';
 
 let media: TestMedia;
@@ -34,13 +35,7 @@ const IMAGE = (name = 'a.png'): Promise<File> =>
 
 function benchOf() {
   const customer = `cus_media_${(customers += 1)}`;
-  gateway.stripe.addCustomer(customer);
-  const client = new OpenAI({
-    baseURL: `${gateway.url}/v1`,
-    apiKey: SERVICE_KEY,
-    maxRetries: 0,
-    defaultHeaders: { 'x-stripe-customer-id': customer },
-  });
+  const client = openaiFor(gateway, customer);
   return {
     client,
     async billed(): Promise<Record<string, number>> {

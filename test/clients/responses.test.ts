@@ -1,7 +1,7 @@
 /** The official OpenAI client on the routes beside chat: responses, embeddings, completions, moderations. */
-import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { SERVICE_KEY, startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { openaiFor } from '../support/openai-client.ts';
 import { startTestVendors, type TestVendors } from '../support/vendors.ts';
 
 let vendors: TestVendors;
@@ -22,13 +22,7 @@ let customers = 0;
 
 function benchOf() {
   const customer = `cus_responses_${(customers += 1)}`;
-  gateway.stripe.addCustomer(customer);
-  const client = new OpenAI({
-    baseURL: `${gateway.url}/v1`,
-    apiKey: SERVICE_KEY,
-    maxRetries: 0,
-    defaultHeaders: { 'x-stripe-customer-id': customer },
-  });
+  const client = openaiFor(gateway, customer);
   return {
     client,
     async billed(): Promise<Record<string, number>> {

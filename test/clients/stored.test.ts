@@ -1,7 +1,7 @@
 /** The official OpenAI client on responses that are kept, and on those that are made in the background. */
-import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { SERVICE_KEY, startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { openaiFor } from '../support/openai-client.ts';
 import { startTestResponses, type TestResponses } from '../support/stored.ts';
 
 let vendor: TestResponses;
@@ -25,13 +25,7 @@ let customers = 0;
 
 function benchOf() {
   const customer = `cus_stored_${(customers += 1)}`;
-  gateway.stripe.addCustomer(customer);
-  const client = new OpenAI({
-    baseURL: `${gateway.url}/v1`,
-    apiKey: SERVICE_KEY,
-    maxRetries: 0,
-    defaultHeaders: { 'x-stripe-customer-id': customer },
-  });
+  const client = openaiFor(gateway, customer);
   const calls = () => gateway.calls(customer);
   return {
     client,
