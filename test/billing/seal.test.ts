@@ -42,7 +42,7 @@ describe('sealing', () => {
 
   it('gives an identifier that Stripe takes', () => {
     for (const { event } of sealLines([lineOf('x'.repeat(500))], options)) {
-      expect(event.identifier).toMatch(/^fg_[0-9a-f]{64}$/);
+      expect(event.identifier).toMatch(/^fg_[0-9a-z]{9}_[0-9a-f]{64}$/);
     }
   });
 
