@@ -100,7 +100,9 @@ export function createSealing({ database }: LedgerParts): Pick<Ledger, 'unsealed
       const known = lately;
       const others = calls.filter((call) => !known.has(call));
       const read = others.length === 0 ? [] : await database.batch(inGroups(others, READ_LINES));
-      const rows = [...calls.flatMap((call) => known.get(call) ?? []), ...read.flat()];
+      const rows = [...calls.map((call) => known.get(call)), ...read.flat()].filter(
+        (row) => row !== undefined,
+      );
       const lines = new Map(rows.flatMap(namedLines));
       const sealCall = SEAL_CALL(destinations);
       await database.batch([
