@@ -85,6 +85,8 @@ export interface Verdict {
 export const LOST_AFTER_MS = 6 * 3_600_000;
 /** Ways to explain one difference that are tried: a few milliseconds. */
 const TRIES_MAX = 50_000;
+/** Of more kinds than this some of any sum can be made in several ways; the search goes one call deeper for each. */
+const KINDS_MAX = 2_000;
 
 export function judge(cell: Cell, stripe: bigint, nowMs: number): Verdict {
   const { counted, recent, withdrawn, doubts } = cell;
@@ -213,6 +215,8 @@ interface Kind {
 
 /** How many of each kind make the sum; undefined where none do, several do, or too many would have to be tried. */
 function onlyWay(kinds: readonly Kind[], sum: bigint): readonly number[] | undefined {
+  if (sum === 0n && kinds.every(({ value }) => value > 0n)) return kinds.map(() => 0);
+  if (kinds.length > KINDS_MAX) return undefined;
   /** What the kinds from there on come to at most. */
   const rest = kinds.map((_, at) =>
     kinds.slice(at).reduce((total, { value, count }) => total + value * BigInt(count), 0n),

@@ -22,6 +22,8 @@ export interface SealOptions extends LayoutOptions {
 type Lines = readonly [UnsealedLine, ...UnsealedLine[]];
 type EventContent = Omit<MeterEvent, 'identifier'>;
 
+/** Waiting events of a customer that could be one: at 0.1 s each, one after the other, more than 10 s of sending. */
+export const PILE_MAX = 100;
 const HOUR = 3_600_000;
 const PICO_PER_UNIT = 1_000_000n;
 

@@ -101,7 +101,11 @@ describe('a cell', () => {
 
   it('decides nothing of events that are alike while one of them may be sent again under its own identifier', () => {
     // Stripe has one of the two, and nobody can tell which: marked as there, the other would be lost for good.
-    for (const isParked of [[false, false], [true, false], [false, true]] as const) {
+    for (const isParked of [
+      [false, false],
+      [true, false],
+      [false, true],
+    ] as const) {
       const doubts = isParked.map((parked, at) => doubt(`d${at}`, 5n, { isParked: parked }));
       const verdict = judge(cell({ counted: 3n, doubts }), 8n, NOW);
       expect(verdict).toMatchObject({ kind: 'lagging', findings: [], isConfirmed: false });
@@ -126,6 +130,12 @@ describe('a cell', () => {
       kind: 'equal',
       findings: [{ identifier: 'a', found: 'delivered' }],
     });
+  });
+
+  it('takes all of very many for lost where Stripe has none of them', () => {
+    const doubts = Array.from({ length: 15_000 }, (_, at) => doubt(`d${at}`, 1n + BigInt(at)));
+    expect(decide(doubts, 0n)?.every(({ found }) => found === 'lost')).toBe(true);
+    expect(decide(doubts, 7n)).toBeUndefined();
   });
 
   it('gives up on a search that would take too long', () => {

@@ -209,7 +209,9 @@ describe('reconciliation', () => {
         },
       },
     });
-    await (await slow.begin({ cause: 'command' }))?.done;
+    await (
+      await slow.begin({ cause: 'command' })
+    )?.done;
     expect([await stateOf('e1'), await stateOf('e2')]).toEqual(['confirmed', 'accepted']);
   });
 
@@ -227,7 +229,7 @@ describe('reconciliation', () => {
         autoPagingToArray: async () => {
           const found = await listed(meter, query as never).autoPagingToArray({ limit: 100 });
           if (query.customer === 'cus_d') return found;
-          return found.map((one) => ({ ...one, aggregated_value: one.aggregated_value + 0.5 }));
+          return found.map((one) => Object.assign({}, one, { aggregated_value: one.aggregated_value + 0.5 }));
         },
       }),
     });
@@ -253,6 +255,16 @@ describe('reconciliation', () => {
     const run = await compared({ toMs: Date.UTC(2099, 0) });
     expect(run).toMatchObject({ equal: 1 });
     expect(run.toMs).toBeLessThanOrEqual(runtime.nowMs + 2 * HOUR);
+  });
+
+  it('settles thousands of quarantined events, as a restored backlog has them, and whoever comes after', async () => {
+    for (let at = 0; at < 2_100; at += 1) await booked(`q${String(at)}`, 40);
+    await ledger.beginRestoring(runtime.nowMs);
+    expect(await ledger.finishRestoring(runtime.nowMs)).toBe(2_100);
+    await delivered('e1', 5, { customer: 'cus_b' });
+    pass(7 * HOUR);
+    expect(await compared()).toMatchObject({ state: 'finished', lost: 2_100, confirmed: 1 });
+    expect((await ledger.events({ state: 'quarantined', limit: 1 })).data).toEqual([]);
   });
 
   it('leaves to the operator what the difference cannot decide', async () => {
