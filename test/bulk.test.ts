@@ -130,6 +130,16 @@ const record = (more: Record<string, unknown> = {}, payload: Record<string, unkn
     },
     ...more,
   });
+const unit = (name: string): string =>
+  JSON.stringify({
+    identifier: 'u1',
+    timestamp: NOW / 1000 - 60,
+    event_name: name,
+    payload: { stripe_customer_id: 'cus_a', value: '3' },
+  });
+const priced = (usd: string): string => record({ identifier: 'p1', faregate: { cost_usd: usd } });
+const usedAgo = (seconds: number): string =>
+  record({ identifier: `a${String(seconds)}`, timestamp: NOW / 1000 - seconds });
 const totals = async ({ ledger }: Place) => {
   const { lines, events, costPico, unsealedLines } = await ledger.totals();
   return { lines, costPico, unsealedLines, events: events.map(({ state, tokens }) => ({ state, tokens })) };
@@ -304,17 +314,9 @@ describe('import', () => {
 
   it('takes a unit of another meter, and a cost that was given as another, for another record', async () => {
     const one = await place('cost');
-    const unit = (name: string): string =>
-      JSON.stringify({
-        identifier: 'u1',
-        timestamp: NOW / 1000 - 60,
-        event_name: name,
-        payload: { stripe_customer_id: 'cus_a', value: '3' },
-      });
     expect(await one.import(unit('documents'))).toMatchObject({ imported: 1 });
     expect(await one.import(unit('documents'))).toMatchObject({ already: 1, errors: [] });
     expect(await one.import(unit('pages'))).toMatchObject({ already: 0, errors: [{ line: 1 }] });
-    const priced = (usd: string): string => record({ identifier: 'p1', faregate: { cost_usd: usd } });
     expect(await one.import(priced('0.10'))).toMatchObject({ imported: 1 });
     expect(await one.import(priced('0.1'))).toMatchObject({ already: 1, errors: [] });
     expect(await one.import(priced('0.20'))).toMatchObject({ already: 0, errors: [{ line: 1 }] });
@@ -322,10 +324,8 @@ describe('import', () => {
 
   it('leaves an hour for the sending of usage that Stripe will soon take no more', async () => {
     const one = await place();
-    const at = (agoS: number): string =>
-      record({ identifier: `a${String(agoS)}`, timestamp: NOW / 1000 - agoS });
-    expect(await one.import(at(34 * 86_400 - 60))).toMatchObject({ imported: 0, errors: [{ line: 1 }] });
-    expect(await one.import(at(34 * 86_400 - 3_700))).toMatchObject({ imported: 1, errors: [] });
+    expect(await one.import(usedAgo(34 * 86_400 - 60))).toMatchObject({ imported: 0, errors: [{ line: 1 }] });
+    expect(await one.import(usedAgo(34 * 86_400 - 3_700))).toMatchObject({ imported: 1, errors: [] });
     await one.flush();
     expect(one.sent).toHaveLength(1);
   });
