@@ -11,7 +11,7 @@ import { createChannel, onlyWay } from './channel.ts';
 import type { Channel } from './channel.ts';
 import type { Layout } from './layouts.ts';
 import type { MeterSink, Transports } from './ports.ts';
-import { sealLines } from './seal.ts';
+import { PILE_MAX, sealLines } from './seal.ts';
 
 export interface DeliveryOptions {
   readonly ledger: Pick<
@@ -77,8 +77,6 @@ const SEAL_AHEAD_LINES = 1_000;
 const SEAL_ROUNDS_MAX = 200;
 /** Events sealed ahead of their sending; past it lines wait as lines, and are summed when their turn comes. */
 const SEALED_AHEAD_MAX = 2_000;
-/** Waiting events of a customer that could be one: at 0.1 s each, one after the other, more than 10 s of sending. */
-const PILE_MAX = 100;
 
 export function createDelivery(options: DeliveryOptions): MeterDelivery {
   const { ledger, runtime, crypto } = options;
