@@ -3,6 +3,18 @@ import { expect, it } from 'vitest';
 import type { MeterEvent } from '../../src/ledger/ledger.ts';
 import { sealOf, type Given, settled, unsealedOf, oneSealed } from './ledger-world.ts';
 
+const verdictOn = (event: MeterEvent, validatedUntilMs: number) => ({
+  id: `evt_${event.identifier}`,
+  type: 'v1.billing.meter.error_report_triggered',
+  message: '',
+  errorCount: 1,
+  refused: [{ identifier: event.identifier, error: 'archived' }],
+  receivedAtMs: validatedUntilMs,
+  validatedUntilMs,
+});
+
+const tried = { notBeforeMs: 0, error: 'late' };
+
 export function describeDelivery(given: Given): void {
   /** Leases everything due and answers what became of one event. */
   async function leased(event: MeterEvent, nowMs: number) {
@@ -55,17 +67,6 @@ export function describeDelivery(given: Given): void {
     expect(await leased(event, 99_000)).toBeUndefined();
   });
 
-  const verdictOn = (event: MeterEvent, validatedUntilMs: number) => ({
-    id: `evt_${event.identifier}`,
-    type: 'v1.billing.meter.error_report_triggered',
-    message: '',
-    errorCount: 1,
-    refused: [{ identifier: event.identifier, error: 'archived' }],
-    receivedAtMs: validatedUntilMs,
-    validatedUntilMs,
-  });
-  const late = { notBeforeMs: 0, error: 'late' };
-
   it.each(['accepted', 'duplicate', 'retry', 'ambiguous', 'quarantined'] as const)(
     'keeps a verdict that comes while its event is being sent, whatever is answered: %s',
     async (kind) => {
@@ -77,7 +78,7 @@ export function describeDelivery(given: Given): void {
         identifier: `nobody_${String(at)}`,
         kind: 'accepted' as const,
       }));
-      await ledger.mark([{ ...late, identifier: event.identifier, kind }, ...others], 30_002);
+      await ledger.mark([{ ...tried, identifier: event.identifier, kind }, ...others], 30_002);
       expect(await viewOf(event)).toMatchObject({ state: 'refused', lastError: 'archived' });
       expect(await leased(event, 99_000)).toBeUndefined();
       // Stripe has seen its identifier: it goes under another.
@@ -93,9 +94,9 @@ export function describeDelivery(given: Given): void {
       const event = await oneSealed(given);
       const { identifier } = event;
       await leased(event, 30_000);
-      await ledger.mark([{ ...late, identifier, kind: 'ambiguous' }], 30_001);
+      await ledger.mark([{ ...tried, identifier, kind: 'ambiguous' }], 30_001);
       await leased(event, 30_002);
-      await ledger.mark([{ ...late, identifier, kind }], 30_003);
+      await ledger.mark([{ ...tried, identifier, kind }], 30_003);
       expect(await ledger.applyVerdict(verdictOn(event, 30_004))).toMatchObject({ matched: 1 });
       expect(await viewOf(event)).toMatchObject({ state: 'refused', lastError: 'archived' });
     },
@@ -107,7 +108,7 @@ export function describeDelivery(given: Given): void {
     const { identifier } = event;
     const later = 90_000_000;
     await leased(event, 30_000);
-    await ledger.mark([{ ...late, identifier, kind: 'quarantined' }], 30_001);
+    await ledger.mark([{ ...tried, identifier, kind: 'quarantined' }], 30_001);
     await ledger.resolveEvent(identifier, 'lost', later);
     await leased(event, later);
     await ledger.mark([{ identifier, kind: 'accepted' }], later + 1);
@@ -129,7 +130,7 @@ export function describeDelivery(given: Given): void {
     const event = await oneSealed(given);
     const { identifier } = event;
     await leased(event, 30_000);
-    await ledger.mark([{ ...late, identifier, kind: 'ambiguous' }], 30_001);
+    await ledger.mark([{ ...tried, identifier, kind: 'ambiguous' }], 30_001);
     await leased(event, 30_002);
     await ledger.mark([{ identifier, kind: 'refused', error: 'No such meter.' }], 30_003);
     const { lastError } = (await viewOf(event)) ?? {};
