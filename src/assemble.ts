@@ -78,7 +78,7 @@ export interface Gateway {
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
-  const { prices, budgets } = moneyOf(parts);
+  const { prices, budgets } = moneyOf(parts, (customer) => side.refresher.doubted(customer));
   const ledger = notifying(parts.ledger, budgets, parts.settled);
   const notifier = createNotifier({ ...parts, ledger, settings: settings.notify });
   const { changed } = notifier;
@@ -86,23 +86,21 @@ export function assemble(parts: Parts): Gateway {
   const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
-  const settler = telling(
-    { ...parts, notifier },
-    {
-      ledger,
-      rater: prices,
-      runtime,
-      tokenTypes: settings.billing.tokenTypes,
-      billedName,
-      onMissingUsage: settings.metering.onMissingUsage,
-    },
-  );
+  const settler = createSettler({
+    ledger,
+    rater: prices,
+    runtime,
+    tokenTypes: settings.billing.tokenTypes,
+    billedName,
+    onMissingUsage: settings.metering.onMissingUsage,
+    billed: telling(notifier, parts),
+  });
   const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
   const background = createBackground({ ledger, resolver, relay, settler, runtime });
   const inference = createInference({
     keys,
     ledger,
-    budgets: doubting(budgets, side.refresher),
+    budgets,
     customers: side.customers,
     resolver,
     relay,
@@ -153,38 +151,16 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
   secrets: adminSecrets,
 });
 
-/** What Stripe alone can lift: who is refused for it is read again. */
-const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
-
-const doubting = (budgets: Budgets, refresher: StripeSide['refresher']): Budgets => ({
-  ...budgets,
-  async admit(call, asked) {
-    const verdict = await budgets.admit(call, asked);
-    if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) refresher.doubted(call.customer);
-    return verdict;
-  },
-});
-
-/** The settler, with a word of each bill to who tells the operator; one of no known price is in no cost event. */
+/** A word of each bill to who tells the operator; one of no known price is in no cost event. */
 function telling(
-  { notifier, settings, runtime }: Pick<Parts, 'settings' | 'runtime'> & { notifier: Notifier },
-  options: SettlerOptions,
-): Settler {
+  notifier: Notifier,
+  { settings, runtime }: Pick<Parts, 'settings' | 'runtime'>,
+): SettlerOptions['billed'] {
   const billsCosts = settings.billing.layouts.includes('cost');
-  const settler = createSettler(options);
-  return {
-    ...settler,
-    async settle(call, ending, measured) {
-      const bill = await settler.settle(call, ending, measured);
-      if (billsCosts && bill.costPico === null && bill.usageSource !== 'none')
-        runtime.log('warn', 'call_unpriced', {
-          request_id: call.id,
-          customer: call.customer,
-          model: call.target.billedModel,
-        });
-      notifier.used({ customer: call.customer, model: call.target.billedModel, ...bill });
-      return bill;
-    },
+  return ({ id, customer, target: { billedModel: model } }, bill) => {
+    if (billsCosts && bill.costPico === null && bill.usageSource !== 'none')
+      runtime.log('warn', 'call_unpriced', { request_id: id, customer, model });
+    notifier.used({ customer, model, ...bill });
   };
 }
 
@@ -217,7 +193,10 @@ function vendorByProvider(settings: Settings, provider: string): string {
 }
 
 /** Prices, and the budgets that are kept by them. */
-function moneyOf({ settings, runtime, ledger }: Parts): {
+function moneyOf(
+  { settings, runtime, ledger }: Parts,
+  doubted: (customer: string) => void,
+): {
   readonly prices: Prices;
   readonly budgets: Budgets;
 } {
@@ -233,6 +212,7 @@ function moneyOf({ settings, runtime, ledger }: Parts): {
     ledger,
     assess: createHolds({ prices, vendorOf: vendor }),
     runtime,
+    doubted,
     defaults: { ...settings.budget, plans: settings.plans },
     topUpUrl: (customer) =>
       settings.budget.topUpUrl?.replaceAll('{customer}', encodeURIComponent(customer)) ?? null,
