@@ -10,11 +10,14 @@ import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { createRestoreRoute } from './admin-books.ts';
 import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
+import { assembleTopUps } from './assemble-top-ups.ts';
 import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
+import { linkReply, type TopUpLinks } from './billing/top-up-links.ts';
+import type { ToppingUp } from './billing/top-ups.ts';
 import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
 import { createNotifier, type Notifier } from './billing/notices.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
@@ -72,22 +75,28 @@ export interface Gateway {
   readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
   /** Notices to the operator: the entry owns when. */
   readonly notifier: Notifier;
+  /** Credit that customers buy: the entry owns when. */
+  readonly topUps: Pick<ToppingUp, 'pass' | 'stop'>;
   /** What is done with the ledger now and then: the entry asks with every pass. */
   readonly books: Pick<AssembledBooks, 'nightly' | 'retention'>;
 }
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
-  const { prices, budgets } = moneyOf(parts);
+  let links: TopUpLinks | undefined;
+  const { prices, budgets } = moneyOf(parts, (customer) => links?.urlFor(customer) ?? null);
   const ledger = notifying(parts.ledger, budgets, parts.settled);
   const notifier = createNotifier({ ...parts, ledger, settings: settings.notify });
-  const { changed } = notifier;
-  const side = createStripeSide({ stripe, ledger, runtime, changed, ...stripeSettings(settings) });
+  const buying = assembleTopUps({ ...parts, ledger, refresher: () => side.refresher, ...notifier });
+  const { topUps } = buying;
+  links = buying.links;
+  const changed = (customer: string): void => (notifier.changed(customer), topUps.touched(customer));
+  const side = createStripeSide({ stripe, ledger, runtime, changed, topUps, ...stripeSettings(settings) });
   const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
   const settler = telling(
-    { ...parts, notifier },
+    { ...parts, notifier, topUps },
     {
       ledger,
       rater: prices,
@@ -102,7 +111,7 @@ export function assemble(parts: Parts): Gateway {
   const inference = createInference({
     keys,
     ledger,
-    budgets: doubting(budgets, side.refresher),
+    budgets: doubting(budgets, side.refresher, topUps),
     customers: side.customers,
     resolver,
     relay,
@@ -122,6 +131,7 @@ export function assemble(parts: Parts): Gateway {
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
+    topUp: async (token, amount) => linkReply(await buying.links.open(token, amount)),
     admin: createAdmin({
       ...operatorOf(parts),
       ledger,
@@ -131,13 +141,13 @@ export function assemble(parts: Parts): Gateway {
       money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
-      more: [...books.routes, createRestoreRoute(undefined)],
+      more: [...books.routes, buying.routes, createRestoreRoute(undefined)],
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, background, delivery, side, notifier, checkMeters, books };
+  return { app, inference, settler, background, delivery, side, notifier, topUps, checkMeters, books };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -156,18 +166,29 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
 /** What Stripe alone can lift: who is refused for it is read again. */
 const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
 
-const doubting = (budgets: Budgets, refresher: StripeSide['refresher']): Budgets => ({
+const doubting = (
+  budgets: Budgets,
+  refresher: StripeSide['refresher'],
+  topUps: Pick<ToppingUp, 'touched'>,
+): Budgets => ({
   ...budgets,
   async admit(call, asked) {
     const verdict = await budgets.admit(call, asked);
-    if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) refresher.doubted(call.customer);
+    if (verdict.kind !== 'refused') return verdict;
+    topUps.touched(call.customer);
+    if (DOUBTFUL.has(verdict.code)) refresher.doubted(call.customer);
     return verdict;
   },
 });
 
 /** The settler, with a word of each bill to who tells the operator; one of no known price is in no cost event. */
 function telling(
-  { notifier, settings, runtime }: Pick<Parts, 'settings' | 'runtime'> & { notifier: Notifier },
+  {
+    notifier,
+    topUps,
+    settings,
+    runtime,
+  }: Pick<Parts, 'settings' | 'runtime'> & { notifier: Notifier; topUps: Pick<ToppingUp, 'touched'> },
   options: SettlerOptions,
 ): Settler {
   const billsCosts = settings.billing.layouts.includes('cost');
@@ -183,6 +204,7 @@ function telling(
           model: call.target.billedModel,
         });
       notifier.used({ customer: call.customer, model: call.target.billedModel, ...bill });
+      topUps.touched(call.customer);
       return bill;
     },
   };
@@ -217,7 +239,10 @@ function vendorByProvider(settings: Settings, provider: string): string {
 }
 
 /** Prices, and the budgets that are kept by them. */
-function moneyOf({ settings, runtime, ledger }: Parts): {
+function moneyOf(
+  { settings, runtime, ledger }: Parts,
+  linkOf: (customer: string) => string | null,
+): {
   readonly prices: Prices;
   readonly budgets: Budgets;
 } {
@@ -235,7 +260,7 @@ function moneyOf({ settings, runtime, ledger }: Parts): {
     runtime,
     defaults: { ...settings.budget, plans: settings.plans },
     topUpUrl: (customer) =>
-      settings.budget.topUpUrl?.replaceAll('{customer}', encodeURIComponent(customer)) ?? null,
+      settings.budget.topUpUrl?.replaceAll('{customer}', encodeURIComponent(customer)) ?? linkOf(customer),
   });
   return { prices, budgets };
 }

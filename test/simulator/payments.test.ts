@@ -23,7 +23,7 @@ const charge = (stripe: Stripe, card: string, idempotencyKey?: string) =>
     },
     idempotencyKey === undefined ? {} : { idempotencyKey },
   );
-const SESSION = {
+const SESSION: Stripe.Checkout.SessionCreateParams = {
   mode: 'payment',
   customer: 'cus_demo',
   line_items: [
@@ -31,7 +31,7 @@ const SESSION = {
   ],
   metadata: { order: '7' },
   success_url: 'https://shop.example/paid',
-} as const;
+};
 
 describe('a payment off session', () => {
   it('succeeds with a good card, once for an idempotency key', async () => {
