@@ -8,7 +8,7 @@ import { Refusal } from './errors.ts';
 import type { NewTopUp, TopUp, TopUpRule } from './ledger/top-ups.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import { autoTopUp } from './config/top-up.ts';
-import { parseUsd } from './usage/money.ts';
+import { formatCents, parseCents } from './usage/money.ts';
 
 export interface TopUpAdminOptions {
   readonly ledger: Pick<Ledger, 'topUps' | 'topUpRule' | 'setTopUpRule'>;
@@ -20,7 +20,6 @@ const CUSTOMER = /^cus_[A-Za-z0-9_]{1,251}$/;
 const ID = /^top_[0-9a-z]{26}$/;
 const CENTS_MIN = 50;
 const CENTS_MAX = 10_000_000;
-const PICO_PER_CENT = 10_000_000_000n;
 /** A rule is five settings; past this nothing is read. */
 const BODY_CHARS_MAX = 4_096;
 
@@ -75,19 +74,17 @@ const ruleJson = (rule: TopUpRule | null | undefined): object | string | null =>
   if (rule === null) return 'off';
   return {
     below_usd: usd(rule.belowPico),
-    amount_usd: dollars(rule.cents),
+    amount_usd: formatCents(rule.cents),
     max_per_day: rule.perDayMax,
     cool_down_seconds: rule.coolDownMs / 1_000,
   };
 };
 
-const dollars = (cents: number): string => usd((BigInt(cents) * PICO_PER_CENT).toString());
-
 const newJson = ({ id, customer, kind, cents, createdAtMs }: NewTopUp): object => ({
   id,
   customer,
   kind,
-  amount_usd: dollars(cents),
+  amount_usd: formatCents(cents),
   created_at: isoTime(createdAtMs),
 });
 
@@ -103,14 +100,8 @@ const topUpJson = (topUp: TopUp): object => ({
 });
 
 function centsOf(amount: string | number): number {
-  const text = String(amount);
-  try {
-    const pico = parseUsd(text);
-    const cents = Number(pico / PICO_PER_CENT);
-    if (pico % PICO_PER_CENT === 0n && cents >= CENTS_MIN && cents <= CENTS_MAX) return cents;
-  } catch (error) {
-    throw refused('amount_usd', error instanceof Error ? error.message : String(error));
-  }
+  const cents = parseCents(String(amount)) ?? -1;
+  if (cents >= CENTS_MIN && cents <= CENTS_MAX) return cents;
   throw refused('amount_usd', 'Credit is bought in whole cents, 0.50 to 100000.00 USD.');
 }
 

@@ -6,7 +6,7 @@
 import type { Ledger } from '../ledger/ledger.ts';
 import type { TopUp } from '../ledger/top-ups.ts';
 import type { Crypto, Runtime } from '../runtime.ts';
-import { formatUsd, parseUsd } from '../usage/money.ts';
+import { formatCents, parseCents } from '../usage/money.ts';
 import type { StripePayments } from './stripe-payments.ts';
 
 export interface LinkSettings {
@@ -55,7 +55,6 @@ const LEFT_MS_MIN = 600_000;
 const SESSIONS_MAX = 10;
 const HOUR_MS = 3_600_000;
 const CENTS_MIN = 50;
-const PICO_PER_CENT = 10_000_000_000n;
 const TOKEN = /^(cus_[A-Za-z0-9_]{1,251})\.([0-9a-z]{1,10})\.([0-9a-f]{64})$/;
 
 export function createTopUpLinks(options: LinksOptions): TopUpLinks {
@@ -92,9 +91,9 @@ export function createTopUpLinks(options: LinksOptions): TopUpLinks {
         return { kind: 'refused', status: 404, message: 'There are no links here.' };
       const link = verified(token);
       if ('kind' in link) return link;
-      const cents = amount === undefined ? settings.amount : centsOf(amount);
+      const cents = amount === undefined ? settings.amount : (parseCents(amount) ?? -1);
       if (cents >= CENTS_MIN && cents <= settings.amount_max) return checkout(link.customer, cents);
-      const most = formatUsd(BigInt(settings.amount_max) * PICO_PER_CENT);
+      const most = formatCents(settings.amount_max);
       const message = `amount must be in USD and whole cents, 0.50 to ${most}.`;
       return { kind: 'refused', status: 400, message };
     },
@@ -159,17 +158,6 @@ const isOpen = ({ state, expiresAtMs }: TopUp, nowMs: number): boolean =>
 const NO_WAY_BACK = 'The customer has nowhere to come out: set budget.top_up_link.base_url, or return_url.';
 
 const baseOf = (url: string): string => url.replace(/\/+$/, '');
-
-/** Below nothing for what is no amount in whole cents. */
-function centsOf(amount: string): number {
-  try {
-    const pico = parseUsd(amount);
-    return pico % PICO_PER_CENT === 0n ? Number(pico / PICO_PER_CENT) : -1;
-  } catch {
-    // Not an amount: the caller is told what one is.
-    return -1;
-  }
-}
 
 /** The reply to whoever opened the link. */
 export function linkReply(opened: Opened): Response {

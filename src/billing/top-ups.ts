@@ -6,7 +6,7 @@ import type { Account } from '../ledger/accounts-port.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { NewTopUp, TopUp } from '../ledger/top-ups.ts';
 import type { Crypto, Runtime } from '../runtime.ts';
-import { usd } from './money-json.ts';
+import { formatCents } from '../usage/money.ts';
 import { oneAtATime } from './one-at-a-time.ts';
 import { type Members, customerOf } from './stripe-event.ts';
 import { type StripePayments, TOP_UP_METADATA } from './stripe-payments.ts';
@@ -227,7 +227,7 @@ async function tell(
     customer,
     top_up: id,
     kind: topUp.kind,
-    amount_usd: usd((BigInt(topUp.cents) * PICO_PER_CENT).toString()),
+    amount_usd: formatCents(topUp.cents),
     payment: topUp.payment,
     ...(state === 'granted' ? { credit_grant: topUp.creditGrant } : { failure, message: lastError }),
   };
@@ -240,5 +240,3 @@ async function tell(
   };
   await ledger.addNotices(customer, { notices: [notice], levels: [] }, nowMs);
 }
-
-const PICO_PER_CENT = 10_000_000_000n;

@@ -1,5 +1,6 @@
 /** The part of the configuration's schema about credit that customers buy: by themselves, or when it runs low. */
 import { z } from 'zod';
+import { parseCents } from '../usage/money.ts';
 import { PICO_DIGITS, parseDecimal } from './decimal.ts';
 import { duration } from './duration.ts';
 
@@ -15,7 +16,7 @@ const COOL_DOWN_MS_MAX = 604_800_000;
 const AMOUNT = 'must be an amount in USD of whole cents, 0.50 to 100000.00, such as "10.00"';
 const cents = z
   .union([z.string(), z.number()], { error: AMOUNT })
-  .transform((value) => Number(parseDecimal(String(value), 2) ?? -1n))
+  .transform((value) => parseCents(String(value)) ?? -1)
   .refine((value) => value >= CENTS_MIN && value <= CENTS_MAX, { error: AMOUNT });
 
 const BELOW = 'must be an amount in USD, such as "2.00"';

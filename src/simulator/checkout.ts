@@ -45,6 +45,7 @@ const listSchema = z.strictObject({
   customer: z.string().optional(),
   payment_intent: z.string().optional(),
   status: z.enum(['open', 'complete', 'expired']).optional(),
+  created: z.strictObject({ gte: integer.optional() }).optional(),
   ...paging,
 });
 
@@ -154,7 +155,8 @@ export function settleSession(
 function listSessions({ account, query }: RouteCall): unknown {
   const params = parseParams(listSchema, query);
   const all = newestFirst(account.world.sessions.values()).filter(
-    ({ customer, payment_intent: intent, status }) =>
+    ({ customer, payment_intent: intent, status, created }) =>
+      created >= (params.created?.gte ?? 0) &&
       (params.customer === undefined || customer === params.customer) &&
       (params.payment_intent === undefined || intent === params.payment_intent) &&
       (params.status === undefined || status === params.status),

@@ -16,6 +16,8 @@ const CUSTOMER = 'cus_buyer';
 const RULE = 'auto_top_up: { below: "2.00", amount: "10.00", max_per_day: 3, cool_down: 1h }';
 const HOUR_MS = 3_600_000;
 
+const untold = (): void => undefined;
+
 interface Start {
   readonly yaml?: string;
   readonly card?: string | null;
@@ -53,8 +55,15 @@ async function scene({ yaml = `budget: { ${RULE} }`, card = 'pm_card_visa', cent
       log: (_level: string, event: string) => void log.push(event),
     };
     const refresher = () => side.refresher;
-    const changed = () => undefined;
-    const parts = { settings, runtime, crypto: createNodeCrypto(), ledger, stripe, refresher, changed };
+    const parts = {
+      settings,
+      runtime,
+      crypto: createNodeCrypto(),
+      ledger,
+      stripe,
+      refresher,
+      changed: untold,
+    };
     const { topUps, links } = assembleTopUps(parts);
     const side = createStripeSide({
       stripe,
@@ -116,10 +125,10 @@ async function scene({ yaml = `budget: { ${RULE} }`, card = 'pm_card_visa', cent
       [...simulator.world.grants.values()].filter(({ metadata }) => 'faregate_top_up' in metadata),
     notices: async () => {
       const due = await first.ledger.dueNotices(clock.ms, 100);
-      return due.map(({ type, body }) => ({
-        type,
-        ...(JSON.parse(body) as { data: Record<string, unknown> }).data,
-      }));
+      return due.map(({ body }) => {
+        const { type, data } = JSON.parse(body) as { type: string; data: Record<string, unknown> };
+        return Object.assign(data, { type });
+      });
     },
     /** A word that the balance may have fallen, and the pass that follows. */
     async touch(of: Pick<typeof first, 'topUps'> = first) {
@@ -375,7 +384,7 @@ describe('a crash or a silence of Stripe’s', () => {
   it('of 23 hours ends the charge unconfirmed, after a last look', async () => {
     const { spend, touch, charges, rows, clock, simulator } = await scene();
     await spend(4);
-    simulator.faults.add({ route: 'POST /v1/payment_intents', kind: 'drop', times: 1_000 });
+    simulator.faults.add({ route: 'POST /v1/payment_intents', kind: 'proxy', times: 1_000 });
     for (let hour = 0; hour < 26; hour += 1) {
       await touch();
       clock.ms += HOUR_MS;
