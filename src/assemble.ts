@@ -14,7 +14,7 @@ import { assembleTopUps } from './assemble-top-ups.ts';
 import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
-import { type Budgets, createBudgets } from './billing/budgets.ts';
+import { type Budgets, type BudgetsOptions, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
 import { linkReply, type TopUpLinks } from './billing/top-up-links.ts';
 import type { ToppingUp } from './billing/top-ups.ts';
@@ -84,7 +84,11 @@ export interface Gateway {
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
   let links: TopUpLinks | undefined;
-  const { prices, budgets } = moneyOf(parts, (customer) => links?.urlFor(customer) ?? null);
+  const { prices, budgets } = moneyOf(parts, {
+    doubted: (customer) => side.refresher.doubted(customer),
+    refused: (customer) => topUps.touched(customer),
+    linkOf: (customer) => links?.urlFor(customer) ?? null,
+  });
   const ledger = notifying(parts.ledger, budgets, parts.settled);
   const notifier = createNotifier({ ...parts, ledger, settings: settings.notify });
   const buying = assembleTopUps({ ...parts, ledger, refresher: () => side.refresher, ...notifier });
@@ -95,23 +99,21 @@ export function assemble(parts: Parts): Gateway {
   const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
-  const settler = telling(
-    { ...parts, notifier, topUps },
-    {
-      ledger,
-      rater: prices,
-      runtime,
-      tokenTypes: settings.billing.tokenTypes,
-      billedName,
-      onMissingUsage: settings.metering.onMissingUsage,
-    },
-  );
+  const settler = createSettler({
+    ledger,
+    rater: prices,
+    runtime,
+    tokenTypes: settings.billing.tokenTypes,
+    billedName,
+    onMissingUsage: settings.metering.onMissingUsage,
+    billed: telling({ notifier, topUps }, parts),
+  });
   const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
   const background = createBackground({ ledger, resolver, relay, settler, runtime });
   const inference = createInference({
     keys,
     ledger,
-    budgets: doubting(budgets, side.refresher, topUps),
+    budgets,
     customers: side.customers,
     resolver,
     relay,
@@ -163,50 +165,17 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
   secrets: adminSecrets,
 });
 
-/** What Stripe alone can lift: who is refused for it is read again. */
-const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
-
-const doubting = (
-  budgets: Budgets,
-  refresher: StripeSide['refresher'],
-  topUps: Pick<ToppingUp, 'touched'>,
-): Budgets => ({
-  ...budgets,
-  async admit(call, asked) {
-    const verdict = await budgets.admit(call, asked);
-    if (verdict.kind !== 'refused') return verdict;
-    topUps.touched(call.customer);
-    if (DOUBTFUL.has(verdict.code)) refresher.doubted(call.customer);
-    return verdict;
-  },
-});
-
-/** The settler, with a word of each bill to who tells the operator; one of no known price is in no cost event. */
+/** A word of each bill to who tells the operator; one of no known price is in no cost event. */
 function telling(
-  {
-    notifier,
-    topUps,
-    settings,
-    runtime,
-  }: Pick<Parts, 'settings' | 'runtime'> & { notifier: Notifier; topUps: Pick<ToppingUp, 'touched'> },
-  options: SettlerOptions,
-): Settler {
+  { notifier, topUps }: { notifier: Notifier; topUps: Pick<ToppingUp, 'touched'> },
+  { settings, runtime }: Pick<Parts, 'settings' | 'runtime'>,
+): SettlerOptions['billed'] {
   const billsCosts = settings.billing.layouts.includes('cost');
-  const settler = createSettler(options);
-  return {
-    ...settler,
-    async settle(call, ending, measured) {
-      const bill = await settler.settle(call, ending, measured);
-      if (billsCosts && bill.costPico === null && bill.usageSource !== 'none')
-        runtime.log('warn', 'call_unpriced', {
-          request_id: call.id,
-          customer: call.customer,
-          model: call.target.billedModel,
-        });
-      notifier.used({ customer: call.customer, model: call.target.billedModel, ...bill });
-      topUps.touched(call.customer);
-      return bill;
-    },
+  return ({ id, customer, target: { billedModel: model } }, bill) => {
+    if (billsCosts && bill.costPico === null && bill.usageSource !== 'none')
+      runtime.log('warn', 'call_unpriced', { request_id: id, customer, model });
+    notifier.used({ customer, model, ...bill });
+    topUps.touched(customer);
   };
 }
 
@@ -241,7 +210,12 @@ function vendorByProvider(settings: Settings, provider: string): string {
 /** Prices, and the budgets that are kept by them. */
 function moneyOf(
   { settings, runtime, ledger }: Parts,
-  linkOf: (customer: string) => string | null,
+  {
+    linkOf,
+    ...told
+  }: Pick<BudgetsOptions, 'doubted' | 'refused'> & {
+    readonly linkOf: (customer: string) => string | null;
+  },
 ): {
   readonly prices: Prices;
   readonly budgets: Budgets;
@@ -258,6 +232,7 @@ function moneyOf(
     ledger,
     assess: createHolds({ prices, vendorOf: vendor }),
     runtime,
+    ...told,
     defaults: { ...settings.budget, plans: settings.plans },
     topUpUrl: (customer) =>
       settings.budget.topUpUrl?.replaceAll('{customer}', encodeURIComponent(customer)) ?? linkOf(customer),

@@ -130,6 +130,16 @@ const record = (more: Record<string, unknown> = {}, payload: Record<string, unkn
     },
     ...more,
   });
+const unit = (name: string): string =>
+  JSON.stringify({
+    identifier: 'u1',
+    timestamp: NOW / 1000 - 60,
+    event_name: name,
+    payload: { stripe_customer_id: 'cus_a', value: '3' },
+  });
+const priced = (usd: string): string => record({ identifier: 'p1', faregate: { cost_usd: usd } });
+const usedAgo = (seconds: number): string =>
+  record({ identifier: `a${String(seconds)}`, timestamp: NOW / 1000 - seconds });
 const totals = async ({ ledger }: Place) => {
   const { lines, events, costPico, unsealedLines } = await ledger.totals();
   return { lines, costPico, unsealedLines, events: events.map(({ state, tokens }) => ({ state, tokens })) };
@@ -301,6 +311,43 @@ describe('import', () => {
       expect(await fresh.violations()).toEqual([]);
     },
   );
+
+  it('takes a unit of another meter, and a cost that was given as another, for another record', async () => {
+    const one = await place('cost');
+    expect(await one.import(unit('documents'))).toMatchObject({ imported: 1 });
+    expect(await one.import(unit('documents'))).toMatchObject({ already: 1, errors: [] });
+    expect(await one.import(unit('pages'))).toMatchObject({ already: 0, errors: [{ line: 1 }] });
+    expect(await one.import(priced('0.10'))).toMatchObject({ imported: 1 });
+    expect(await one.import(priced('0.1'))).toMatchObject({ already: 1, errors: [] });
+    expect(await one.import(priced('0.20'))).toMatchObject({ already: 0, errors: [{ line: 1 }] });
+  });
+
+  it('leaves an hour for the sending of usage that Stripe will soon take no more', async () => {
+    const one = await place();
+    expect(await one.import(usedAgo(34 * 86_400 - 60))).toMatchObject({ imported: 0, errors: [{ line: 1 }] });
+    expect(await one.import(usedAgo(34 * 86_400 - 3_700))).toMatchObject({ imported: 1, errors: [] });
+    await one.flush();
+    expect(one.sent).toHaveLength(1);
+  });
+
+  it('has nothing in doubt about a row of the cost layout that is worth nothing', async () => {
+    const one = await place('cost');
+    const own = { state: 'ambiguous', cost_usd: '0.00' };
+    expect(await one.import(record({ faregate: own }))).toMatchObject({ imported: 1 });
+    expect((await one.ledger.totals()).events).toMatchObject([{ state: 'cancelled', tokens: 0 }]);
+    expect(await one.violations()).toEqual([]);
+  });
+
+  it('bills costs that no 64 bits hold the sum of', async () => {
+    const one = await place('cost');
+    const rows = Array.from({ length: 120 }, (_, at) =>
+      record({ identifier: `c${String(at)}`, faregate: { cost_usd: '9000000' } }),
+    );
+    expect(await one.import(rows.join('\n'))).toMatchObject({ imported: 120, errors: [] });
+    await one.flush();
+    expect(one.sent.reduce((sum, { value }) => sum + BigInt(value), 0n)).toBe(120n * 9_000_000_000_000n);
+    expect((await one.ledger.totals()).costPico).toBe(String(120n * 9_000_000n * 10n ** 12n));
+  });
 
   it('puts down to the cost layout what was billed by cost', async () => {
     const one = await place('cost');

@@ -182,6 +182,19 @@ describe('a backup that is put back', () => {
     await restoring.database.close();
   });
 
+  it('sums a pile that was in no event yet, so that what is in doubt stays few', async () => {
+    const first = await started();
+    for (let at = 0; at < 150; at += 1) await called(first, 2);
+    await assembleRestore({ settings: SETTINGS, runtime, ledger: first.ledger, crypto: testCrypto })();
+    expect(await states(first)).toEqual(['300 quarantined']);
+    expect(await violations(first.database)).toEqual([]);
+    pass(7 * HOUR);
+    expect(await compared(first)).toMatchObject({ lost: 1 });
+    await first.flush();
+    expect(billed()).toBe(300);
+    await first.database.close();
+  });
+
   it('is not suspected where a ledger was only stopped, or killed, and started again', async () => {
     for (let start = 0; start < 3; start += 1) {
       const process = await started();

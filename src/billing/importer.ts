@@ -35,8 +35,8 @@ export interface ImportReport {
   readonly errors: { readonly line: number; readonly message: string }[];
 }
 
-/** Stripe takes 35 days; a day is left for the sending. */
-const AGE_MS = 34 * 86_400_000;
+/** What is 34 days old is not sent any more; an hour is left for the sending. */
+const AGE_MS = 2_934_000_000;
 const AHEAD_MS = 300_000;
 export const IMPORT_ROWS_MAX = 1_000;
 
@@ -121,16 +121,30 @@ function recordOf(options: ImporterOptions, cells: Cells, nowMs: number): Import
     throw new RangeError('"timestamp" is in the future: at most 5 minutes are taken.');
   if (state === 'pending' && timestampMs < nowMs - AGE_MS)
     throw new RangeError(
-      '"timestamp" is over 34 days ago, and Stripe takes no such usage: bill it by an invoice item, or import it with "faregate_state" expired.',
+      '"timestamp" is 34 days ago, or will be within the hour, and Stripe takes no such usage: bill it by an invoice item, or import it with "faregate_state" expired.',
     );
   const model = cells.get('payload_model') ?? '';
   const tokenType = cells.get('payload_token_type') ?? '';
-  const content = JSON.stringify([customer, timestampMs, value, model, tokenType]);
+  const isUnit = model === '' && tokenType === '';
+  const content = JSON.stringify([
+    customer,
+    timestampMs,
+    value,
+    model,
+    tokenType,
+    ...billedBy(cells, isUnit),
+  ]);
   const made = { identifier, customer, timestampMs, value, contentHash: options.crypto.sha256(content) };
-  if (model === '' && tokenType === '')
-    return { ...made, usage: null, event: unitEvent(options, cells, { identifier, value, state }) };
+  if (isUnit) return { ...made, usage: null, event: unitEvent(options, cells, { identifier, value, state }) };
   const usage = usageOf(options, cells, { identifier, timestampMs, value, model, tokenType });
   return { ...made, usage, event: lineEvent(options, cells, { identifier, value, state, usage }) };
+}
+
+/** What else the bill depends on: a unit's meter; of tokens the cost, where it is given. */
+function billedBy(cells: Cells, isUnit: boolean): readonly string[] {
+  if (isUnit) return [cells.get('event_name') ?? ''];
+  const given = cells.get('faregate_cost_usd') ?? '';
+  return given === '' ? [] : [costOf(given)];
 }
 
 function usageOf(
@@ -175,12 +189,14 @@ function lineEvent(
 ): ImportRecord['event'] {
   if (row.state === 'pending') return null;
   const given = cells.get('event_name') ?? '';
+  const value = layout === 'cost' ? String(BigInt(row.usage.costPico ?? '0') / 1_000_000n) : row.value;
   return {
     identifier: `fg_imp_${crypto.sha256(row.identifier)}`,
     destination: layout,
     eventName: given === '' ? eventNameOf(layout, row.usage, names) : given,
-    value: layout === 'cost' ? String(BigInt(row.usage.costPico ?? '0') / 1_000_000n) : row.value,
-    state: row.state,
+    value,
+    // As when it is sealed here: of nothing, nothing is sent, and nothing can be in doubt.
+    state: value === '0' ? 'cancelled' : row.state,
   };
 }
 

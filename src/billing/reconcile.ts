@@ -14,6 +14,8 @@ export interface Doubt {
   readonly kind: string;
   /** Quarantined: nobody is sending it, and the difference may decide. */
   readonly isParked: boolean;
+  /** Refused, after an attempt that nobody knows the end of: it waits for the operator. */
+  readonly isRefused?: boolean;
   /** No attempt was under way after that, milliseconds. */
   readonly quietSinceMs: number;
 }
@@ -83,6 +85,8 @@ export interface Verdict {
 export const LOST_AFTER_MS = 6 * 3_600_000;
 /** Ways to explain one difference that are tried: a few milliseconds. */
 const TRIES_MAX = 50_000;
+/** Of more kinds than this some of any sum can be made in several ways; the search goes one call deeper for each. */
+const KINDS_MAX = 2_000;
 
 export function judge(cell: Cell, stripe: bigint, nowMs: number): Verdict {
   const { counted, recent, withdrawn, doubts } = cell;
@@ -91,7 +95,7 @@ export function judge(cell: Cell, stripe: bigint, nowMs: number): Verdict {
   const ledger = counted + recent + doubtful + cell.waiting + cell.refused + cell.expired;
   const known = standing(cell);
   const verdict = (reasons: readonly Reason[], more: Partial<Verdict> = {}): Verdict => {
-    const all = [...known, ...reasons].filter(({ value }) => value > 0n);
+    const all = joined([...known, ...reasons]);
     return {
       kind: kindOf(all),
       ledger,
@@ -111,10 +115,10 @@ export function judge(cell: Cell, stripe: bigint, nowMs: number): Verdict {
   if (recent > 0n || withdrawn > 0n || !isQuiet) return verdict([...open(cell), ...late(cell, extra)]);
   const findings = decide(doubts, extra);
   if (findings === undefined) return verdict([{ reason: 'undecided', value: doubtful }]);
+  if (isGuess(doubts, findings)) return verdict(open(cell));
   const parked = new Set(doubts.filter(({ isParked }) => isParked).map(({ identifier }) => identifier));
-  const lost = findings.filter((one) => one.found !== 'delivered');
-  const value = sumOf(doubts.filter((doubt) => lost.some((one) => one.identifier === doubt.identifier)));
-  return verdict([{ reason: 'undelivered', value }], {
+  const lost = new Set(findings.flatMap((one) => (one.found === 'delivered' ? [] : [one.identifier])));
+  return verdict(unsent(doubts.filter(({ identifier }) => lost.has(identifier))), {
     isConfirmed: true,
     // What is still being sent goes on being sent: only what is parked is taken for lost.
     findings: findings.filter((one) => one.found === 'delivered' || parked.has(one.identifier)),
@@ -133,8 +137,21 @@ const standing = ({ waiting, unsealed, refused, expired }: Cell): readonly Reaso
 const open = ({ withdrawn, doubts }: Cell): readonly Reason[] => [
   { reason: 'withdrawn', value: withdrawn },
   { reason: 'quarantined', value: sumOf(doubts.filter(({ isParked }) => isParked)) },
-  { reason: 'in_flight', value: sumOf(doubts.filter(({ isParked }) => !isParked)) },
+  { reason: 'in_flight', value: sumOf(doubts.filter((one) => !one.isParked && one.isRefused !== true)) },
+  { reason: 'refused', value: sumOf(doubts.filter(({ isRefused }) => isRefused === true)) },
 ];
+
+/** What Stripe has not, and will get only if it is sent again. */
+const unsent = (lost: readonly Doubt[]): readonly Reason[] => [
+  { reason: 'undelivered', value: sumOf(lost.filter(({ isRefused }) => isRefused !== true)) },
+  { reason: 'refused', value: sumOf(lost.filter(({ isRefused }) => isRefused === true)) },
+];
+
+/** Each reason once, and only those that there is something of. */
+const joined = (reasons: readonly Reason[]): readonly Reason[] =>
+  [...Map.groupBy(reasons, ({ reason }) => reason)]
+    .map(([reason, alike]) => ({ reason, value: alike.reduce((sum, { value }) => sum + value, 0n) }))
+    .filter(({ value }) => value > 0n);
 
 const late = ({ recent }: Cell, extra: bigint): readonly Reason[] => [
   { reason: 'recent', value: extra < recent ? recent - extra : 0n },
@@ -180,6 +197,17 @@ export function decide(doubts: readonly Doubt[], extra: bigint): readonly Findin
   });
 }
 
+/**
+ * Whether something would be marked that may be another. Which of some alike Stripe has does not matter while the rest
+ * gets new identifiers; one that goes on under its own, and is the one that Stripe has, would only be a duplicate.
+ */
+function isGuess(doubts: readonly Doubt[], findings: readonly Finding[]): boolean {
+  const nameOf = ({ kind, value }: Doubt): string => `${value} ${kind}`;
+  const lost = new Set(findings.flatMap((one) => (one.found === 'lost_alike' ? [one.identifier] : [])));
+  const partly = new Set(doubts.filter(({ identifier }) => lost.has(identifier)).map(nameOf));
+  return doubts.some((doubt) => !doubt.isParked && partly.has(nameOf(doubt)));
+}
+
 interface Kind {
   readonly value: bigint;
   readonly count: number;
@@ -187,6 +215,8 @@ interface Kind {
 
 /** How many of each kind make the sum; undefined where none do, several do, or too many would have to be tried. */
 function onlyWay(kinds: readonly Kind[], sum: bigint): readonly number[] | undefined {
+  if (sum === 0n && kinds.every(({ value }) => value > 0n)) return kinds.map(() => 0);
+  if (kinds.length > KINDS_MAX) return undefined;
   /** What the kinds from there on come to at most. */
   const rest = kinds.map((_, at) =>
     kinds.slice(at).reduce((total, { value, count }) => total + value * BigInt(count), 0n),

@@ -9,7 +9,7 @@ import type { Runtime } from '../runtime.ts';
 import { StripeUnreachable } from './ports.ts';
 import { type Cell, judge, type Reason, type Verdict } from './reconcile.ts';
 import { settleCell } from './settle-cell.ts';
-import type { MeterInfo, StripeSums } from './stripe-summaries.ts';
+import { type MeterInfo, NoSums, type StripeSums } from './stripe-summaries.ts';
 
 export interface ReconcilerOptions {
   readonly ledger: Ledger;
@@ -44,6 +44,8 @@ export const HOUR_MS = 3_600_000;
 export const LAG_MS = 3_600_000;
 /** An event can be taken back for 24 hours; then Stripe's sums get their time to follow. */
 const WITHDRAWN_MS = 90_000_000;
+/** Usage may be so far ahead of the clock; of what is to come there are no books. */
+const AHEAD_MS = 300_000;
 /** Looked at again every time, to see what others send; older hours only until they are confirmed. */
 const LOOK_BACK_MS = 3 * 86_400_000;
 /** Stripe takes usage for 35 days: what is unconfirmed after that can be told, but not mended. */
@@ -86,7 +88,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       running = true;
       const startedAtMs = runtime.now();
       const id = `rcn_${runtime.id()}`;
-      const toMs = ceilHour(scope.toMs ?? startedAtMs + 1);
+      const toMs = ceilHour(Math.min(scope.toMs ?? startedAtMs + 1, startedAtMs + AHEAD_MS));
       const { cause, customer = null } = scope;
       const fromMs = scope.fromMs === undefined ? null : floorHour(scope.fromMs);
       try {
@@ -131,12 +133,11 @@ async function compareAll(run: Run): Promise<void> {
   run.unsealed = await ledger.unsealedHours();
   const restored = await ledger.restoration();
   if (restored !== null && scope.toMs - restored.atMs < OLDEST_MS) run.notes.add(restoredNote(restored));
-  if (scope.customer !== undefined) return compareCustomer(run, scope.customer);
+  if (scope.customer !== undefined) return void (await compareCustomer(run, scope.customer));
   let inARow = 0;
   for (let at = await ledger.customerAfter(''); at !== undefined; at = await ledger.customerAfter(at)) {
-    const before = run.counts.unread;
-    await compareCustomer(run, at);
-    inARow = run.counts.unread > before ? inARow + 1 : 0;
+    const isAnswered = await compareCustomer(run, at);
+    inARow = isAnswered ? 0 : inARow + 1;
     if (inARow >= UNREAD_MAX)
       throw new StripeUnreachable(`Stripe gave no sums of ${String(UNREAD_MAX)} customers in a row.`);
   }
@@ -147,21 +148,26 @@ const restoredNote = ({ atMs, backupAtMs }: Restored): string =>
     backupAtMs === null ? 'no time' : new Date(backupAtMs).toISOString()
   }: what was used in between is at Stripe and not on record, and shows as foreign in those hours.`;
 
-async function compareCustomer(run: Run, customer: string): Promise<void> {
+/** Whether Stripe answered, be it that it gives no sums of this customer. */
+async function compareCustomer(run: Run, customer: string): Promise<boolean> {
+  let isAnswered = true;
   const fromMs = await beginning(run, customer);
   const { toMs } = run.scope;
+  const booksMs = run.runtime.now();
   const before = await readBooks(run, customer, { fromMs, toMs });
   const names = [...new Set(before.map(({ eventName }) => eventName))].toSorted();
   for (const eventName of names) {
     const cells = before.filter((cell) => cell.eventName === eventName);
     try {
-      await compareMeter(run, { customer, eventName, fromMs, toMs }, cells);
+      await compareMeter(run, { customer, eventName, fromMs, toMs, booksMs }, cells);
     } catch (error) {
-      if (!(error instanceof StripeUnreachable)) throw error;
+      if (!(error instanceof StripeUnreachable) && !(error instanceof NoSums)) throw error;
+      isAnswered &&= error instanceof NoSums;
       run.counts.unread += 1;
-      run.notes.add(error.message);
+      run.notes.add(error instanceof NoSums ? `${customer}, ${eventName}: ${error.message}` : error.message);
     }
   }
+  return isAnswered;
 }
 
 async function beginning(
@@ -173,7 +179,7 @@ async function beginning(
   const kept = (ms: number): number => floorHour(Math.max(ms, nowMs - keptMs + HOUR_MS));
   if (scope.fromMs !== undefined) return kept(scope.fromMs);
   const oldestMs = await ledger.oldestUnconfirmedMs(customer, nowMs - OLDEST_MS);
-  return kept(Math.min(oldestMs ?? nowMs, nowMs - LOOK_BACK_MS));
+  return kept(Math.min(oldestMs ?? nowMs, nowMs - LOOK_BACK_MS, scope.toMs - LOOK_BACK_MS));
 }
 
 interface MeterScope {
@@ -181,6 +187,8 @@ interface MeterScope {
   readonly eventName: string;
   readonly fromMs: number;
   readonly toMs: number;
+  /** Before the books were read. */
+  readonly booksMs: number;
 }
 
 /**
@@ -211,11 +219,13 @@ async function compareMeter(run: Run, scope: MeterScope, before: readonly Booked
       }),
     );
   let verdicts = judged(before);
+  let acceptedMs = scope.booksMs;
   if ([...verdicts.values()].some(({ kind }) => kind !== 'equal')) {
     const again = await readBooks(run, scope.customer, scope);
     verdicts = judged(again.filter(({ eventName }) => eventName === scope.eventName));
+    acceptedMs = readMs;
   }
-  await settle(run, scope, { verdicts, acceptedMs: readMs });
+  await settle(run, scope, { verdicts, acceptedMs });
 }
 
 async function settle(
@@ -279,6 +289,7 @@ function cellOf(books: BookedCell | undefined, unsealed: string | undefined): Ce
       value: BigInt(doubt.value),
       kind: JSON.stringify([doubt.model, doubt.tokenType]),
       isParked: doubt.state === 'quarantined',
+      isRefused: doubt.state === 'refused',
       quietSinceMs: doubt.notBeforeMs,
     })),
   };

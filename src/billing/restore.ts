@@ -5,7 +5,7 @@
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Crypto, Runtime } from '../runtime.ts';
 import type { Layout } from './layouts.ts';
-import { sealLines } from './seal.ts';
+import { PILE_MAX, sealLines } from './seal.ts';
 
 export interface RestoreOptions {
   readonly ledger: Ledger;
@@ -25,7 +25,8 @@ export interface RestoreReport {
   readonly closed: number;
 }
 
-const CALLS_AT_ONCE = 500;
+/** As delivery takes of a pile: 40 ms of the writer's time. */
+const CALLS_AT_ONCE = 2_000;
 
 /**
  * Repeatable at any point, before anything is delivered. What was settled and not sealed is sealed first: the process
@@ -53,6 +54,9 @@ async function sealAll({
     const lines = await ledger.unsealed(CALLS_AT_ONCE, { destinations });
     if (lines.length === 0) return;
     const facts = await ledger.sealingFacts([...new Set(lines.map(({ customer }) => customer))]);
-    await ledger.seal(sealLines(lines, { crypto, eventName, classOf, facts }), destinations);
+    await ledger.seal(
+      sealLines(lines, { crypto, eventName, classOf, facts, pileMax: PILE_MAX }),
+      destinations,
+    );
   }
 }

@@ -1,7 +1,7 @@
 /** The official Stripe client, set up so that nothing is decided twice: delivery owns retries, and waits are short. */
 import { Stripe } from 'stripe';
 
-type HttpClient = ReturnType<typeof Stripe.createFetchHttpClient>;
+type HttpClient = NonNullable<NonNullable<ConstructorParameters<typeof Stripe>[1]>['httpClient']>;
 
 export interface StripeClientOptions {
   /** A secret or restricted key. */
@@ -23,9 +23,28 @@ export function createStripeClient({ secretKey, apiBase, httpClient }: StripeCli
     timeout: STRIPE_TIMEOUT_MS,
     telemetry: false,
     appInfo: { name: 'faregate' },
-    ...(httpClient === undefined ? {} : { httpClient }),
+    httpClient: objectsOnly(httpClient ?? Stripe.createNodeHttpClient()),
     ...(apiBase === undefined ? {} : endpointOf(apiBase, httpClient === undefined)),
   });
+}
+
+/**
+ * Stripe answers with JSON objects. Of another JSON value, such as a proxy's `"OK"`, the SDK (23.1) fails where nobody can
+ * catch it, and the process would end; so it is given as what cannot be read.
+ */
+function objectsOnly(client: HttpClient): HttpClient {
+  const ask = client.makeRequest.bind(client);
+  client.makeRequest = async (...request) => {
+    const response = await ask(...request);
+    const read: () => Promise<unknown> = response.toJSON.bind(response);
+    response.toJSON = async () => {
+      const json = await read();
+      if (typeof json === 'object' && json !== null) return json;
+      throw new SyntaxError('The answer is no JSON object.');
+    };
+    return response;
+  };
+  return client;
 }
 
 interface Endpoint {

@@ -67,6 +67,7 @@ export function createStripeStream({
     );
     const answer: unknown = await within(request, deadline(STRIPE_TIMEOUT_MS));
     heard?.(dateOf(answer));
+    if (!isTaken(answer)) throw new TypeError(`The answer is not the stream's. ${NOT_STRIPE}`);
   };
 
   const send = async (events: readonly MeterEvent[], renewed = false): Promise<readonly Delivery[]> => {
@@ -86,13 +87,26 @@ export function createStripeStream({
         if (!renewed) return send(events, true);
       }
       const answers = events.map((event) => deliveryOf(event, error, runtime.now()));
-      if (events.length === 1 || answers[0]?.kind !== 'refused') return answers;
-      // One of them is not wanted; which one, halves tell.
+      if (events.length === 1 || !OF_ONE.has(answers[0]?.kind)) return answers;
+      // One of them is not wanted, or there already; which one, halves tell.
       const half = events.length >> 1;
       return [...(await send(events.slice(0, half))), ...(await send(events.slice(half)))];
     }
   };
   return { send: (events) => send(events) };
+}
+
+const OF_ONE: ReadonlySet<string | undefined> = new Set(['refused', 'duplicate']);
+
+/** The stream answers `{}`; the SDK takes any other JSON without an `error`, whatever its status, for success too. */
+function isTaken(answer: unknown): boolean {
+  if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) return false;
+  const { statusCode = 200, requestId } = ('lastResponse' in answer ? answer.lastResponse : {}) as {
+    statusCode?: unknown;
+    requestId?: unknown;
+  };
+  if (typeof statusCode !== 'number' || statusCode >= 300) return false;
+  return Object.keys(answer).length === 0 || (typeof requestId === 'string' && requestId.startsWith('req_'));
 }
 
 /** Without a session no event was sent, whatever the answer was. */

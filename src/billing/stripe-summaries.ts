@@ -21,11 +21,19 @@ export interface SumsQuery {
   readonly toMs: number;
 }
 
+/** Stripe answered, and gives no sums of this customer that can be compared: of others it may. */
+export class NoSums extends Error {
+  override readonly name = 'NoSums';
+}
+
 /** Each rejects with `StripeUnreachable` when Stripe gives no answer that can be read. */
 export interface StripeSums {
   /** One for each event name: the active one, where there are several. */
   meters(): Promise<ReadonlyMap<string, MeterInfo>>;
-  /** By the hour's beginning, hours with usage only; undefined when Stripe does not know the customer. */
+  /**
+   * By the hour's beginning, hours with usage only; undefined when Stripe does not know the customer. Rejects with
+   * `NoSums` where the answer is about this question alone.
+   */
   hours(query: SumsQuery): Promise<ReadonlyMap<number, bigint> | undefined>;
 }
 
@@ -75,6 +83,7 @@ export function createStripeSums({
         return new Map(found.map((one) => [one.start_time * 1000, wholeOf(one.aggregated_value)]));
       } catch (error) {
         if (isMissing(error)) return undefined;
+        if (isOfQuestion(error)) throw new NoSums(`Stripe gave no sums: ${error.message}`, { cause: error });
         return unreachable(error);
       }
     },
@@ -98,15 +107,21 @@ function hasDimensions(meter: Stripe.Billing.Meter): boolean {
 /** Stripe's sum comes as a floating-point number: past 2^53 it says nothing exact any more. */
 function wholeOf(value: unknown): bigint {
   if (typeof value !== 'number' || !Number.isSafeInteger(value))
-    throw new StripeUnreachable(`Stripe's sum ${String(value)} is no whole number that can be compared.`);
+    throw new NoSums(
+      `Stripe's sum ${String(value)} is no whole number that can be compared: somebody else sends parts of units to this meter, or it is past 2^53.`,
+    );
   return BigInt(value);
 }
 
 const isMissing = (error: unknown): boolean =>
   error instanceof Stripe.errors.StripeError && error.statusCode === 404 && error.code === 'resource_missing';
 
+/** A fault of the question, such as a customer that Stripe does not take there: another question may be answered. */
+const isOfQuestion = (error: unknown): error is Error =>
+  error instanceof Stripe.errors.StripeError && (error.statusCode === 400 || error.statusCode === 404);
+
 function unreachable(error: unknown): never {
-  if (error instanceof StripeUnreachable) throw error;
+  if (error instanceof StripeUnreachable || error instanceof NoSums) throw error;
   const text = error instanceof Error ? error.message : String(error);
   const status = error instanceof Stripe.errors.StripeError ? error.statusCode : undefined;
   const hint =

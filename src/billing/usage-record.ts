@@ -20,8 +20,8 @@ export interface RecordedUsage {
   readonly timestampMs: number;
 }
 
-/** Stripe takes events up to 35 days old, and 5 minutes ahead. */
-const AGE_MS = 3_024_000_000;
+/** Stripe takes events up to 35 days old, and 5 minutes ahead. At 34 days they are not sent any more; an hour is for that. */
+const AGE_MS = 2_934_000_000;
 const AHEAD_MS = 300_000;
 
 const bodySchema = z
@@ -71,7 +71,7 @@ function momentOf(timestamp: number | string | undefined, nowMs: number): number
   if (ms >= nowMs - AGE_MS && ms <= nowMs + AHEAD_MS) return ms;
   throw new Refusal(
     'invalid_request',
-    '"timestamp" must be at most 35 days ago and 5 minutes ahead: Stripe takes no other.',
+    '"timestamp" must be less than 34 days ago, by an hour at least, and 5 minutes ahead at most: Stripe takes 35 days, and one is for sending it.',
     { param: 'timestamp' },
   );
 }

@@ -99,6 +99,45 @@ describe('a cell', () => {
     ]);
   });
 
+  it('decides nothing of events that are alike while one of them may be sent again under its own identifier', () => {
+    // Stripe has one of the two, and nobody can tell which: marked as there, the other would be lost for good.
+    for (const isParked of [
+      [false, false],
+      [true, false],
+      [false, true],
+    ] as const) {
+      const doubts = isParked.map((parked, at) => doubt(`d${at}`, 5n, { isParked: parked }));
+      const verdict = judge(cell({ counted: 3n, doubts }), 8n, NOW);
+      expect(verdict).toMatchObject({ kind: 'lagging', findings: [], isConfirmed: false });
+    }
+    const all = [doubt('a', 5n, { isParked: false }), doubt('b', 7n), doubt('c', 5n, { isParked: false })];
+    expect(judge(cell({ doubts: all }), 10n, NOW).findings).toEqual([
+      { identifier: 'a', found: 'delivered' },
+      { identifier: 'c', found: 'delivered' },
+      { identifier: 'b', found: 'lost' },
+    ]);
+  });
+
+  it('differs for what Stripe refused, although an attempt before that is in doubt', () => {
+    const refused = [doubt('a', 5n, { isParked: false, isRefused: true })];
+    expect(judge(cell({ counted: 3n, doubts: refused }), 3n, NOW)).toMatchObject({
+      kind: 'different',
+      reasons: [{ reason: 'refused', value: 5n }],
+    });
+    const young = refused.map((one) => ({ ...one, quietSinceMs: NOW }));
+    expect(reasonsOf(cell({ counted: 3n, refused: 2n, doubts: young }), 3n)).toEqual({ refused: 7n });
+    expect(judge(cell({ counted: 3n, doubts: refused }), 8n, NOW)).toMatchObject({
+      kind: 'equal',
+      findings: [{ identifier: 'a', found: 'delivered' }],
+    });
+  });
+
+  it('takes all of very many for lost where Stripe has none of them', () => {
+    const doubts = Array.from({ length: 15_000 }, (_, at) => doubt(`d${at}`, 1n + BigInt(at)));
+    expect(decide(doubts, 0n)?.every(({ found }) => found === 'lost')).toBe(true);
+    expect(decide(doubts, 7n)).toBeUndefined();
+  });
+
   it('gives up on a search that would take too long', () => {
     const doubts = Array.from({ length: 400 }, (_, at) => doubt(`d${at}`, 1_000n + BigInt(at)));
     expect(decide(doubts, 200_017n)).toBeUndefined();

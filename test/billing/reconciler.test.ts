@@ -176,6 +176,97 @@ describe('reconciliation', () => {
     ]);
   });
 
+  it('loses nothing of two that are alike and still sent again, whichever of them Stripe has', async () => {
+    for (const identifier of ['q1', 'q2']) {
+      await booked(identifier, 40);
+      await marked(identifier, 'ambiguous');
+    }
+    await planted({ identifier: 'q2', value: 40, customer: A, timestampMs: runtime.nowMs - HOUR });
+    pass(7 * HOUR);
+    expect(await compared()).toMatchObject({ verdict: 'lagging', delivered: 0, lost: 0 });
+    expect([await stateOf('q1'), await stateOf('q2')]).toEqual(['ambiguous', 'ambiguous']);
+  });
+
+  it('confirms only what was taken before the books were read', async () => {
+    await delivered('e1', 12);
+    pass(2 * HOUR);
+    const sums = createStripeSums({ stripe });
+    const slow = createReconciler({
+      ledger,
+      runtime,
+      dimensionsEventName: METER,
+      resent: () => undefined,
+      sums: {
+        meters: sums.meters,
+        async hours(query) {
+          // Taken while Stripe is asked, and not in the sums that it gives.
+          const found = await sums.hours(query);
+          pass(1_000);
+          await booked('e2', 5, { agoMs: 3 * HOUR + 1_000 });
+          await marked('e2', 'accepted');
+          pass(1_000);
+          return found;
+        },
+      },
+    });
+    await (
+      await slow.begin({ cause: 'command' })
+    )?.done;
+    expect([await stateOf('e1'), await stateOf('e2')]).toEqual(['confirmed', 'accepted']);
+  });
+
+  it('goes on past customers whose sums are no whole numbers, since somebody else sends parts of units', async () => {
+    const world = ['cus_a', 'cus_b', 'cus_c', 'cus_d'];
+    for (const customer of world) {
+      simulator.addCustomer(customer);
+      await delivered(`e_${customer}`, 12, { customer });
+    }
+    pass(2 * HOUR);
+    const sums = createStripeSums({ stripe });
+    const listed = stripe.billing.meters.listEventSummaries.bind(stripe.billing.meters);
+    Object.assign(stripe.billing.meters, {
+      listEventSummaries: (meter: string, query: { customer: string }) => ({
+        autoPagingToArray: async () => {
+          const found = await listed(meter, query as never).autoPagingToArray({ limit: 100 });
+          if (query.customer === 'cus_d') return found;
+          return found.map((one) => Object.assign({}, one, { aggregated_value: one.aggregated_value + 0.5 }));
+        },
+      }),
+    });
+    const run = await createReconciler({
+      ledger,
+      sums,
+      runtime,
+      dimensionsEventName: METER,
+      resent: () => undefined,
+      pause: async () => undefined,
+    }).begin({ cause: 'command' });
+    expect(await run?.done).toMatchObject({ unread: 3, confirmed: 1 });
+    expect(await stateOf('e_cus_d')).toBe('confirmed');
+  });
+
+  it('compares three days before a given end, too, and nothing of a time to come', async () => {
+    await delivered('e1', 12, { agoMs: 20 * 24 * HOUR });
+    await ledger.confirmEvents(['e1']);
+    await delivered('e2', 12);
+    await ledger.confirmEvents(['e2']);
+    pass(2 * HOUR);
+    expect(await compared({ toMs: runtime.nowMs - 19 * 24 * HOUR })).toMatchObject({ equal: 1 });
+    const run = await compared({ toMs: Date.UTC(2099, 0) });
+    expect(run).toMatchObject({ equal: 1 });
+    expect(run.toMs).toBeLessThanOrEqual(runtime.nowMs + 2 * HOUR);
+  });
+
+  it('settles thousands of quarantined events, as a restored backlog has them, and whoever comes after', async () => {
+    for (let at = 0; at < 2_100; at += 1) await booked(`q${String(at)}`, 40);
+    await ledger.beginRestoring(runtime.nowMs);
+    expect(await ledger.finishRestoring(runtime.nowMs)).toBe(2_100);
+    await delivered('e1', 5, { customer: 'cus_b' });
+    pass(7 * HOUR);
+    expect(await compared()).toMatchObject({ state: 'finished', lost: 2_100, confirmed: 1 });
+    expect((await ledger.events({ state: 'quarantined', limit: 1 })).data).toEqual([]);
+  });
+
   it('leaves to the operator what the difference cannot decide', async () => {
     await booked('q1', 40);
     await marked('q1', 'quarantined');

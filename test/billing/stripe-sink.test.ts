@@ -210,6 +210,9 @@ describe.each(Object.entries(clients))('the outcome with %s', (_, createClient) 
     ['another success', 200, '{"ok":true}'],
     ['nothing', 200, ''],
     ['null', 200, 'null'],
+    ['a word', 200, '"OK"'],
+    ['true', 200, 'true'],
+    ["a proxy's number", 502, '502'],
   ])('is ambiguous when %s comes back', async (_name, status, body) => {
     answer = (response) => {
       response.writeHead(status);

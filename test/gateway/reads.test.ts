@@ -190,6 +190,23 @@ describe('POST /v1/usage/record', () => {
     expect((await read('/v1/usage', key)).json).toMatchObject({ totals: { calls: 0, input_tokens: 0 } });
   });
 
+  it('takes only usage that there is time left to send', async () => {
+    const { customer } = await newCustomer();
+    gateway.stripe.addMeter('pages');
+    const at = (agoS: number) => ({
+      customer,
+      event_name: 'pages',
+      value: 3,
+      identifier: `ago-${String(agoS)}`,
+      timestamp: Math.floor(Date.now() / 1000) - agoS,
+    });
+    const late = await record(at(34 * 86_400 + 60));
+    expect([late.status, await late.text()]).toEqual([400, expect.stringContaining('34 days')]);
+    expect((await record(at(34 * 86_400 - 3_700))).status).toBe(201);
+    await gateway.flushed();
+    expect(gateway.stripe.sums().filter((sum) => sum.customer === customer)).toMatchObject([{ value: 3 }]);
+  });
+
   it('refuses another value under the same identifier, and what it cannot bill', async () => {
     const { customer } = await newCustomer();
     const body = { customer, event_name: 'documents', value: 3, identifier: 'one' };
