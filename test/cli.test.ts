@@ -99,6 +99,20 @@ describe('faregate', () => {
     });
   });
 
+  it.runIf(process.platform !== 'win32')(
+    'starts with room for short-lived objects, and leaves a size that was chosen as it is',
+    async () => {
+      const report = join(folder, 'report.mjs');
+      writeFileSync(report, 'process.once("exit", () => console.log(process.execArgv.join(" ")));');
+      const sizesOf = async (env: Record<string, string>): Promise<string> => {
+        const options = `--import=${report} ${env['NODE_OPTIONS'] ?? ''}`.trim();
+        return (await run(['start'], { ...env, NODE_OPTIONS: options })).out;
+      };
+      expect(await sizesOf({})).toContain('--max-semi-space-size=64');
+      expect(await sizesOf({ NODE_OPTIONS: '--max-semi-space-size=8' })).not.toContain('=64');
+    },
+  );
+
   it('refuses to start on anything missing, saying all of it', async () => {
     const ran = await run(['start']);
     expect(ran.code).toBe(3);

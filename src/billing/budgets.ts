@@ -17,6 +17,10 @@ export interface BudgetsOptions {
   readonly defaults: PolicyDefaults;
   /** Where a customer may add credit; null where the operator has no such page. */
   readonly topUpUrl?: ((customer: string) => string | null) | undefined;
+  /** Told of who is refused for what Stripe alone can lift: perhaps it has, and nobody was told. */
+  readonly doubted?: ((customer: string) => void) | undefined;
+  /** Told of every refusal: credit may have to be bought. */
+  readonly refused?: ((customer: string) => void) | undefined;
 }
 
 export type Verdict =
@@ -45,6 +49,8 @@ export interface Budgets {
 export const WAIT_MS = 2_000;
 /** Accounts remembered, so that a guarded call takes one step instead of two; about 500 bytes each. */
 const ACCOUNTS_REMEMBERED_MAX = 10_000;
+/** What Stripe alone can lift. */
+const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
 /** An account that changes faster than a call can be judged by it is being fought over. */
 const JUDGED_MAX = 10;
 
@@ -106,20 +112,27 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       const known = remembered.get(nameOf(call));
       if (known !== undefined) {
         const verdict = await guarded(call, asked, known);
-        if (verdict.kind !== 'refused' || verdict.isWeighed === true) return verdict;
+        if (verdict.kind !== 'refused' || verdict.isWeighed === true) return final(options, call, verdict);
         remember(call, undefined);
       } else if (defaults.noCredit === 'refuse') {
         // Where credit is required of everybody, who has no account has none.
-        return guarded(call, asked, null);
+        return final(options, call, await guarded(call, asked, null));
       }
       const admission = await ledger.admit(call);
-      if (admission.kind === 'guarded') return guarded(call, asked, admission.account);
+      if (admission.kind === 'guarded')
+        return final(options, call, await guarded(call, asked, admission.account));
       if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
       return admission.kind === 'admitted' ? { kind: 'admitted', balancePico: null, plan: null } : admission;
     },
     settled: (call) => waiters.freed(call, true),
     shrunk: (call) => waiters.freed(call, false),
   };
+}
+
+function final({ doubted, refused }: BudgetsOptions, { customer }: CallToOpen, verdict: Verdict): Verdict {
+  if (verdict.kind === 'refused') refused?.(customer);
+  if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) doubted?.(customer);
+  return verdict;
 }
 
 type Attempt =

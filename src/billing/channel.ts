@@ -22,8 +22,11 @@ export interface ChannelOptions {
 
 export interface Channel {
   readonly destinations: readonly string[];
-  /** Sends what is due; tells every answer. Answers in how many milliseconds more may be due, if it knows. */
-  drain(told: (delivery: Delivery) => void): Promise<number | undefined>;
+  /**
+   * Sends what is due; tells every answer. Answers in how many milliseconds more may be due, if it knows. `beside` is done
+   * while batches are on their way: what it adds goes with the next.
+   */
+  drain(told: (delivery: Delivery) => void, beside?: () => Promise<unknown>): Promise<number | undefined>;
   clockSetBack(byMs: number): void;
 }
 
@@ -36,8 +39,8 @@ const POLL_MS = 5_000;
 const LEASED_AHEAD = 4;
 /** Leased for a probe that must be an event tried least; the others go back unsent. */
 const PROBE_CHOICE = 8;
-/** Counted for the choice of the way; more is a backlog all the same. */
-const COUNTED_MAX = 10_000;
+/** Counted for the choice of the way, before each lease; more is a backlog all the same. */
+const COUNTED_MAX = 500;
 /** Stripe's sandbox takes 25 a second, live mode 1,000; a round trip is about 0.1 s. */
 const PARALLEL_MAX = 16;
 
@@ -81,7 +84,7 @@ export function createChannel(options: ChannelOptions): Channel {
       for (const limiter of limiters.values()) limiter.clockSetBack();
       latestDueMs -= byMs;
     },
-    async drain(told) {
+    async drain(told, beside = () => Promise.resolve()) {
       for (let round = 0; round < ROUNDS_MAX; round += 1) {
         const transport = transports.choose(await ledger.waiting(COUNTED_MAX, destinations), runtime.now());
         const limiter = limiterOf(transport);
@@ -91,7 +94,11 @@ export function createChannel(options: ChannelOptions): Channel {
         const leased = await lease(transport, { nowMs: runtime.now(), limit: sends * transport.batchMax });
         if (leased.events.length === 0)
           return nextMs(breaker.leave(runtime.now()), latestDueMs, runtime.now());
-        for (const delivery of await sendAll(leased, transport)) {
+        const [answers] = await both(
+          sendAll(leased, transport),
+          transport.isInTurn ? Promise.resolve() : beside(),
+        );
+        for (const delivery of answers) {
           told(delivery);
           if ('notBeforeMs' in delivery) latestDueMs = Math.max(latestDueMs, delivery.notBeforeMs);
         }
@@ -99,6 +106,12 @@ export function createChannel(options: ChannelOptions): Channel {
       return 0;
     },
   };
+}
+
+/** What both answer; fails when both are over, or a send would go on behind the pass it belongs to. */
+async function both<A, B>(one: Promise<A>, other: Promise<B>): Promise<readonly [A, B]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
 }
 
 /** The only way there is. */

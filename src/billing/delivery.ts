@@ -72,6 +72,8 @@ const CLOCK_BACK_MS = 1_000;
 const SEAL_LINES = 500;
 /** Calls of the rounds after the first: there is a pile then, and more of it can be summed. 40 ms of the writer's time. */
 const SEAL_PILE_LINES = 2_000;
+/** Calls sealed while events are on their way: two lines each, they are more than a round of sending takes. */
+const SEAL_AHEAD_LINES = 1_000;
 const SEAL_ROUNDS_MAX = 200;
 /** Events sealed ahead of their sending; past it lines wait as lines, and are summed when their turn comes. */
 const SEALED_AHEAD_MAX = 2_000;
@@ -82,7 +84,7 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
   const channels = channelsOf(options, random);
   const alarms = options.alarms ?? createAlarms({ ledger, runtime });
   const watchClock = createClockWatch(options);
-  const sealMore = createSealer(options, channels);
+  const sealer = createSealer(options, channels);
 
   const pass = async (): Promise<FlushReport> => {
     const setBackMs = await watchClock();
@@ -91,9 +93,19 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
     const told = (delivery: Delivery): void => tally(report, delivery);
     let next: number | undefined;
     for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {
-      const { sealed, isMore } = await sealMore();
+      const { sealed, isMore } = await sealer.fill();
       report.sealed += sealed;
-      next = soonest(await Promise.all(channels.map((channel) => channel.drain(told))));
+      let isLeft = isMore;
+      /** Stripe's own channel has the backlog: the next lines are sealed while its batches are on their way. */
+      const beside = async (): Promise<void> => {
+        if (!isLeft) return;
+        const more = await sealer.ahead();
+        report.sealed += more.sealed;
+        isLeft = more.isMore;
+      };
+      next = soonest(
+        await Promise.all(channels.map((channel, at) => channel.drain(told, at === 0 ? beside : undefined))),
+      );
       if (!isMore || (sealed === 0 && next !== 0)) break;
     }
     await alarms.check();
@@ -159,32 +171,50 @@ async function windowEndsIn({
   return windowMs - (runtime.now() % windowMs);
 }
 
-/** Seals lines, as long as not too many events wait already. `isMore`: there may be lines left. */
-function createSealer(
-  options: DeliveryOptions,
-  channels: readonly Channel[],
-): () => Promise<{ sealed: number; isMore: boolean }> {
+interface Sealed {
+  readonly sealed: number;
+  /** There may be lines left. */
+  readonly isMore: boolean;
+}
+
+interface Sealer {
+  /** Seals lines until enough events wait. */
+  fill(): Promise<Sealed>;
+  /** Seals some more, unless twice as many wait. */
+  ahead(): Promise<Sealed>;
+}
+
+function createSealer(options: DeliveryOptions, channels: readonly Channel[]): Sealer {
   const { ledger, runtime, windowMs = 0, layouts = ['dimensions'] } = options;
   const [stripe, ...others] = channels;
   const destinations = [...layouts, ...others.flatMap((channel) => channel.destinations)];
   const stripes = stripe?.destinations;
-  return async () => {
-    let sealed = 0;
-    for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {
-      if ((await ledger.waiting(SEALED_AHEAD_MAX, stripes)) >= SEALED_AHEAD_MAX)
-        return { sealed, isMore: true };
-      // What a window has not closed yet waits; a call that is settled late makes an event of its own.
-      const beforeMs = windowMs > 0 ? runtime.now() - (runtime.now() % windowMs) : undefined;
-      const lines = await ledger.unsealed(round === 0 ? SEAL_LINES : SEAL_PILE_LINES, {
-        destinations,
-        beforeMs,
-      });
-      if (lines.length === 0) return { sealed, isMore: false };
-      const facts = await ledger.sealingFacts([...new Set(lines.map(({ customer }) => customer))]);
-      await ledger.seal(sealLines(lines, { ...options, pileMax: PILE_MAX, facts }), destinations);
-      sealed += lines.length;
-    }
-    return { sealed, isMore: true };
+  const isFull = async (max: number): Promise<boolean> => (await ledger.waiting(max, stripes)) >= max;
+  const portion = async (calls: number): Promise<number> => {
+    // What a window has not closed yet waits; a call that is settled late makes an event of its own.
+    const beforeMs = windowMs > 0 ? runtime.now() - (runtime.now() % windowMs) : undefined;
+    const lines = await ledger.unsealed(calls, { destinations, beforeMs });
+    if (lines.length === 0) return 0;
+    const facts = await ledger.sealingFacts([...new Set(lines.map(({ customer }) => customer))]);
+    await ledger.seal(sealLines(lines, { ...options, pileMax: PILE_MAX, facts }), destinations);
+    return lines.length;
+  };
+  return {
+    async fill() {
+      let sealed = 0;
+      for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {
+        if (await isFull(SEALED_AHEAD_MAX)) return { sealed, isMore: true };
+        const more = await portion(round === 0 ? SEAL_LINES : SEAL_PILE_LINES);
+        if (more === 0) return { sealed, isMore: false };
+        sealed += more;
+      }
+      return { sealed, isMore: true };
+    },
+    async ahead() {
+      if (await isFull(2 * SEALED_AHEAD_MAX)) return { sealed: 0, isMore: true };
+      const sealed = await portion(SEAL_AHEAD_LINES);
+      return { sealed, isMore: sealed > 0 };
+    },
   };
 }
 

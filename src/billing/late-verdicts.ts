@@ -70,9 +70,10 @@ export function createLateVerdicts({
 }
 
 function verdictOf(event: unknown, received: Pick<LateVerdict, 'id' | 'type' | 'receivedAtMs'>): LateVerdict {
-  const { id, type, data } = membersOf(event, 'the event');
+  const { id, type, data, created } = membersOf(event, 'the event');
   if (id !== received.id || type !== received.type) throw new UnreadableEvent('another event came back');
-  const { developer_message_summary: summary, reason } = membersOf(data, 'data');
+  const members = membersOf(data, 'data');
+  const { developer_message_summary: summary, reason } = members;
   const { error_count: count, error_types: types } = membersOf(reason, 'data.reason');
   const refused = (Array.isArray(types) ? types : [])
     .flatMap((one: unknown) => samplesOf(membersOf(one, 'error_types')))
@@ -83,7 +84,13 @@ function verdictOf(event: unknown, received: Pick<LateVerdict, 'id' | 'type' | '
     message: typeof summary === 'string' ? summary : '',
     errorCount: Math.max(errorCount, refused.length),
     refused,
+    validatedUntilMs: timeOf(members['validation_end']) ?? timeOf(created) ?? received.receivedAtMs,
   };
+}
+
+function timeOf(text: unknown): number | undefined {
+  const ms = typeof text === 'string' ? Date.parse(text) : NaN;
+  return Number.isNaN(ms) ? undefined : ms;
 }
 
 /** Stripe may name some, all or none of those that failed. */

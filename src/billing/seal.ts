@@ -29,7 +29,7 @@ const PICO_PER_UNIT = 1_000_000n;
 /** Some 9 million dollars: 2^63, but for what is carried to the sum. */
 const SUM_PICO_MAX = 9_223_372_036_000_000_000n;
 
-/** Events for the lines, each in exactly one; an identifier is 67 characters, Stripe takes 100. */
+/** Events for the lines, each in exactly one; an identifier is 77 characters, Stripe takes 100. */
 export function sealLines(lines: readonly UnsealedLine[], options: SealOptions): readonly Seal[] {
   const carries = new Map<string, bigint>();
   const carryOf = (customer: string): bigint =>
@@ -114,7 +114,10 @@ function seal(lines: Lines, value: string, options: SealOptions): Seal {
     timestampMs: lines.reduce((latest, line) => Math.max(latest, line.endedAtMs), 0),
   };
   return {
-    event: { identifier: `fg_${options.crypto.sha256(canonicalText(lines, content))}`, ...content },
+    event: {
+      identifier: `fg_${sortableTime(content.timestampMs)}_${options.crypto.sha256(canonicalText(lines, content))}`,
+      ...content,
+    },
     members: lines.map((line) => ({
       call: line.call,
       attempt: line.attempt,
@@ -123,6 +126,12 @@ function seal(lines: Lines, value: string, options: SealOptions): Seal {
     })),
   };
 }
+
+/**
+ * The event's time, in front of its hash: neighbours in time are then neighbours in the indexes of the ledger. By the hash
+ * alone each event touched pages of its own, which cost a third of all CPU of a backlog.
+ */
+const sortableTime = (timestampMs: number): string => timestampMs.toString(36).padStart(9, '0');
 
 /**
  * What the identifier commits to: `v1|call|attempt|model|token_type|customer|event_name|value|timestamp`, the first two

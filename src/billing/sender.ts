@@ -50,9 +50,9 @@ const FORBIDDEN_MS = 10_000;
 const BACKOFF_MS_MIN = 50;
 
 export function createSender(options: SenderOptions): Sender {
-  const { ledger, runtime } = options;
   const widths = new Map<string, number>();
   const widthOf = ({ name, parallelMax }: Transport): number => widths.get(name) ?? parallelMax;
+  const mark = createMarker(options);
   const deliver = createDeliver({
     ...options,
     narrow: (transport) => widths.set(transport.name, Math.max(1, widthOf(transport) >> 1)),
@@ -83,13 +83,45 @@ export function createSender(options: SenderOptions): Sender {
       const before = widthOf(transport);
       await inParallel(lanesOf(leased.events, transport), before, async (units) => {
         const deliveries = await sendLane(units, leased, transport);
-        await ledger.mark(deliveries, runtime.now());
+        await mark(deliveries);
         marked.push(...deliveries);
       });
       const after = widthOf(transport);
       if (after >= before) widths.set(transport.name, Math.min(transport.parallelMax, after + 1));
       return marked;
     },
+  };
+}
+
+/** Marks answers, one batch at a time: what is answered while one is written goes into the next, in one commit. */
+function createMarker({
+  ledger,
+  runtime,
+}: Pick<SenderOptions, 'ledger' | 'runtime'>): (deliveries: readonly Delivery[]) => Promise<void> {
+  let writing: Promise<void> | undefined;
+  let next: { readonly deliveries: Delivery[]; readonly written: Promise<void> } | undefined;
+  const write = async (deliveries: readonly Delivery[]): Promise<void> => {
+    const mine = ledger.mark(deliveries, runtime.now());
+    writing = mine;
+    try {
+      await mine;
+    } finally {
+      if (writing === mine) writing = undefined;
+    }
+  };
+  return (deliveries) => {
+    if (writing === undefined) return write(deliveries);
+    if (next !== undefined) {
+      next.deliveries.push(...deliveries);
+      return next.written;
+    }
+    const joined = [...deliveries];
+    const start = (): Promise<void> => {
+      next = undefined;
+      return write(joined);
+    };
+    next = { deliveries: joined, written: writing.then(start, start) };
+    return next.written;
   };
 }
 

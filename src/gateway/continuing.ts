@@ -9,7 +9,8 @@ import { memberValue } from '../usage/json-scanner.ts';
 import type { RequestBody } from './read-request.ts';
 import type { Target } from './resolve.ts';
 
-const CONTINUES: ReadonlySet<Endpoint> = new Set([
+/** Endpoints whose requests may go on from an earlier response. */
+export const CONTINUES: ReadonlySet<Endpoint> = new Set([
   'responses',
   'responses.compact',
   'responses.input_tokens',
@@ -22,18 +23,9 @@ const CONTINUES: ReadonlySet<Endpoint> = new Set([
  */
 export async function continuing(
   targets: readonly Target[],
-  {
-    endpoint,
-    customer,
-    ledger,
-  }: {
-    readonly endpoint: Endpoint;
-    readonly customer: string;
-    readonly ledger: Pick<Ledger, 'storedResponse'>;
-  },
+  { customer, ledger }: { readonly customer: string; readonly ledger: Pick<Ledger, 'storedResponse'> },
   { bytes, scan }: Pick<RequestBody, 'bytes' | 'scan'>,
 ): Promise<readonly Target[]> {
-  if (!CONTINUES.has(endpoint)) return targets;
   const conversation = memberValue(bytes, scan, 'conversation') ?? null;
   if (conversation !== null) {
     throw new Refusal(

@@ -10,7 +10,7 @@ import type { Runtime } from '../runtime.ts';
 import { admit, type Budgets, type CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import type { PreparedCall } from './call.ts';
-import { continuing } from './continuing.ts';
+import { continuing, CONTINUES } from './continuing.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import { type Limiter, type Passage, UNLIMITED } from './limits.ts';
 import { forward, type ForwardOptions } from './forward.ts';
@@ -112,7 +112,8 @@ async function open(
     await visit.repeatable.claim();
   }
   const resolved = resolver.resolve(body.model, endpoint);
-  const targets = await continuing(resolved, { endpoint, customer, ledger }, body);
+  const goesOn = CONTINUES.has(endpoint);
+  const targets = goesOn ? await continuing(resolved, { customer, ledger }, body) : resolved;
   const prepared = options.attempts.first({
     id: visit.id,
     customer,

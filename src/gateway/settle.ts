@@ -93,6 +93,8 @@ export interface SettlerOptions {
   /** The name a model is billed under, after the provider's slash. */
   readonly billedName: (providerType: string, model: string) => string;
   readonly onMissingUsage: 'estimate' | 'refuse' | 'zero';
+  /** Told of each bill that is on record. */
+  readonly billed?: ((call: Call, bill: Bill) => void) | undefined;
 }
 
 /** Settlements kept in memory while the ledger cannot take them. New calls are refused meanwhile, so few arise. */
@@ -102,15 +104,12 @@ export function createSettler(options: SettlerOptions): Settler {
   const { ledger, runtime } = options;
   const unwritten = new Map<string, () => Promise<unknown>>();
 
-  const written = async (id: string, write: () => Promise<unknown>): Promise<void> => {
-    try {
-      await write();
-    } catch (error) {
+  const written = (id: string, write: () => Promise<unknown>): Promise<unknown> =>
+    write().catch((error: unknown) => {
       if (unwritten.size < UNWRITTEN_MAX) unwritten.set(id, write);
       runtime.log('error', 'settlement_failed', { request_id: id, error: String(error) });
       throw error;
-    }
-  };
+    });
 
   return {
     measure: (call, ending) => measure(call, ending, options.onMissingUsage),
@@ -125,7 +124,11 @@ export function createSettler(options: SettlerOptions): Settler {
       const record = recordOf(call, ending, measured, options);
       logCall(runtime, call, ending, record);
       await written(call.id, () => ledger.settle(record.toSettle));
-      return { ...record.bill, balancePico: await balanceAfter(call, options) };
+      const { bill } = record;
+      options.billed?.(call, bill);
+      return call.money?.balancePico == null
+        ? bill
+        : { ...bill, balancePico: await balanceAfter(call, options) };
     },
 
     failedAttempt(call, ending, failure) {
@@ -172,10 +175,9 @@ export function createSettler(options: SettlerOptions): Settler {
 
 /** Read for the header alone: the call is settled, whether it can be read or not. */
 async function balanceAfter(
-  { id, customer, money }: Call,
+  { id, customer }: Call,
   { ledger, runtime }: SettlerOptions,
 ): Promise<string | undefined> {
-  if (money?.balancePico == null) return undefined;
   try {
     const { creditPico, overdrawnPico } = await ledger.balance(customer, runtime.now());
     return String(BigInt(creditPico) - BigInt(overdrawnPico));

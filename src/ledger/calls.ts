@@ -52,10 +52,13 @@ export function createCalls(
   /** Guarded calls that this process opened: what spares them the question on their way out. */
   const guarded = new Set<string>();
   return {
-    async admit(call, guard) {
-      const admission = await admit(parts, call, guard);
-      if (guard !== undefined && admission.kind === 'admitted') guarded.add(call.id);
-      return admission;
+    admit(call, guard) {
+      const admitted = admit(parts, call, guard);
+      if (guard === undefined) return admitted;
+      return admitted.then((admission) => {
+        if (admission.kind === 'admitted') guarded.add(call.id);
+        return admission;
+      });
     },
     async checkpoint(checkpoint) {
       await database.batch([{ sql: CHECKPOINT_CALL, params: [evidenceToJson(checkpoint), checkpoint.id] }]);

@@ -15,7 +15,7 @@ const KEEP = `
   ON CONFLICT (customer) DO UPDATE SET told_at_ms = excluded.told_at_ms`;
 const READ_LATEST = `SELECT customer FROM customer_ledgers ORDER BY told_at_ms DESC, customer LIMIT ?`;
 
-/** The customer's ledger, which tells the account's once, before the first answer that a verdict could overturn. */
+/** The customer's ledger, which tells the account's once, before the first attempt that a verdict could speak of. */
 export function announcing(
   ledger: Ledger,
   account: Database,
@@ -30,10 +30,11 @@ export function announcing(
   };
   return {
     ...ledger,
-    async mark(deliveries, nowMs) {
-      // Not worth losing an answer of Stripe's for: the next mark tells again.
-      if (!isKnown && deliveries.some(({ kind }) => kind !== 'retry')) await announce().catch(failed);
-      await ledger.mark(deliveries, nowMs);
+    async lease(wanted) {
+      const events = await ledger.lease(wanted);
+      // Not worth delaying a delivery for: the next lease tells again.
+      if (!isKnown && events.length > 0) await announce().catch(failed);
+      return events;
     },
   };
 }

@@ -62,6 +62,8 @@ export type Delivery =
       readonly kind: 'ambiguous';
       readonly notBeforeMs: number;
       readonly error: string;
+      /** Whoever answered, Stripe or a proxy, has no such route. */
+      readonly noRoute?: boolean | undefined;
     }
   /**
    * `quarantined`: too old to be told apart from a second event; never sent again, left to reconciliation. `expired`: its
@@ -131,6 +133,8 @@ export interface LateVerdict {
   /** Those it names, each with the reason and what to do. */
   readonly refused: readonly { readonly identifier: string; readonly error: string }[];
   readonly receivedAtMs: number;
+  /** By Stripe's clock: until when it looked at what it speaks of. Of attempts made long after, it says nothing. */
+  readonly validatedUntilMs: number;
   /** Of those it names: how many were found in other ledgers, where ledgers lie apart. */
   readonly matchedElsewhere?: number | undefined;
 }
@@ -186,7 +190,10 @@ export interface DeliveryLedger {
   cancelAccepted(identifier: string): Promise<boolean>;
   /** Reconciliation found these accepted events in Stripe's sums. */
   confirmEvents(identifiers: readonly string[]): Promise<void>;
-  /** Records a late verdict once, and refuses the accepted events it names; answers how many those were. */
+  /**
+   * Records a late verdict once, and refuses the events it names that Stripe has, or may have, taken: accepted, on their
+   * way, or in doubt. What is answered to an attempt under way changes nothing then. Answers how many those were.
+   */
   applyVerdict(
     verdict: LateVerdict,
   ): Promise<{ readonly kind: 'applied' | 'seen'; readonly matched: number }>;

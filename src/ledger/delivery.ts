@@ -28,16 +28,20 @@ const leaseEvents = (chosen: string): string => `
   RETURNING identifier, destination, event_name, customer, model, token_type, CAST(value AS TEXT) AS value, timestamp_ms,
     attempts, first_attempt_at_ms, unsure, transport`;
 
-/** Stripe has it: true whichever attempt is answered, so it overrides every state but the final ones. */
+/**
+ * Stripe has it: true whichever attempt is answered, so it overrides every state but the final ones, and Stripe's own later
+ * word, which came first.
+ */
+const STILL_TO_ACCEPT = `state NOT IN ('accepted', 'confirmed', 'cancelled') AND NOT (state = 'refused' AND late = 1)`;
 const MARK_ACCEPTED = `
   UPDATE meter_events SET state = 'accepted', accepted_at_ms = ?, last_error = NULL
-  WHERE identifier = ? AND state NOT IN ('accepted', 'confirmed', 'cancelled')`;
+  WHERE identifier = ? AND ${STILL_TO_ACCEPT}`;
 
 /** The same of many, where they came in one request. */
 const MANY = 10;
 const MARK_MANY_ACCEPTED = `
   UPDATE meter_events SET state = 'accepted', accepted_at_ms = ?, last_error = NULL
-  WHERE identifier IN (${GROUP_MARKS}) AND state NOT IN ('accepted', 'confirmed', 'cancelled')`;
+  WHERE identifier IN (${GROUP_MARKS}) AND ${STILL_TO_ACCEPT}`;
 
 /** Stripe surely has it not: if no earlier attempt is in doubt, none is left that it may have acted on. */
 const MARK_RETRY = `
@@ -50,9 +54,13 @@ const MARK_AMBIGUOUS = `
   UPDATE meter_events SET state = 'ambiguous', not_before_ms = ?, last_error = ?, unsure = 1
   WHERE identifier = ? AND state = 'sending'`;
 
-/** Stripe will not take it: kept, with the reason, for the operator. */
+/** Stripe will not take it: kept, with the reason, for the operator, who is told where an earlier attempt is in doubt. */
 const MARK_REFUSED = `
-  UPDATE meter_events SET state = 'refused', last_error = ? WHERE identifier = ? AND state = 'sending'`;
+  UPDATE meter_events SET state = 'refused', last_error = ? || CASE WHEN unsure = 1 THEN ? ELSE '' END
+  WHERE identifier = ? AND state = 'sending'`;
+const DOUBTED =
+  ' But an earlier attempt had no clear answer: Stripe may have counted it. To do: do not bill it otherwise before ' +
+  '`faregate events retry` (Stripe says so if it has it) or `faregate reconcile` has told.';
 
 /** In doubt for too long to be sent again: Stripe forgets identifiers after a day. Reconciliation decides. */
 const MARK_QUARANTINED = `
@@ -148,7 +156,7 @@ function marking(delivery: Delivery, nowMs: number): Statement {
     case 'expired':
       return { sql: MARK_EXPIRED, params: [shortened(delivery.error), identifier] };
     case 'refused':
-      return { sql: MARK_REFUSED, params: [shortened(delivery.error), identifier] };
+      return { sql: MARK_REFUSED, params: [shortened(delivery.error), DOUBTED, identifier] };
   }
 }
 

@@ -78,9 +78,12 @@ const marks = (values: readonly string[]): string => values.map(() => '?').join(
 const NOTHING_TO_SEND = 'Less than a millionth of a dollar: carried to the next event.';
 
 export function createSealing({ database }: LedgerParts): Pick<Ledger, 'unsealed' | 'seal' | 'sealingFacts'> {
+  /** The calls read last, to be sealed next: a settled call never changes, so they need not be read again. */
+  let lately: ReadonlyMap<string, Row> = new Map();
   return {
     async unsealed(limit, scope) {
       const [calls = [], sealed = []] = await database.batch(readUnsealed(limit, scope));
+      lately = new Map(calls.map((row) => [textOf(row, 'id'), row]));
       return unsealedLines(calls, sealed, scope?.destinations);
     },
     async sealingFacts(customers) {
@@ -94,8 +97,13 @@ export function createSealing({ database }: LedgerParts): Pick<Ledger, 'unsealed
     async seal(seals, destinations = DEFAULT_DESTINATIONS) {
       const calls = [...new Set(seals.flatMap(({ members }) => members.map(({ call }) => call)))];
       if (calls.length === 0) return;
-      const read = await database.batch(inGroups(calls, READ_LINES));
-      const lines = new Map(read.flat().flatMap(namedLines));
+      const known = lately;
+      const others = calls.filter((call) => !known.has(call));
+      const read = others.length === 0 ? [] : await database.batch(inGroups(others, READ_LINES));
+      const rows = [...calls.map((call) => known.get(call)), ...read.flat()].filter(
+        (row) => row !== undefined,
+      );
+      const lines = new Map(rows.flatMap(namedLines));
       const sealCall = SEAL_CALL(destinations);
       await database.batch([
         ...seals.flatMap((seal) => sealing(seal, lines)),
@@ -134,7 +142,7 @@ export function unsealedLines(
   return calls.flatMap((row) => {
     const call = textOf(row, 'id');
     const [customer, endedAtMs] = [textOf(row, 'customer'), numberOf(row, 'ended_at_ms')];
-    const [lines, cost] = [pricedLines(row), costLines(row)];
+    const { lines, cost } = pricedLines(row);
     return destinations.flatMap((destination) =>
       [...lines, ...(destination === 'cost' ? cost : [])]
         .filter((line) => !taken.has(`${destination} ${memberName(call, line)}`))
@@ -145,27 +153,33 @@ export function unsealedLines(
 
 type PricedLine = Line & { readonly pico: string };
 
-/** The call's lines; the first carries the whole cost, and an unknown cost is none. */
-const pricedLines = (row: Row): PricedLine[] =>
-  linesFromJson(textOrNull(row, 'lines_json')).map(({ attempt, model, tokenType, tokens }, at) => ({
-    attempt,
-    model,
-    tokenType,
-    tokens,
-    pico: at === 0 ? (textOrNull(row, 'cost_pico') ?? '0') : '0',
-  }));
+interface PricedLines {
+  /** The first carries the whole cost, and an unknown cost is none. */
+  readonly lines: readonly PricedLine[];
+  /** What carries the cost of a call without lines, in the cost layout. */
+  readonly cost: readonly PricedLine[];
+}
 
-/** What carries the cost of a call without lines, in the cost layout. */
-const costLines = (row: Row): PricedLine[] => {
+function pricedLines(row: Row): PricedLines {
   const pico = textOrNull(row, 'cost_pico') ?? '0';
-  if (pico === '0' || linesFromJson(textOrNull(row, 'lines_json')).length > 0) return [];
-  return [{ attempt: 0, model: '', tokenType: 'cost', tokens: 0, pico }];
-};
-
-const namedLines = (row: Row): (readonly [string, PricedLine])[] =>
-  [...pricedLines(row), ...costLines(row)].map(
-    (line) => [memberName(textOf(row, 'id'), line), line] as const,
+  const lines = linesFromJson(textOrNull(row, 'lines_json')).map(
+    ({ attempt, model, tokenType, tokens }, at) => ({
+      attempt,
+      model,
+      tokenType,
+      tokens,
+      pico: at === 0 ? pico : '0',
+    }),
   );
+  if (pico === '0' || lines.length > 0) return { lines, cost: [] };
+  return { lines, cost: [{ attempt: 0, model: '', tokenType: 'cost', tokens: 0, pico }] };
+}
+
+function namedLines(row: Row): (readonly [string, PricedLine])[] {
+  const call = textOf(row, 'id');
+  const { lines, cost } = pricedLines(row);
+  return [...lines, ...cost].map((line) => [memberName(call, line), line] as const);
+}
 
 function sealing({ event, members, carry }: Seal, lines: ReadonlyMap<string, PricedLine>): Statement[] {
   const { identifier, destination, eventName, customer, model, tokenType, value, timestampMs } = event;

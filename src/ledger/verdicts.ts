@@ -10,12 +10,18 @@ const RECORD_VERDICT = `
 const COUNT_MATCHES = `UPDATE late_verdicts SET matched = ? WHERE id = ?`;
 
 /**
- * Stripe had taken it and will not count it. An event that was answered otherwise meanwhile, or never was ours, is left
- * as it is. One that is still being sent was not the one Stripe speaks of, unless its answer was lost on the way.
+ * Stripe had taken it and will not count it: also where its answer has not come yet, or was lost, or a later attempt was
+ * put off or refused. That ends the doubt, since Stripe drops what it has seen before. An event that was never sent, or is
+ * cancelled, is left as it is; so is one whose attempts all began after Stripe had looked, which are of a later sending.
  */
 const REFUSE_LATE = `
-  UPDATE meter_events SET state = 'refused', late = 1, accepted_at_ms = NULL, last_error = ?
-  WHERE identifier = ? AND state IN ('accepted', 'ambiguous', 'quarantined') RETURNING identifier`;
+  UPDATE meter_events SET state = 'refused', late = 1, unsure = 0, accepted_at_ms = NULL, last_error = ?
+  WHERE identifier = ? AND COALESCE(first_attempt_at_ms, 0) <= CAST(? AS BIGINT)
+    AND (state IN ('accepted', 'sending', 'ambiguous', 'quarantined')
+      OR (state = 'pending' AND unsure = 1) OR (state = 'refused' AND unsure = 1 AND late = 0))
+  RETURNING identifier`;
+/** Two clocks are compared. An event that was taken for lost is sent again after hours. */
+const CLOCKS_MS = 3_600_000;
 
 const OLDEST_EVENT = `
   SELECT MIN(timestamp_ms) AS oldest_ms FROM meter_events
@@ -32,14 +38,16 @@ const MESSAGE_CHARS_MAX = 500;
 
 export function createVerdicts({ database }: LedgerParts): Pick<Ledger, 'applyVerdict' | 'backlog'> {
   return {
-    async applyVerdict({ id, type, message, errorCount, refused, receivedAtMs, matchedElsewhere = 0 }) {
+    async applyVerdict(verdict) {
+      const { id, type, message, errorCount, refused, receivedAtMs, matchedElsewhere = 0 } = verdict;
+      const untilMs = verdict.validatedUntilMs + CLOCKS_MS;
       const text = message.slice(0, MESSAGE_CHARS_MAX);
       const [recorded, ...refusals] = await database.batch([
         { sql: RECORD_VERDICT, params: [id, type, text, errorCount, receivedAtMs] },
         // Refusing twice changes nothing, so a repeat may run them again.
         ...refused.map(({ identifier, error }) => ({
           sql: REFUSE_LATE,
-          params: [error.slice(0, MESSAGE_CHARS_MAX), identifier],
+          params: [error.slice(0, MESSAGE_CHARS_MAX), identifier, untilMs],
         })),
       ]);
       const matched = refusals.flat().length + matchedElsewhere;

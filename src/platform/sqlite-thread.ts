@@ -18,7 +18,11 @@ interface Batch {
 interface Prepared {
   readonly statement: StatementSync;
   readonly width: number;
+  /** It asks how many rows the write before it changed, which that write has answered already. */
+  readonly asksChanges: boolean;
 }
+
+const ASKS_CHANGES = /^\s*SELECT\s+changes\(\)(\s+AS\s+\w+)?\s*$/i;
 
 interface Owner {
   readonly port: MessagePort;
@@ -146,13 +150,19 @@ function runTransaction(owner: Owner, group: readonly Batch[], answers: Value[])
 
 function runBatch(owner: Owner, batch: Batch, answers: Value[]): void {
   answers.push(1);
+  let changes: number | undefined;
   for (const { number, params } of batch.statements) {
-    const { statement, width } = preparedOf(owner, number);
+    const { statement, width, asksChanges } = preparedOf(owner, number);
     if (width === 0) {
-      statement.run(...params);
+      changes = Number(statement.run(...params).changes);
       answers.push(0);
       continue;
     }
+    if (asksChanges && changes !== undefined) {
+      answers.push(1, changes);
+      continue;
+    }
+    changes = undefined;
     // `setReturnArrays` was called: a row is a list, whatever the method's type says.
     const rows = statement.all(...params) as unknown as Value[][];
     answers.push(rows.length);
@@ -166,7 +176,8 @@ function preparedOf(owner: Owner, number: number): Prepared {
   const statement = owner.database.prepare(owner.texts[number] ?? '');
   statement.setReturnArrays(true);
   const names = statement.columns().map((column) => column.name);
-  const prepared = { statement, width: names.length };
+  const asksChanges = ASKS_CHANGES.test(owner.texts[number] ?? '');
+  const prepared = { statement, width: names.length, asksChanges };
   owner.prepared.set(number, prepared);
   owner.columns.push([number, names]);
   return prepared;

@@ -24,7 +24,7 @@ describe('sealing', () => {
     expect(sealLines([line], options)).toEqual([
       {
         event: {
-          identifier: `fg_${testCrypto.sha256(
+          identifier: `fg_0loyw3v28_${testCrypto.sha256(
             'v1|call-1|1|openai/gpt-4o-mini|input|cus_a|token-billing-tokens|7|1700000000000',
           )}`,
           destination: 'dimensions',
@@ -42,7 +42,7 @@ describe('sealing', () => {
 
   it('gives an identifier that Stripe takes', () => {
     for (const { event } of sealLines([lineOf('x'.repeat(500))], options)) {
-      expect(event.identifier).toMatch(/^fg_[0-9a-f]{64}$/);
+      expect(event.identifier).toMatch(/^fg_[0-9a-z]{9}_[0-9a-f]{64}$/);
     }
   });
 

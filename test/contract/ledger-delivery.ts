@@ -3,6 +3,18 @@ import { expect, it } from 'vitest';
 import type { MeterEvent } from '../../src/ledger/ledger.ts';
 import { sealOf, type Given, settled, unsealedOf, oneSealed } from './ledger-world.ts';
 
+const verdictOn = (event: MeterEvent, validatedUntilMs: number) => ({
+  id: `evt_${event.identifier}`,
+  type: 'v1.billing.meter.error_report_triggered',
+  message: '',
+  errorCount: 1,
+  refused: [{ identifier: event.identifier, error: 'archived' }],
+  receivedAtMs: validatedUntilMs,
+  validatedUntilMs,
+});
+
+const tried = { notBeforeMs: 0, error: 'late' };
+
 export function describeDelivery(given: Given): void {
   /** Leases everything due and answers what became of one event. */
   async function leased(event: MeterEvent, nowMs: number) {
@@ -53,6 +65,79 @@ export function describeDelivery(given: Given): void {
     await given().ledger.mark([{ identifier: event.identifier, kind: 'refused', error: 'late' }], 30_003);
     expect(await viewOf(event)).toMatchObject({ state: 'accepted', acceptedAtMs: 30_001, lastError: null });
     expect(await leased(event, 99_000)).toBeUndefined();
+  });
+
+  it.each(['accepted', 'duplicate', 'retry', 'ambiguous', 'quarantined'] as const)(
+    'keeps a verdict that comes while its event is being sent, whatever is answered: %s',
+    async (kind) => {
+      const { ledger } = given();
+      const event = await oneSealed(given);
+      await leased(event, 30_000);
+      expect(await ledger.applyVerdict(verdictOn(event, 30_001))).toEqual({ kind: 'applied', matched: 1 });
+      const others = Array.from({ length: 12 }, (_, at) => ({
+        identifier: `nobody_${String(at)}`,
+        kind: 'accepted' as const,
+      }));
+      await ledger.mark([{ ...tried, identifier: event.identifier, kind }, ...others], 30_002);
+      expect(await viewOf(event)).toMatchObject({ state: 'refused', lastError: 'archived' });
+      expect(await leased(event, 99_000)).toBeUndefined();
+      // Stripe has seen its identifier: it goes under another.
+      expect(await ledger.retryEvent(event.identifier, 99_001)).toBe(true);
+      expect(await viewOf(event)).toBeUndefined();
+    },
+  );
+
+  it.each(['retry', 'refused'] as const)(
+    'finds the event of a verdict whose lost attempt was followed by one that ended otherwise: %s',
+    async (kind) => {
+      const { ledger } = given();
+      const event = await oneSealed(given);
+      const { identifier } = event;
+      await leased(event, 30_000);
+      await ledger.mark([{ ...tried, identifier, kind: 'ambiguous' }], 30_001);
+      await leased(event, 30_002);
+      await ledger.mark([{ ...tried, identifier, kind }], 30_003);
+      expect(await ledger.applyVerdict(verdictOn(event, 30_004))).toMatchObject({ matched: 1 });
+      expect(await viewOf(event)).toMatchObject({ state: 'refused', lastError: 'archived' });
+    },
+  );
+
+  it('does not take a verdict on an attempt long gone for one on the sending after it', async () => {
+    const { ledger } = given();
+    const event = await oneSealed(given);
+    const { identifier } = event;
+    const later = 90_000_000;
+    await leased(event, 30_000);
+    await ledger.mark([{ ...tried, identifier, kind: 'quarantined' }], 30_001);
+    await ledger.resolveEvent(identifier, 'lost', later);
+    await leased(event, later);
+    await ledger.mark([{ identifier, kind: 'accepted' }], later + 1);
+    expect(await ledger.applyVerdict(verdictOn(event, 30_000))).toMatchObject({ matched: 0 });
+    expect(await viewOf(event)).toMatchObject({ state: 'accepted' });
+  });
+
+  it('leaves an event alone that a verdict names and that was surely not taken', async () => {
+    const { ledger } = given();
+    const event = await oneSealed(given);
+    expect(await ledger.applyVerdict(verdictOn(event, 30_000))).toMatchObject({ matched: 0 });
+    expect(await viewOf(event)).toMatchObject({ state: 'pending' });
+    await leased(event, 30_001);
+    await ledger.mark([{ identifier: event.identifier, kind: 'accepted' }], 30_002);
+  });
+
+  it('says of a refused event that an earlier attempt is in doubt', async () => {
+    const { ledger } = given();
+    const event = await oneSealed(given);
+    const { identifier } = event;
+    await leased(event, 30_000);
+    await ledger.mark([{ ...tried, identifier, kind: 'ambiguous' }], 30_001);
+    await leased(event, 30_002);
+    await ledger.mark([{ identifier, kind: 'refused', error: 'No such meter.' }], 30_003);
+    const { lastError } = (await viewOf(event)) ?? {};
+    expect(lastError).toMatch(
+      /^No such meter\. But an earlier attempt .* may have counted it\. To do: do not bill it/s,
+    );
+    expect(lastError).toContain('faregate events retry');
   });
 
   it('leases what was never tried before what was put off, though that is older', async () => {

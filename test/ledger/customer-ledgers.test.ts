@@ -43,6 +43,7 @@ const verdictOf = (identifiers: readonly string[], errorCount = identifiers.leng
   errorCount,
   refused: identifiers.map((identifier) => ({ identifier, error: 'archived' })),
   receivedAtMs: 20,
+  validatedUntilMs: 20,
 });
 
 it('finds the event in the ledger of its customer, and leaves the others alone', async () => {

@@ -100,7 +100,6 @@ class Life {
   #boots = 0;
   #crashes = 0;
   #diskFailed = false;
-  #retold = 0;
   #checked = -1;
 
   constructor({ seed, disk, damage = {}, keeps = false }: LifeOptions) {
@@ -469,28 +468,13 @@ class Life {
         );
       else if (!this.#stripe.deleted.has(String(customer))) await ledger.retryEvent(id, this.#clock.nowMs);
     }
-    this.#retell();
-  }
-
-  /**
-   * A verdict that came while its event was being sent again has found nobody, raised an alarm, and is left to
-   * reconciliation, which compares: here it is told once more.
-   */
-  #retell(): void {
-    const taken = this.#disk.read(`SELECT identifier FROM meter_events WHERE state = 'accepted'`);
-    for (const { identifier } of taken) {
-      const known = this.#stripe.known.get(String(identifier));
-      if (known === undefined || known.counted > 0 || this.#stripe.news.length > 0) continue;
-      this.#retold += 1;
-      this.#stripe.reject(String(identifier), 'archived_meter');
-    }
   }
 
   #left(): string {
     const events = this.#disk.read('SELECT state, COUNT(*) AS n FROM meter_events GROUP BY state');
     const open = this.#disk.read('SELECT COUNT(*) AS n FROM calls WHERE ended_at_ms IS NULL')[0]?.['n'];
     const unsealed = this.#disk.read('SELECT COUNT(*) AS n FROM calls WHERE sealed = 0')[0]?.['n'];
-    return `${open} open, ${unsealed} unsealed, ${JSON.stringify(events)}, ${this.#stripe.news.length} news, told again ${this.#retold}`;
+    return `${open} open, ${unsealed} unsealed, ${JSON.stringify(events)}, ${this.#stripe.news.length} news`;
   }
 
   #isDone(): boolean {

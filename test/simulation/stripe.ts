@@ -142,7 +142,10 @@ export class SimulatedStripe {
           meterEventSession: { create: () => ask('session', session) },
           meterEventStream: {
             create: ({ events }: { events: readonly Sent[] }) =>
-              ask(`stream ${events.length}`, () => void events.map((event) => this.#streamed(event))),
+              ask(`stream ${events.length}`, () => {
+                for (const event of events) this.#streamed(event);
+                return {};
+              }),
           },
         },
         core: { events: { retrieve: (id: string) => ask(`event ${id}`, () => this.#newsOf(id)) } },
