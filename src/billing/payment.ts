@@ -9,10 +9,12 @@ export interface SubscriptionState {
   readonly ended_at?: number | null | undefined;
   readonly latest_invoice?: unknown;
   readonly items?: {
-    readonly data: readonly {
-      readonly current_period_start?: number | null | undefined;
-      readonly current_period_end?: number | null | undefined;
-    }[];
+    readonly data?:
+      | readonly {
+          readonly current_period_start?: number | null | undefined;
+          readonly current_period_end?: number | null | undefined;
+        }[]
+      | undefined;
   };
   /** Before API version 2025-03-31 the period stood here. */
   readonly current_period_start?: number | null | undefined;
@@ -33,6 +35,9 @@ export type Payment = Pick<SubscriptionReading, 'subscription' | 'paymentBlock' 
 const PAID: ReadonlySet<string> = new Set(['active', 'trialing']);
 /** In these an invoice is open: once it is paid, nothing is missing. */
 const OWING: ReadonlySet<string> = new Set(['past_due', 'unpaid']);
+export const isPaid = (status: string): boolean => PAID.has(status);
+/** Whether a subscription in this state has an invoice that is to be paid. */
+export const isOwing = (status: string): boolean => OWING.has(status);
 /** Not begun: Stripe waits for the first payment, for 23 hours. */
 const PENDING = 'incomplete';
 
@@ -67,7 +72,8 @@ const questioned = (
   invoices: readonly InvoiceState[],
 ): InvoiceState | undefined => {
   const id = invoiceId(latest);
-  return invoices.find((invoice) => invoice.id === id) ?? invoices.find(({ status }) => status !== 'draft');
+  // Where Stripe does not name it, the newest that asks for anything.
+  return invoices.find((invoice) => (id === undefined ? invoice.status !== 'draft' : invoice.id === id));
 };
 
 /** Whether the invoice that made the subscription owe is paid, while Stripe has not yet said that it is active. */
@@ -83,8 +89,17 @@ function missingSince(subscription: SubscriptionState, invoices: readonly Invoic
   return (periodOf(subscription)?.startMs ?? 0) / 1_000;
 }
 
+/** Seconds; of several items, which may have periods of their own, the latest. */
+export function periodStart(subscription: SubscriptionState): number | undefined {
+  const starts = [subscription, ...(subscription.items?.data ?? [])].flatMap(
+    ({ current_period_start: start }) =>
+      typeof start === 'number' && Number.isSafeInteger(start) ? [start] : [],
+  );
+  return starts.length === 0 ? undefined : Math.max(...starts);
+}
+
 function periodOf(subscription: SubscriptionState): Payment['period'] {
-  const item = subscription.items?.data[0];
+  const item = subscription.items?.data?.[0];
   const start = item?.current_period_start ?? subscription.current_period_start;
   const end = item?.current_period_end ?? subscription.current_period_end;
   return start == null || end == null ? null : { startMs: start * 1_000, endMs: end * 1_000 };

@@ -32,8 +32,9 @@ export function createStripeAccount({
       const found = await ask(
         () => stripe.billing.creditBalanceSummaries.retrieve({ customer, filter }, options),
         deadline(CREDIT_MS),
-      );
+      ).catch(unreadable);
       if (found === 'missing') return false;
+      if (found === 'unreadable') return undefined;
       const { balances } = known(Array.isArray(found.balances), found);
       return balances.some((balance) => (balance.available_balance.monetary?.value ?? 0) > 0);
     },
@@ -54,6 +55,14 @@ async function ask<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T
     }
     throw new StripeUnreachable(reasonOf(error), { cause: error });
   }
+}
+
+/** The key may not read it, or there is nothing such to read: asking again does not help. */
+function unreadable(error: unknown): 'unreadable' {
+  const cause = error instanceof StripeUnreachable ? error.cause : undefined;
+  const status = cause instanceof Stripe.errors.StripeError ? cause.statusCode : undefined;
+  if (status === 400 || status === 403 || status === 404 || status === 501) return 'unreadable';
+  throw error;
 }
 
 function reasonOf(error: unknown): string {

@@ -21,7 +21,12 @@ export interface CustomerReading {
         readonly availablePico: string;
       }
     | undefined;
-  readonly payment: Pick<SubscriptionReading, 'subscription' | 'paymentBlock' | 'period'> | undefined;
+  readonly payment:
+    | (Pick<SubscriptionReading, 'subscription' | 'paymentBlock' | 'period'> & {
+        /** Every subscription that he has or had; undefined where there may be more. */
+        readonly listed: readonly string[] | undefined;
+      })
+    | undefined;
 }
 
 export interface StripeReader {
@@ -71,9 +76,10 @@ export function createStripeReader({
   };
   const payment = async (customer: string): Promise<CustomerReading['payment']> => {
     const list = { customer, status: 'all', limit: PAGE_ROWS_MAX } as const;
-    const subscriptions = await readable(async () => (await stripe.subscriptions.list(list, OPTIONS)).data);
-    if (subscriptions === undefined) return undefined;
-    return paymentOf(subscriptions, (await invoices(customer)) ?? [], graceMs);
+    const page = await readable(() => stripe.subscriptions.list(list, OPTIONS));
+    if (page === undefined) return undefined;
+    const listed = page.has_more ? undefined : page.data.map(({ id }) => id);
+    return { ...paymentOf(page.data, (await invoices(customer)) ?? [], graceMs), listed };
   };
   return {
     async read(customer, msMax = READ_MS) {
@@ -140,10 +146,11 @@ async function allGrants(stripe: Stripe, customer: string): Promise<Stripe.Billi
 export const counts = (grant: Partial<Stripe.Billing.CreditGrant>): boolean =>
   grant.amount?.monetary?.currency === 'usd' && grant.applicability_config?.scope.price_type === 'metered';
 
-const isLive = (grant: Stripe.Billing.CreditGrant, nowS: number): boolean =>
-  grant.voided_at === null &&
+/** In effect at that second. */
+export const isLive = (grant: Stripe.Billing.CreditGrant, nowS: number): boolean =>
+  (grant.voided_at ?? null) === null &&
   (grant.effective_at ?? 0) <= nowS &&
-  (grant.expires_at === null || grant.expires_at > nowS);
+  (grant.expires_at ?? Infinity) > nowS;
 
 /** Cents that are available of one grant, or of all that pay for metered usage. */
 async function balanceOf(stripe: Stripe, customer: string, grant?: string): Promise<bigint> {
@@ -165,10 +172,14 @@ export const grantFact = (grant: Stripe.Billing.CreditGrant, balance: bigint): G
   balancePico: (balance * PICO_PER_CENT).toString(),
   applies: true,
   effectiveAtMs: (grant.effective_at ?? grant.created) * 1_000,
-  expiresAtMs: grant.expires_at === null ? null : grant.expires_at * 1_000,
+  expiresAtMs: msOf(grant.expires_at),
   createdAtMs: grant.created * 1_000,
-  voidedAtMs: grant.voided_at === null ? null : grant.voided_at * 1_000,
+  voidedAtMs: msOf(grant.voided_at),
 });
+
+/** Absent is as good as null. */
+const msOf = (seconds: number | null | undefined): number | null =>
+  seconds == null ? null : seconds * 1_000;
 
 /** Invoices that bill the usage of a period that is over. */
 const PERIOD_ENDS: ReadonlySet<string> = new Set(['subscription_cycle', 'subscription_threshold']);

@@ -5,10 +5,10 @@
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Readings } from '../ledger/readings.ts';
 import type { Runtime } from '../runtime.ts';
-import { paymentOf, type SubscriptionState } from './payment.ts';
+import { oneAtATime } from './one-at-a-time.ts';
+import { createHints, type Hint, recordTold, trusted } from './hints.ts';
 import { StripeUnreachable } from './ports.ts';
-import { type CustomerReading, grantFact, type StripeReader } from './stripe-reading.ts';
-import type { Stripe } from 'stripe';
+import type { CustomerReading, StripeReader } from './stripe-reading.ts';
 
 export interface RefresherOptions {
   readonly ledger: Pick<Ledger, 'account' | 'recordGrants' | 'recordSubscription'> & Readings;
@@ -17,13 +17,6 @@ export interface RefresherOptions {
   readonly graceMs: number;
   /** Told when a reading is on record. */
   readonly changed?: ((customer: string) => void) | undefined;
-}
-
-/** What an event itself said, where Stripe does not let the present state be read. */
-export interface Hint {
-  readonly createdS: number;
-  readonly subscription?: SubscriptionState | undefined;
-  readonly grant?: Stripe.Billing.CreditGrant | undefined;
 }
 
 export interface Refresher {
@@ -52,25 +45,24 @@ const BACKOFF_MS_MAX = 30_000;
 const FIRST_MS = 2_000;
 const DOUBTED_MS = 30_000;
 const DOUBTS_MAX = 10_000;
-const HINTS_MAX = 1_000;
 
 export function createRefresher({ ledger, reader, runtime, graceMs, changed }: RefresherOptions): Refresher {
-  const hints = new Map<string, Hint>();
+  const hints = createHints();
   const doubts = new Map<string, number>();
 
   const refresh = async (customer: string, attempts: number): Promise<void> => {
     const beganAtMs = runtime.now();
-    const hint = hints.get(customer);
+    const told = hints.of(customer);
     try {
-      const reading = await reader.read(customer);
+      const reading = trusted(await reader.read(customer), told, await ledger.account(customer));
       await record(ledger, { customer, reading, readAtMs: beganAtMs });
-      await recordHint(ledger, { customer, hint, reading, graceMs });
+      await recordTold(ledger, { customer, told, reading, graceMs });
       await ledger.readingDone(customer, beganAtMs);
       changed?.(customer);
-      if (hints.get(customer) === hint) hints.delete(customer);
+      if (reading.payment !== undefined) hints.forget(customer, told);
     } catch (error) {
       if (!(error instanceof StripeUnreachable)) throw error;
-      await recordHint(ledger, { customer, hint, reading: NOTHING, graceMs });
+      await recordTold(ledger, { customer, told, reading: NOTHING, graceMs });
       const waitMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_FIRST * 2 ** Math.min(attempts, 10));
       await ledger.readingFailed(customer, runtime.now() + waitMs, error.message);
       runtime.log('warn', 'stripe_reading_failed', {
@@ -93,10 +85,7 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
   const pass = oneAtATime(passOnce);
   return {
     told(customer, hint) {
-      if (hint !== undefined) {
-        if (hints.size >= HINTS_MAX) hints.clear();
-        hints.set(customer, merged(hints.get(customer), hint));
-      }
+      if (hint !== undefined) hints.add(customer, hint);
       runtime.defer(pass());
     },
     pass,
@@ -110,7 +99,8 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
     async first(customer) {
       const beganAtMs = runtime.now();
       try {
-        const reading = await reader.read(customer, FIRST_MS);
+        const read = await reader.read(customer, FIRST_MS);
+        const reading = trusted(read, hints.of(customer), await ledger.account(customer));
         await record(ledger, { customer, reading, readAtMs: beganAtMs });
       } catch (error) {
         if (!(error instanceof StripeUnreachable)) throw error;
@@ -121,36 +111,7 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
   };
 }
 
-/** Whoever asks while the work is under way waits for it, and it is done once more for him. */
-function oneAtATime<T>(work: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined;
-  let isDueAgain = false;
-  const run = async (): Promise<T> => {
-    for (;;) {
-      isDueAgain = false;
-      const answer = await work();
-      if (!isDueAgain) return answer;
-    }
-  };
-  return () => {
-    if (running === undefined) running = run().finally(() => (running = undefined));
-    else isDueAgain = true;
-    return running;
-  };
-}
-
 const NOTHING: CustomerReading = { credit: undefined, payment: undefined };
-
-/** The later word on each; of one moment, the one that came later. */
-const merged = (before: Hint | undefined, now: Hint): Hint => {
-  if (before === undefined) return now;
-  const [older, newer] = now.createdS >= before.createdS ? [before, now] : [now, before];
-  return {
-    createdS: newer.createdS,
-    subscription: newer.subscription ?? older.subscription,
-    grant: newer.grant ?? older.grant,
-  };
-};
 
 type Recording = RefresherOptions['ledger'];
 
@@ -166,21 +127,7 @@ async function record(
     (await ledger.account(customer)) !== undefined;
   if (!isWatched) return;
   if (credit !== undefined) await ledger.recordGrants({ customer, readAtMs, ...credit });
-  if (payment !== undefined) await ledger.recordSubscription({ customer, readAtMs, ...payment });
-}
-
-/** What the event said counts as read when the event was made; any reading of Stripe's since goes before it. */
-async function recordHint(
-  ledger: Recording,
-  of: { customer: string; hint: Hint | undefined; reading: CustomerReading; graceMs: number },
-): Promise<void> {
-  const { customer, hint, reading, graceMs } = of;
-  if (hint === undefined) return;
-  const readAtMs = hint.createdS * 1_000;
-  if (reading.payment === undefined && hint.subscription !== undefined)
-    await ledger.recordSubscription({ customer, readAtMs, ...paymentOf([hint.subscription], [], graceMs) });
-  if (reading.credit === undefined && hint.grant !== undefined) {
-    const grant = grantFact(hint.grant, BigInt(hint.grant.amount.monetary?.value ?? 0));
-    await ledger.recordGrants({ customer, readAtMs, grants: [grant] });
-  }
+  if (payment === undefined) return;
+  const { subscription, paymentBlock, period } = payment;
+  await ledger.recordSubscription({ customer, readAtMs, subscription, paymentBlock, period });
 }

@@ -1,10 +1,11 @@
 /** What a Stripe event says of a customer, as far as it decides who is served. */
 import type { CustomerFact } from '../ledger/ledger.ts';
 import type { Stripe } from 'stripe';
+import { isOwing, isPaid, periodStart } from './payment.ts';
 import type { SubscriptionState } from './payment.ts';
 import type { StripeAccount } from './ports.ts';
-import { counts } from './stripe-reading.ts';
-import type { Hint } from './stripe-refresh.ts';
+import { counts, isLive } from './stripe-reading.ts';
+import type { Hint } from './hints.ts';
 import { customerOf, referenceOf, UnreadableEvent } from './stripe-event.ts';
 import type { Members, StripeEvent } from './stripe-event.ts';
 
@@ -53,9 +54,17 @@ export function newsOf({ type, object }: Snapshot): string | undefined {
 export function hintOf({ type, object, createdS }: Snapshot): Hint | undefined {
   if (type.startsWith('customer.subscription.') && typeof object['status'] === 'string')
     return { createdS, subscription: object as unknown as SubscriptionState };
+  if (type === 'invoice.paid' || type === 'invoice.payment_succeeded') return paidHint(object, createdS);
   if (type !== 'billing.credit_grant.created') return undefined;
   const grant = object as unknown as Stripe.Billing.CreditGrant;
   return counts(grant) ? { createdS, grant } : undefined;
+}
+
+function paidHint(object: Members, createdS: number): Hint | undefined {
+  const invoice = referenceOf(object['id'], 'id');
+  const subscription = subscriptionOf(object);
+  if (invoice === null || subscription === null) return undefined;
+  return { createdS, paid: { invoice, subscription } };
 }
 
 interface FactsOptions {
@@ -78,9 +87,16 @@ export async function factsOf(
       return recovered(object);
     case 'billing.credit_grant.created':
     case 'billing.credit_grant.updated':
-      return granted(object, account);
+      return granted(event, account);
+    case 'invoice.created':
+    case 'invoice.finalized':
+    case 'invoice.payment_failed':
+    case 'invoice.payment_succeeded':
     case 'invoice.paid':
-      return paid(object, event.createdS);
+      return invoiced(event);
+    case 'customer.subscription.created':
+    case 'customer.subscription.updated':
+      return subscribed(event);
     case 'customer.deleted': {
       const customer = customerOf(object, 'id');
       return customer === null ? [] : [{ kind: 'deleted', customer }];
@@ -113,27 +129,48 @@ function alertOf(object: Members): { alert: string; title: string } {
 }
 
 /** The grant itself says little (it may be spent, expired, or not yet in effect): Stripe is asked what is left. */
-async function granted(object: Members, account: FactsOptions['account']): Promise<readonly CustomerFact[]> {
+async function granted(
+  { object, createdS }: Pick<Snapshot, 'object' | 'createdS'>,
+  account: FactsOptions['account'],
+): Promise<readonly CustomerFact[]> {
   const customer = customerOf(object);
-  if (customer === null || !(await account.hasAvailableCredit(customer))) return [];
+  if (customer === null) return [];
+  // Where the key may not read the balance, a grant that is in effect has its word.
+  if (!((await account.hasAvailableCredit(customer)) ?? isCredit(object, createdS))) return [];
   return [{ kind: 'alerts_lifted', customer, why: 'credit is available' }];
 }
 
-/** The invoices that stand at the beginning of a billing period: a subscription's first and each renewal. */
-const PERIOD_REASONS: ReadonlySet<unknown> = new Set(['subscription_create', 'subscription_cycle']);
+function isCredit(object: Members, createdS: number): boolean {
+  const grant = object as unknown as Stripe.Billing.CreditGrant;
+  return counts(grant) && (grant.amount.monetary?.value ?? 0) > 0 && isLive(grant, createdS);
+}
 
 /**
- * The period begins when the invoice's own `period_end` is over, which for an invoice paid late is long before the
- * payment: what fired since then is of the new period and stays.
+ * A renewal's invoice is made as the new period begins, paid or not; a subscription's first period begins when its first
+ * invoice is paid. The period begins when the invoice's own `period_end` is over, which for an invoice paid late is long
+ * before the payment: what fired since then is of the new period and stays.
  */
-function paid(object: Members, createdS: number): readonly CustomerFact[] {
+function invoiced({ type, object, createdS }: Snapshot): readonly CustomerFact[] {
+  const wasPaid = type === 'invoice.paid' || type === 'invoice.payment_succeeded';
+  const { billing_reason: reason, period_end: end } = object;
+  if (reason !== 'subscription_cycle' && !(reason === 'subscription_create' && wasPaid)) return [];
+  const isKnown = typeof end === 'number' && Number.isSafeInteger(end);
+  if (!isKnown && !wasPaid && type !== 'invoice.created') return [];
+  return begun(object, subscriptionOf(object), isKnown ? Math.min(end, createdS) : createdS);
+}
+
+/** A subscription says when its present period began, whatever else of it has changed. */
+function subscribed({ object, createdS }: Snapshot): readonly CustomerFact[] {
+  const { id, status } = object;
+  if (typeof status !== 'string' || !(isPaid(status) || isOwing(status))) return [];
+  const startS = periodStart(object as unknown as SubscriptionState);
+  return startS === undefined ? [] : begun(object, referenceOf(id, 'id'), Math.min(startS, createdS));
+}
+
+function begun(object: Members, subscription: string | null, beforeS: number): readonly CustomerFact[] {
   const customer = customerOf(object);
-  if (customer === null || !PERIOD_REASONS.has(object['billing_reason'])) return [];
-  const { period_end: end } = object;
-  const beforeS = typeof end === 'number' && Number.isSafeInteger(end) ? Math.min(end, createdS) : createdS;
-  const subscription = subscriptionOf(object);
   const why = `a billing period began${subscription === null ? '' : ` for ${subscription}`}`;
-  return [{ kind: 'alerts_lifted', customer, why, beforeS }];
+  return customer === null ? [] : [{ kind: 'alerts_lifted', customer, why, beforeS }];
 }
 
 /** `parent.subscription_details.subscription` since API version 2025-03-31, `subscription` before. */

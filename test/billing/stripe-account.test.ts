@@ -88,6 +88,11 @@ describe('credit', () => {
     expect(await (await accountAnswering(404, missing)).hasAvailableCredit('cus_a')).toBe(false);
   });
 
+  it.each([403, 404])('is not to be known where the key may not read it (%i)', async (status) => {
+    const account = await accountAnswering(status, { error: { message: 'No.' } });
+    expect(await account.hasAvailableCredit('cus_a')).toBeUndefined();
+  });
+
   it('is in doubt when Stripe cannot say', async () => {
     const account = await accountAnswering(500, { error: { message: 'Oops' } });
     await expect(account.hasAvailableCredit('cus_a')).rejects.toThrow(StripeUnreachable);

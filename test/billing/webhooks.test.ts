@@ -13,7 +13,7 @@ function setUp({ secret = SECRET, alerts = BLOCK } = {}) {
   const runtime = createTestRuntime();
   const ledger = new MemoryLedger();
   const deleted: string[] = [];
-  const account = { credit: true as boolean | Error, asked: 0 };
+  const account = { credit: true as boolean | Error | undefined, asked: 0 };
   const webhooks = createWebhooks({
     secret,
     ledger,
@@ -213,6 +213,42 @@ describe('a paid invoice says', () => {
   );
 });
 
+describe('a new billing period is told', () => {
+  const lifted = [{ kind: 'alerts_lifted', customer: 'cus_a', beforeS: 1_763_725_000 }];
+  const invoice = {
+    customer: 'cus_a',
+    billing_reason: 'subscription_cycle',
+    subscription: 'sub_1',
+    period_end: 1_763_725_000,
+  };
+
+  it.each(['invoice.created', 'invoice.finalized', 'invoice.payment_failed', 'invoice.payment_succeeded'])(
+    'by the invoice of a renewal, paid or not (%s)',
+    async (type) => {
+      expect(await factsFor(eventOf(type, invoice))).toMatchObject(lifted);
+    },
+  );
+
+  it('by no first invoice that is not paid', async () => {
+    const first = { ...invoice, billing_reason: 'subscription_create' };
+    expect(await factsFor(eventOf('invoice.created', first))).toEqual([]);
+  });
+
+  it.each([
+    { items: { data: [{ current_period_start: 1_763_700_000 }, { current_period_start: 1_763_725_000 }] } },
+    { current_period_start: 1_763_725_000 },
+  ])('by the subscription, in either shape of it', async (shape) => {
+    const subscription = { id: 'sub_1', customer: 'cus_a', status: 'active', ...shape };
+    const facts = await factsFor(eventOf('customer.subscription.updated', subscription));
+    expect(facts).toMatchObject(lifted);
+  });
+
+  it.each(['incomplete', 'canceled', 'paused'])('by no subscription that is %s', async (status) => {
+    const subscription = { id: 'sub_1', customer: 'cus_a', status, current_period_start: 1_763_725_000 };
+    expect(await factsFor(eventOf('customer.subscription.created', subscription))).toEqual([]);
+  });
+});
+
 describe('a webhook says nothing', () => {
   it('of a type that is not known, which is recorded as seen', async () => {
     expect(await factsFor(eventOf('price.created', { id: 'price_1' }))).toEqual([]);
@@ -250,6 +286,22 @@ describe('a credit grant', () => {
       status: 200,
     });
     expect(ledger.receipts.get('evt_1')).toEqual([]);
+  });
+
+  it.each([
+    [null, 1],
+    [1_763_725_000, 0],
+  ])('has its own word where the balance may not be read (voided: %s)', async (voidedAt, lifts) => {
+    const { receive, ledger, account } = setUp();
+    account.credit = undefined;
+    const grant = {
+      customer: 'cus_a',
+      amount: { monetary: { currency: 'usd', value: 500 } },
+      applicability_config: { scope: { price_type: 'metered' } },
+      voided_at: voidedAt,
+    };
+    await receive(eventOf('billing.credit_grant.created', grant));
+    expect(ledger.receipts.get('evt_1')).toHaveLength(lifts);
   });
 
   it('is left for a retry when Stripe cannot be asked', async () => {
