@@ -11,7 +11,6 @@ import { createRestoreRoute } from './admin-books.ts';
 import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import { assembleTopUps } from './assemble-top-ups.ts';
-import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, type BudgetsOptions, createBudgets } from './billing/budgets.ts';
@@ -145,7 +144,7 @@ export function assemble(parts: Parts): Gateway {
       alarms: delivery.alarms.detail,
       more: [...books.routes, buying.routes, createRestoreRoute(undefined)],
     }),
-    ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
+    ready: () => readiness(ledger, parts.draining?.() ?? false, [delivery.alarms, books.nightly]),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
@@ -269,12 +268,12 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
 async function readiness(
   ledger: Ledger,
   draining: boolean,
-  alarms: Pick<Alarms, 'detail'>,
+  told: readonly { detail(): Record<string, unknown> }[],
 ): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
   if (draining) return { ready: false, detail: { reason: 'draining' } };
   try {
     await ledger.probe();
-    return { ready: true, detail: alarms.detail() };
+    return { ready: true, detail: Object.assign({}, ...told.map((one) => one.detail())) };
   } catch (error) {
     return { ready: false, detail: { reason: `the ledger takes no writes: ${String(error)}` } };
   }
