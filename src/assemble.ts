@@ -8,7 +8,7 @@ import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { createRestoreRoute } from './admin-books.ts';
-import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
+import { assembleBooks, type AssembledBooks, type ChoreTimes } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import { assembleTopUps } from './assemble-top-ups.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
@@ -60,6 +60,8 @@ export interface Parts {
   readonly settled: () => void;
   /** Told when the process is on its way out: readiness says so. */
   readonly draining?: () => boolean;
+  /** When the ledger's chores begin, where they are not those of one process for all. */
+  readonly chores?: ChoreTimes;
 }
 
 export interface Gateway {
