@@ -372,7 +372,7 @@ const crash = fc.constant(
   }),
 );
 
-async function world(): Promise<{ model: Model; real: Real; close: () => Promise<void> }> {
+async function scene(): Promise<{ model: Model; real: Real; close: () => Promise<void> }> {
   const clock = { ms: START };
   const simulator = createStripeSimulator({ now: () => clock.ms, webhookSecret: 'unused' });
   const stripe = stripeClient(await simulator.listen());
@@ -437,7 +437,7 @@ it(
     const commands = fc.commands([...at, ...between, ...here], { maxCommands: 60, size: 'max' });
     await fc.assert(
       fc.asyncProperty(commands, async (steps) => {
-        const { model, real, close } = await world();
+        const { model, real, close } = await scene();
         try {
           await fc.asyncModelRun(() => ({ model, real }), steps);
           // In the end everything is known, and nothing is left to be told.
