@@ -46,15 +46,15 @@ export async function admit(parts: LedgerParts, call: CallToOpen, guard?: Guard)
       : [
           openGuarded(call, guard, parts.bootId),
           CHANGED,
-          readMoney(customer, nowMs),
+          ...(guard.tellsMoney !== false || guard.observe ? [readMoney(customer, nowMs)] : []),
           ...(guard.observe ? [readOver(id)] : []),
         ];
   for (let left = ADMIT_TRIES; left > 0; left -= 1) {
     const [, opened, money, over] = await parts.database.batch(opening);
-    if (hasChanged(opened))
-      return guard === undefined
-        ? { kind: 'admitted' }
-        : { kind: 'admitted', money: moneyOf(money?.[0], [], nowMs), over: over?.[0]?.['over'] === 1 };
+    if (hasChanged(opened)) {
+      if (money === undefined) return { kind: 'admitted' };
+      return { kind: 'admitted', money: moneyOf(money[0], [], nowMs), over: over?.[0]?.['over'] === 1 };
+    }
     const [blocks, onRecord, ...standing] = await parts.database.batch([
       { sql: READ_BLOCKS, params: [customer] },
       { sql: READ_CALL, params: [id] },

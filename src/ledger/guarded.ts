@@ -30,12 +30,13 @@ const BUDGET_SPENT = `CASE WHEN b.window_start_ms < CASE b.span WHEN 'day' THEN 
 const BUDGET_LACKS = (scope: 'customer' | 'key', subject: string, held: string): string => `EXISTS (
   SELECT 1 FROM budgets b WHERE b.subject = ${subject} AND b.scope = '${scope}'
     AND b.limit_pico - ${BUDGET_SPENT} - ${held} < CAST(:needed AS BIGINT))`;
-const CREDIT_LACKS = `${CREDIT(':customer', 'CAST(:now AS BIGINT)')} - ${OVERDRAWN(':customer')} + CAST(:grace AS BIGINT)
+const CREDIT_LACKS = (overdrawn: string): string =>
+  `${CREDIT(':customer', 'CAST(:now AS BIGINT)')} - ${overdrawn} + CAST(:grace AS BIGINT)
   - ${HELD('customer', ':customer')} < CAST(:needed AS BIGINT)`;
-const LACKS = (creditChecked: boolean): string =>
+const LACKS = (creditChecked: boolean, hasBudgets = true, overdrawn = OVERDRAWN(':customer')): string =>
   [
-    ...(creditChecked ? [CREDIT_LACKS] : []),
-    BUDGET_LACKS('customer', ':customer', HELD('customer', ':customer')),
+    ...(creditChecked ? [CREDIT_LACKS(overdrawn)] : []),
+    ...(hasBudgets ? [BUDGET_LACKS('customer', ':customer', HELD('customer', ':customer'))] : []),
     BUDGET_LACKS('key', ':key', HELD('key_id', ':key')),
   ].join(' OR ');
 
@@ -47,16 +48,21 @@ const LACKS = (creditChecked: boolean): string =>
  * Where it may not be opened its id comes out as NULL, which the column refuses and the statement ignores. Selected from
  * a WHERE instead, the row would go through a table of its own, since the table it is for is read: 11 of 28 us.
  */
-const OPEN_GUARDED = (creditChecked: boolean, observe: boolean): Named =>
+const OPEN_GUARDED = (id: string, over = '0'): Named =>
   named(`
   INSERT OR IGNORE INTO calls (id, customer, key_id, endpoint, provider, model, stream, opened_at_ms, opened_by, hold_pico,
     over)
   VALUES (
-    CASE WHEN NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
-      AND COALESCE((SELECT version FROM accounts WHERE customer = :customer), 0) = CAST(:version AS BIGINT)
-      ${observe ? '' : `AND NOT (${LACKS(creditChecked)})`} THEN :id END,
-    :customer, :key, :endpoint, :provider, :model, :stream, :opened, :boot, CAST(:hold AS BIGINT),
-    ${observe ? `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END` : '0'})`);
+    ${id},
+    :customer, :key, :endpoint, :provider, :model, :stream, :opened, :boot, CAST(:hold AS BIGINT), ${over})`);
+
+const UNCHANGED = `NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
+  AND COALESCE((SELECT version FROM accounts WHERE customer = :customer), 0) = CAST(:version AS BIGINT)`;
+/** Of who has an account the row is looked up once; and his budgets only where he had some at that version of it. */
+const ID_BY_ACCOUNT = (creditChecked: boolean, hasBudgets: boolean): string => `
+  (SELECT :id FROM accounts a WHERE a.customer = :customer AND a.version = CAST(:version AS BIGINT)
+    AND NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
+    AND NOT (${LACKS(creditChecked, hasBudgets, 'a.overdrawn_pico')}))`;
 
 /** A statement written with names, and the names in the order of its parameters. */
 interface Named {
@@ -74,12 +80,25 @@ function named(text: string): Named {
   return { sql, names };
 }
 
-const OPENINGS = {
-  checked: OPEN_GUARDED(true, false),
-  unchecked: OPEN_GUARDED(false, false),
-  observedChecked: OPEN_GUARDED(true, true),
-  observed: OPEN_GUARDED(false, true),
-} as const;
+type Opening = 'observed' | 'strangers' | 'budgeted' | 'plain';
+const openings = (creditChecked: boolean): Readonly<Record<Opening, Named>> => ({
+  observed: OPEN_GUARDED(
+    `CASE WHEN ${UNCHANGED} THEN :id END`,
+    `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END`,
+  ),
+  strangers: OPEN_GUARDED(`CASE WHEN ${UNCHANGED} AND NOT (${LACKS(creditChecked)}) THEN :id END`),
+  budgeted: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, true)),
+  plain: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, false)),
+});
+const CHECKED = openings(true);
+const UNCHECKED = openings(false);
+
+function openingOf({ observe, creditChecked, version, hasBudgets }: Guard): Named {
+  const of = creditChecked ? CHECKED : UNCHECKED;
+  if (observe) return of.observed;
+  if (version === 0) return of.strangers;
+  return hasBudgets === false ? of.plain : of.budgeted;
+}
 
 /** A customer's money in three numbers. */
 const READ_MONEY = `
@@ -149,7 +168,7 @@ export const SHRINK_HOLD = `
 /** Opens a guarded call: whether it did is told by the statement that must follow. */
 export function openGuarded(call: CallToOpen, guard: Guard, boot: string): Statement {
   const { id, customer, keyId, endpoint, provider, model, openedAtMs } = call;
-  const { nowMs, period, holdPico, fitPico, creditChecked, observe } = guard;
+  const { nowMs, period, holdPico, fitPico } = guard;
   const start = (span: BudgetSpan): number => windowOf(span, nowMs, period).startMs;
   const given: Readonly<Record<string, string | number>> = {
     id,
@@ -171,10 +190,7 @@ export function openGuarded(call: CallToOpen, guard: Guard, boot: string): State
     period: start('period'),
     version: guard.version,
   };
-  const { sql, names } =
-    OPENINGS[
-      observe ? (creditChecked ? 'observedChecked' : 'observed') : creditChecked ? 'checked' : 'unchecked'
-    ];
+  const { sql, names } = openingOf(guard);
   return { sql, params: names.map((name) => given[name] ?? null) };
 }
 

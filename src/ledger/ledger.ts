@@ -69,7 +69,7 @@ export interface Block {
 }
 
 export type Admission =
-  /** With the money of a guarded customer, the call's own hold counted; `over`: it does not fit, and is only watched. */
+  /** With the money of a guarded customer where it was asked for, the call's own hold counted; `over`: it does not fit, and is only watched. */
   | { readonly kind: 'admitted'; readonly money?: Money; readonly over?: boolean }
   /** Money is watched here: judge the account (null: only the key has a budget) and ask again with a guard. */
   | { readonly kind: 'guarded'; readonly account: Account | null }
