@@ -63,17 +63,8 @@ const JUDGED_MAX = 10;
 
 export function createBudgets(options: BudgetsOptions): Budgets {
   const { ledger, runtime, defaults } = options;
-  const remembered = new Map<string, JudgedAccount | null>();
+  const memory = createMemory();
   const waiters = createWaiters(runtime);
-
-  const remember = (call: CallToOpen, account: JudgedAccount | null | undefined): void => {
-    const name = nameOf(call);
-    remembered.delete(name);
-    if (account === undefined) return;
-    remembered.set(name, account);
-    const oldest = remembered.size > ACCOUNTS_REMEMBERED_MAX ? remembered.keys().next() : undefined;
-    if (oldest?.done === false) remembered.delete(oldest.value);
-  };
 
   /** A refusal that the ledger was not asked about is `hasty`: it is as old as the account it was made from. */
   const attempt = async (call: CallToOpen, asked: Asked, account: JudgedAccount | null): Promise<Attempt> => {
@@ -86,12 +77,12 @@ export function createBudgets(options: BudgetsOptions): Budgets {
     if (judged.kind === 'refused') return { kind: 'hasty', refused: judged };
     const admission = await ledger.admit(
       call,
-      guardOf(account, policy, { ...judged, nowMs, tellsMoney: tellsMoney(call) }),
+      guardOf(account, policy, { ...judged, nowMs, tells: tellsOf(call) }),
     );
     if (admission.kind === 'admitted') {
       waiters.opened(call);
       if (admission.over === true) runtime.log('warn', 'budget_observed', overFields(call, admission));
-      return { kind: 'admitted', hold: judged, ...standing(account, admission.money) };
+      return { kind: 'admitted', hold: judged, ...standing(account, admission) };
     }
     if (admission.kind !== 'short') return admission;
     const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
@@ -106,11 +97,11 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       const answer = await attempt(call, asked, account);
       if (answer.kind === 'hasty') return answer.refused;
       if (answer.kind === 'guarded') {
-        account = answer.account === null ? null : judgedPart(answer.account);
+        account = judgedPart(answer.account);
         judged += 1;
         continue;
       }
-      remember(call, account ?? (answer.kind === 'admitted' ? null : undefined));
+      memory.set(call, account ?? (answer.kind === 'admitted' ? null : undefined));
       const waits = answer.kind === 'refused' && answer.code === 'in_flight_budget_exceeded';
       if (!waits || !(await waiters.room(call, { mark, untilMs }))) return answer;
     }
@@ -119,22 +110,18 @@ export function createBudgets(options: BudgetsOptions): Budgets {
 
   return {
     async admit(call, asked) {
-      const known = remembered.get(nameOf(call));
+      const known = memory.get(call);
       if (known !== undefined) {
         const verdict = await guarded(call, asked, known);
         if (verdict.kind !== 'refused' || verdict.isWeighed === true) return final(options, call, verdict);
-        remember(call, undefined);
+        memory.set(call, undefined);
       } else if (defaults.noCredit === 'refuse') {
         // Where credit is required of everybody, who has no account has none.
         return final(options, call, await guarded(call, asked, null));
       }
       const admission = await ledger.admit(call);
       if (admission.kind === 'guarded')
-        return final(
-          options,
-          call,
-          await guarded(call, asked, admission.account === null ? null : judgedPart(admission.account)),
-        );
+        return final(options, call, await guarded(call, asked, judgedPart(admission.account)));
       if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
       return admission.kind === 'admitted'
         ? { kind: 'admitted', balancePico: null, hasCredit: false, plan: null }
@@ -149,6 +136,27 @@ function final({ doubted }: BudgetsOptions, { customer }: CallToOpen, verdict: V
   if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) doubted?.(customer);
   return verdict;
 }
+
+/** Accounts as they were last seen, by customer and key. Past the bound the longest unused goes. */
+function createMemory(): {
+  readonly get: (call: CallToOpen) => JudgedAccount | null | undefined;
+  readonly set: (call: CallToOpen, account: JudgedAccount | null | undefined) => void;
+} {
+  const remembered = new Map<string, JudgedAccount | null>();
+  return {
+    get: (call) => remembered.get(nameOf(call)),
+    set(call, account) {
+      const name = nameOf(call);
+      remembered.delete(name);
+      if (account === undefined) return;
+      remembered.set(name, account);
+      const oldest = remembered.size > ACCOUNTS_REMEMBERED_MAX ? remembered.keys().next() : undefined;
+      if (oldest?.done === false) remembered.delete(oldest.value);
+    },
+  };
+}
+
+type Admitted = Extract<Admission, { kind: 'admitted' }>;
 
 type Attempt =
   Verdict | Extract<Admission, { kind: 'guarded' }> | { readonly kind: 'hasty'; readonly refused: Refused };
@@ -190,10 +198,10 @@ function judge(
 const guardOf = (
   account: JudgedAccount | null,
   policy: Policy,
-  { holdPico, fitPico, nowMs, tellsMoney }: Hold & Pick<Guard, 'nowMs' | 'tellsMoney'>,
+  { holdPico, fitPico, nowMs, tells }: Hold & Pick<Guard, 'nowMs' | 'tells'>,
 ): Guard => ({
   nowMs,
-  tellsMoney,
+  tells,
   version: account?.version ?? 0,
   hasBudgets: account?.hasBudgets,
   period: account?.period ?? null,
@@ -205,15 +213,18 @@ const guardOf = (
 });
 
 /** The head of a reply that waits for its bill tells what the call left; any other what it found. */
-const tellsMoney = ({ stream, endpoint }: CallToOpen): boolean => stream || endpoint === 'audio.speech';
+const tellsOf = ({ stream, endpoint }: CallToOpen): Guard['tells'] =>
+  stream || endpoint === 'audio.speech' ? 'balance' : 'nothing';
 
-const standing = (account: JudgedAccount | null, money: Money | undefined) => ({
+const standing = (account: JudgedAccount | null, { money, balancePico }: Admitted) => ({
   plan: account?.plan ?? null,
   hasCredit: account?.hasHadGrant === true,
   balancePico:
-    account?.hasHadGrant === true && money !== undefined
-      ? String(BigInt(money.creditPico) - BigInt(money.overdrawnPico))
-      : null,
+    account?.hasHadGrant !== true
+      ? null
+      : money === undefined
+        ? (balancePico ?? null)
+        : String(BigInt(money.creditPico) - BigInt(money.overdrawnPico)),
 });
 
 const overFields = ({ id, customer }: CallToOpen, { money }: { readonly money?: Money }) => ({

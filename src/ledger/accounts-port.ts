@@ -137,8 +137,8 @@ export interface Guard {
   readonly gracePico: string;
   /** Open it all the same, with a mark. */
   readonly observe: boolean;
-  /** False spares the ledger to say how the customer's money stands. */
-  readonly tellsMoney?: boolean | undefined;
+  /** What is told of the customer's money beside the verdict, which costs as much as the opening: all, unless given. */
+  readonly tells?: 'money' | 'balance' | 'nothing' | undefined;
   /** False where the account that was judged had no budget: with its version it has none now. */
   readonly hasBudgets?: boolean | undefined;
 }

@@ -5,7 +5,7 @@
  * new call's share. The holds are the open rows themselves, so none can leak and none can be counted twice.
  */
 import { READ_ACCOUNT, accountFrom, BURN_ORDER } from './accounts.ts';
-import type { Account, BudgetSpan, Guard, Money } from './accounts-port.ts';
+import type { Account, Guard, Money } from './accounts-port.ts';
 import { budgetFrom } from './budgets.ts';
 import type { CallToOpen, Row, Statement } from './ledger.ts';
 import { textOf } from './rows.ts';
@@ -93,6 +93,17 @@ const openings = (creditChecked: boolean): Readonly<Record<Opening, Named>> => (
 const CHECKED = openings(true);
 const UNCHECKED = openings(false);
 
+let starts = { dayEndMs: -Infinity, day: Infinity, week: 0, month: 0 };
+/** When the windows of that moment began: the same for a whole day, and a calendar costs as much as a look-up. */
+function startsOf(nowMs: number): Readonly<typeof starts> {
+  if (nowMs < starts.day || nowMs >= starts.dayEndMs) {
+    const { startMs: day, endMs } = windowOf('day', nowMs, null);
+    const [week, month] = [windowOf('week', nowMs, null).startMs, windowOf('month', nowMs, null).startMs];
+    starts = { dayEndMs: endMs ?? Infinity, day, week, month };
+  }
+  return starts;
+}
+
 function openingOf({ observe, creditChecked, version, hasBudgets }: Guard): Named {
   const of = creditChecked ? CHECKED : UNCHECKED;
   if (observe) return of.observed;
@@ -104,6 +115,9 @@ function openingOf({ observe, creditChecked, version, hasBudgets }: Guard): Name
 const READ_MONEY = `
   SELECT CAST(${CREDIT('?1', 'CAST(?2 AS BIGINT)')} AS TEXT) AS credit,
     CAST(${OVERDRAWN('?1')} AS TEXT) AS overdrawn, CAST(${HELD('customer', '?1')} AS TEXT) AS held`;
+/** The same in one: credit less what is overdrawn. */
+const READ_BALANCE = `
+  SELECT CAST(${CREDIT('?1', 'CAST(?2 AS BIGINT)')} - overdrawn_pico AS TEXT) AS balance FROM accounts WHERE customer = ?1`;
 const READ_OVER = `SELECT COALESCE(over, 0) AS over FROM calls WHERE id = ?`;
 /** The budgets that a call falls under, each with what running calls hold of it. */
 const READ_BUDGETS = `
@@ -169,7 +183,7 @@ export const SHRINK_HOLD = `
 export function openGuarded(call: CallToOpen, guard: Guard, boot: string): Statement {
   const { id, customer, keyId, endpoint, provider, model, openedAtMs } = call;
   const { nowMs, period, holdPico, fitPico } = guard;
-  const start = (span: BudgetSpan): number => windowOf(span, nowMs, period).startMs;
+  const { day, week, month } = startsOf(nowMs);
   const given: Readonly<Record<string, string | number>> = {
     id,
     customer,
@@ -184,10 +198,10 @@ export function openGuarded(call: CallToOpen, guard: Guard, boot: string): State
     needed: needed(holdPico, fitPico),
     grace: guard.gracePico,
     now: nowMs,
-    day: start('day'),
-    week: start('week'),
-    month: start('month'),
-    period: start('period'),
+    day,
+    week,
+    month,
+    period: period === null ? month : windowOf('period', nowMs, period).startMs,
     version: guard.version,
   };
   const { sql, names } = openingOf(guard);
@@ -203,6 +217,11 @@ export const readOver = (id: string): Statement => ({ sql: READ_OVER, params: [i
 
 export const readMoney = (customer: string, nowMs: number): Statement => ({
   sql: READ_MONEY,
+  params: [customer, nowMs],
+});
+
+export const readBalance = (customer: string, nowMs: number): Statement => ({
+  sql: READ_BALANCE,
   params: [customer, nowMs],
 });
 
@@ -238,13 +257,11 @@ export function moneyOf(row: Row | undefined, budgets: readonly Row[], nowMs: nu
 
 /** Counts a call that is about to be settled. Each statement asks whether it is still open, so that it counts once. */
 export function counting(id: string, costPico: string, endedAtMs: number): Statement[] {
-  const [day, week, month] = (['day', 'week', 'month'] as const).map(
-    (span) => windowOf(span, endedAtMs, null).startMs,
-  );
+  const { day, week, month } = startsOf(endedAtMs);
   return [
     { sql: BURN, params: [costPico, endedAtMs, id] },
     { sql: COUNT_GRANTS, params: [id] },
     { sql: COUNT_ACCOUNT, params: [id, costPico] },
-    { sql: COUNT_BUDGETS, params: [id, costPico, day ?? 0, week ?? 0, month ?? 0, endedAtMs] },
+    { sql: COUNT_BUDGETS, params: [id, costPico, day, week, month, endedAtMs] },
   ];
 }
