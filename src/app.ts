@@ -5,6 +5,7 @@
  */
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { getPath } from 'hono/utils/url';
+import { paidReply } from './billing/top-up-links.ts';
 import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
@@ -26,6 +27,8 @@ export interface AppOptions {
   readonly webhooks: {
     receive(body: Uint8Array, signature: string | null): Promise<{ status: number; message: string }>;
   };
+  /** The way of a customer's link to a checkout. */
+  readonly topUp: (token: string, amount: string | undefined) => Promise<Response>;
   /** The operator's routes, under `/admin/v1`. */
   readonly admin: Hono;
   /** Whether calls can be served: the ledger takes writes, the process is not draining. */
@@ -96,6 +99,9 @@ export function createApp(options: AppOptions): Hono {
     );
     return Response.json(status === 200 ? { received: true } : { error: { message } }, { status });
   });
+
+  app.get('/top-up/paid', () => paidReply());
+  app.get('/top-up/:token', (c) => options.topUp(c.req.param('token'), c.req.query('amount')));
 
   app.route('/admin/v1', options.admin);
 

@@ -10,11 +10,14 @@ import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { createRestoreRoute } from './admin-books.ts';
 import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
+import { assembleTopUps } from './assemble-top-ups.ts';
 import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
-import { type Budgets, createBudgets } from './billing/budgets.ts';
+import { type Budgets, type BudgetsOptions, createBudgets } from './billing/budgets.ts';
 import { createHolds } from './billing/holds.ts';
+import { linkReply, type TopUpLinks } from './billing/top-up-links.ts';
+import type { ToppingUp } from './billing/top-ups.ts';
 import { createStripeMoney, type StripeMoney } from './billing/stripe-money.ts';
 import { createNotifier, type Notifier } from './billing/notices.ts';
 import { createPrices, type Prices } from './billing/prices.ts';
@@ -72,17 +75,27 @@ export interface Gateway {
   readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
   /** Notices to the operator: the entry owns when. */
   readonly notifier: Notifier;
+  /** Credit that customers buy: the entry owns when. */
+  readonly topUps: Pick<ToppingUp, 'pass' | 'stop'>;
   /** What is done with the ledger now and then: the entry asks with every pass. */
   readonly books: Pick<AssembledBooks, 'nightly' | 'retention'>;
 }
 
 export function assemble(parts: Parts): Gateway {
   const { settings, runtime, crypto, keys, relay, stripe } = parts;
-  const { prices, budgets } = moneyOf(parts, (customer) => side.refresher.doubted(customer));
+  let links: TopUpLinks | undefined;
+  const { prices, budgets } = moneyOf(parts, {
+    doubted: (customer) => side.refresher.doubted(customer),
+    refused: (customer) => topUps.touched(customer),
+    linkOf: (customer) => links?.urlFor(customer) ?? null,
+  });
   const ledger = notifying(parts.ledger, budgets, parts.settled);
   const notifier = createNotifier({ ...parts, ledger, settings: settings.notify });
-  const { changed } = notifier;
-  const side = createStripeSide({ stripe, ledger, runtime, changed, ...stripeSettings(settings) });
+  const buying = assembleTopUps({ ...parts, ledger, refresher: () => side.refresher, ...notifier });
+  const { topUps } = buying;
+  links = buying.links;
+  const changed = (customer: string): void => (notifier.changed(customer), topUps.touched(customer));
+  const side = createStripeSide({ stripe, ledger, runtime, changed, topUps, ...stripeSettings(settings) });
   const money = createStripeMoney({ stripe, now: runtime.now });
   const routes = routesOf(settings);
   const resolver = createResolver({ ...settings, routes, vendorOf, billedName });
@@ -93,7 +106,7 @@ export function assemble(parts: Parts): Gateway {
     tokenTypes: settings.billing.tokenTypes,
     billedName,
     onMissingUsage: settings.metering.onMissingUsage,
-    billed: telling(notifier, parts),
+    billed: telling({ notifier, topUps }, parts),
   });
   const limiter = createLimiter({ limits: settings.limits, now: runtime.now });
   const background = createBackground({ ledger, resolver, relay, settler, runtime });
@@ -120,6 +133,7 @@ export function assemble(parts: Parts): Gateway {
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
+    topUp: async (token, amount) => linkReply(await buying.links.open(token, amount)),
     admin: createAdmin({
       ...operatorOf(parts),
       ledger,
@@ -129,13 +143,13 @@ export function assemble(parts: Parts): Gateway {
       money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,
-      more: [...books.routes, createRestoreRoute(undefined)],
+      more: [...books.routes, buying.routes, createRestoreRoute(undefined)],
     }),
     ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
-  return { app, inference, settler, background, delivery, side, notifier, checkMeters, books };
+  return { app, inference, settler, background, delivery, side, notifier, topUps, checkMeters, books };
 }
 
 type StripeSettings = Pick<StripeSideOptions, 'webhookSecret' | 'alerts' | 'whenUnknown' | 'graceMs'>;
@@ -153,7 +167,7 @@ const operatorOf = ({ crypto, adminSecrets }: Parts): { crypto: Crypto; secrets:
 
 /** A word of each bill to who tells the operator; one of no known price is in no cost event. */
 function telling(
-  notifier: Notifier,
+  { notifier, topUps }: { notifier: Notifier; topUps: Pick<ToppingUp, 'touched'> },
   { settings, runtime }: Pick<Parts, 'settings' | 'runtime'>,
 ): SettlerOptions['billed'] {
   const billsCosts = settings.billing.layouts.includes('cost');
@@ -161,6 +175,7 @@ function telling(
     if (billsCosts && bill.costPico === null && bill.usageSource !== 'none')
       runtime.log('warn', 'call_unpriced', { request_id: id, customer, model });
     notifier.used({ customer, model, ...bill });
+    topUps.touched(customer);
   };
 }
 
@@ -195,7 +210,12 @@ function vendorByProvider(settings: Settings, provider: string): string {
 /** Prices, and the budgets that are kept by them. */
 function moneyOf(
   { settings, runtime, ledger }: Parts,
-  doubted: (customer: string) => void,
+  {
+    linkOf,
+    ...told
+  }: Pick<BudgetsOptions, 'doubted' | 'refused'> & {
+    readonly linkOf: (customer: string) => string | null;
+  },
 ): {
   readonly prices: Prices;
   readonly budgets: Budgets;
@@ -212,10 +232,10 @@ function moneyOf(
     ledger,
     assess: createHolds({ prices, vendorOf: vendor }),
     runtime,
-    doubted,
+    ...told,
     defaults: { ...settings.budget, plans: settings.plans },
     topUpUrl: (customer) =>
-      settings.budget.topUpUrl?.replaceAll('{customer}', encodeURIComponent(customer)) ?? null,
+      settings.budget.topUpUrl?.replaceAll('{customer}', encodeURIComponent(customer)) ?? linkOf(customer),
   });
   return { prices, budgets };
 }

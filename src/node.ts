@@ -143,10 +143,12 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
   const reading = createFlushLoop(readingPass(gateway, opened.delivers), failed);
+  // A loop of its own: a charge waits for a bank, and readings must not.
+  const buying = createFlushLoop(async () => (opened.delivers ? gateway.topUps.pass() : undefined), failed);
 
   const server = createServer(gateway, runtime, opened.headersMs);
   const url = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
-    await Promise.all([loop.stop(), reading.stop()]);
+    await Promise.all([loop.stop(), reading.stop(), buying.stop()]);
     throw error;
   });
   const control = `${path}.control.json`;
@@ -161,7 +163,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
       draining = true;
       rmSync(control, { force: true });
       await drained({ server, gateway, relay, drainMs: opened.drainMs });
-      await Promise.all([loop.stop(), reading.stop()]);
+      await Promise.all([loop.stop(), reading.stop(), buying.stop(), gateway.topUps.stop()]);
       gateway.background.stop();
       await pass(false).catch(failed);
       await relay.close();

@@ -11,7 +11,9 @@ import Stripe from 'stripe';
 import { authoriseAdmin } from './admin.ts';
 import { createApp } from './app.ts';
 import { assemble, type Gateway } from './assemble.ts';
+import { linksOf } from './assemble-top-ups.ts';
 import { createStripeClient } from './billing/stripe-client.ts';
+import { linkReply } from './billing/top-up-links.ts';
 import { untrusted } from './billing/webhooks.ts';
 import { type Settings, settingsFor } from './config.ts';
 import { Refusal } from './errors.ts';
@@ -65,6 +67,7 @@ function createFront(env: Env): Hono {
   const crypto = createNodeCrypto();
   const runtime = createWorkersRuntime((work) => void work);
   const keys = keysOf(env, settings);
+  const links = linksOf({ settings, crypto, runtime, ledger: NO_LEDGER, payments: NO_PAYMENTS });
   const send = async (name: string, request: Request): Promise<Response> => {
     try {
       return await env.OBJECTS.get(env.OBJECTS.idFromName(name)).fetch(request);
@@ -79,6 +82,15 @@ function createFront(env: Env): Hono {
     models: elsewhere,
     stored: elsewhere,
     reads: elsewhere,
+    topUp: async (token, amount) => {
+      const link = links.verified(token);
+      if ('kind' in link) return linkReply(link);
+      const query = amount === undefined ? '' : `?amount=${encodeURIComponent(amount)}`;
+      return send(
+        link.customer,
+        new Request(`${OBJECT_ORIGIN}/top-up/${token}${query}`, { redirect: 'manual' }),
+      );
+    },
     record: async ({ header, body }) => {
       authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, { header });
       const { customer } = (readJson(body) ?? {}) as { customer?: unknown };
@@ -116,8 +128,14 @@ function createFront(env: Env): Hono {
 /** Names no host: the front's own requests to objects. */
 const OBJECT_ORIGIN = 'https://object';
 
-const elsewhere = (): Promise<void> =>
-  Promise.reject(new Error('Calls are served in the objects, not in front of them.'));
+/** The front tells whose a link is, and opens none. */
+const NO_LEDGER = { openTopUp: elsewhereAll, saveTopUp: elsewhereAll, topUps: elsewhereAll };
+const NO_PAYMENTS = { checkout: elsewhereAll };
+
+function elsewhereAll(): Promise<never> {
+  return Promise.reject(new Error('Calls are served in the objects, not in front of them.'));
+}
+const elsewhere: () => Promise<void> = elsewhereAll;
 
 const adminSecrets = ({ adminKey }: Settings): readonly string[] => (adminKey === null ? [] : [adminKey]);
 
@@ -224,7 +242,9 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
   }
 
   async fetch(request: Request): Promise<Response> {
-    if (request.method === 'POST') this.#wake(HEARTBEAT_MS);
+    // A link that is opened makes a checkout, which is looked at later.
+    const isLink = new URL(request.url).pathname.startsWith('/top-up/');
+    if (request.method === 'POST' || isLink) this.#wake(HEARTBEAT_MS);
     return this.#gateway.app.fetch(request);
   }
 
@@ -259,6 +279,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       if (reading !== undefined) this.#wake(reading);
       const notice = await this.#gateway.notifier.pass();
       if (notice < Infinity) this.#wake(notice);
+      const purchase = await this.#gateway.topUps.pass();
+      if (purchase < Infinity) this.#wake(purchase);
       if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
     } catch (error) {
       console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));

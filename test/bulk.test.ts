@@ -322,6 +322,22 @@ describe('import', () => {
     expect(await one.import(priced('0.20'))).toMatchObject({ already: 0, errors: [{ line: 1 }] });
   });
 
+  it('refuses a day that is in no calendar, and what is said twice', async () => {
+    const one = await place();
+    for (const day of ['2026-11-31', '2026-02-30', '2026-00-10'])
+      expect(await one.import(record({ timestamp: `${day}T06:00:00Z` }))).toMatchObject({
+        errors: [{ message: expect.stringContaining('must be seconds, or a moment') as string }],
+      });
+    const header =
+      'identifier,timestamp,payload_stripe_customer_id,payload_value,payload_model,payload_token_type';
+    const row = `d1,${String(NOW / 1000 - 60)},cus_a,2,openai/gpt-4o,input`;
+    await expect(one.import(`${header},payload_value\n${row},7`, { format: 'csv' })).rejects.toThrow('twice');
+    expect(await one.import(record({ payload_value: '7' }))).toMatchObject({
+      imported: 0,
+      errors: [{ message: expect.stringContaining('twice') as string }],
+    });
+  });
+
   it('leaves an hour for the sending of usage that Stripe will soon take no more', async () => {
     const one = await place();
     expect(await one.import(usedAgo(34 * 86_400 - 60))).toMatchObject({ imported: 0, errors: [{ line: 1 }] });

@@ -180,6 +180,7 @@ describe('docs/operations.md', () => {
       ...routes('src/admin-books.ts', '/admin/v1'),
       ...routes('src/admin-bulk.ts', '/admin/v1'),
       ...routes('src/admin-money.ts', '/admin/v1'),
+      ...routes('src/admin-top-ups.ts', '/admin/v1'),
     ];
     const documented = named
       .flatMap((cell) => cell.split(', '))

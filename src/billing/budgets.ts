@@ -27,6 +27,8 @@ export interface BudgetsOptions {
   readonly topUpUrl?: ((customer: string) => string | null) | undefined;
   /** Told of who is refused for what Stripe alone can lift: perhaps it has, and nobody was told. */
   readonly doubted?: ((customer: string) => void) | undefined;
+  /** Told of every refusal: credit may have to be bought. */
+  readonly refused?: ((customer: string) => void) | undefined;
 }
 
 export type Verdict =
@@ -132,7 +134,8 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   };
 }
 
-function final({ doubted }: BudgetsOptions, { customer }: CallToOpen, verdict: Verdict): Verdict {
+function final({ doubted, refused }: BudgetsOptions, { customer }: CallToOpen, verdict: Verdict): Verdict {
+  if (verdict.kind === 'refused') refused?.(customer);
   if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) doubted?.(customer);
   return verdict;
 }

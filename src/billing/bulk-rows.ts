@@ -100,9 +100,13 @@ function readJson(line: string): ReadonlyMap<string, string> {
   }
   if (!isRecord(parsed)) throw new RangeError('It is no JSON object.');
   const cells = new Map<string, string>();
+  const put = (name: string, value: unknown): void => {
+    if (cells.has(name)) throw new RangeError(`"${name}" is said twice.`);
+    cells.set(name, cellOf(name, value));
+  };
   for (const [name, value] of Object.entries(parsed)) {
-    if (!isRecord(value)) cells.set(name, cellOf(name, value));
-    else for (const [inner, one] of Object.entries(value)) cells.set(`${name}_${inner}`, cellOf(inner, one));
+    if (!isRecord(value)) put(name, value);
+    else for (const [inner, one] of Object.entries(value)) put(`${name}_${inner}`, one);
   }
   return cells;
 }

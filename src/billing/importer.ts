@@ -95,6 +95,8 @@ function headerOf(line: string): readonly string[] {
   const missing = ['identifier', 'timestamp', 'payload_stripe_customer_id', 'payload_value'].filter(
     (name) => !header.includes(name),
   );
+  const twice = header.find((name, at) => header.indexOf(name) !== at);
+  if (twice !== undefined) throw new RangeError(`The first line of CSV names the column "${twice}" twice.`);
   if (missing.length === 0) return header;
   throw new RangeError(`The first line of CSV names the columns: ${missing.join(', ')} is missing.`);
 }
@@ -232,8 +234,14 @@ function timeOf(text: string): number {
     : /^\d{4}-\d\d-\d\dT.*(Z|[+-]\d\d:\d\d)$/.test(text)
       ? Date.parse(text)
       : NaN;
-  if (Number.isSafeInteger(ms) && ms > 0) return ms;
+  if (Number.isSafeInteger(ms) && ms > 0 && isDay(text)) return ms;
   throw new RangeError('"timestamp" must be seconds, or a moment such as 2026-11-21T06:00:00Z.');
+}
+
+/** V8 takes the 31st of November for the 1st of December. */
+function isDay(text: string): boolean {
+  const [, day] = /^(\d{4}-\d\d-\d\d)T/.exec(text) ?? [];
+  return day === undefined || new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
 }
 
 /** Usage that was perhaps sent is for reconciliation to find; what was not is to be sent. */

@@ -55,6 +55,8 @@ export interface Policy {
   readonly creditChecked: boolean;
   /** How far below nothing the balance may go. */
   readonly gracePico: bigint;
+  /** What no credit covers goes to the invoice. */
+  readonly isOverage: boolean;
 }
 
 /** A refusal with what its reader needs. Amounts are picodollars. */
@@ -88,6 +90,7 @@ export function policyOf(account: JudgedAccount | null, defaults: PolicyDefaults
     mode: account?.mode ?? plan.mode ?? defaults.mode,
     creditChecked: account?.hasHadGrant === true ? onEmpty.kind !== 'overage' : noCredit === 'refuse',
     gracePico: onEmpty.kind === 'grace' ? onEmpty.pico : 0n,
+    isOverage: onEmpty.kind === 'overage',
   };
 }
 

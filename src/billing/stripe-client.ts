@@ -30,7 +30,8 @@ export function createStripeClient({ secretKey, apiBase, httpClient }: StripeCli
 
 /**
  * Stripe answers with JSON objects. Of another JSON value, such as a proxy's `"OK"`, the SDK (23.1) fails where nobody can
- * catch it, and the process would end; so it is given as what cannot be read.
+ * catch it, and the process would end; so it is given as what cannot be read. Of a failure that is no error of Stripe's,
+ * such as a proxy's page, the SDK would forget the status, or take it for success: it is given as an error without a type.
  */
 function objectsOnly(client: HttpClient): HttpClient {
   const ask = client.makeRequest.bind(client);
@@ -38,8 +39,13 @@ function objectsOnly(client: HttpClient): HttpClient {
     const response = await ask(...request);
     const read: () => Promise<unknown> = response.toJSON.bind(response);
     response.toJSON = async () => {
-      const json = await read();
-      if (typeof json === 'object' && json !== null) return json;
+      const failed = response.getStatusCode() >= 400;
+      const json = await read().catch((error: unknown) => {
+        if (failed && error instanceof SyntaxError) return null;
+        throw error;
+      });
+      if (typeof json === 'object' && json !== null && !(failed && !('error' in json))) return json;
+      if (failed) return { error: { message: 'The answer is no error of the kind that Stripe sends.' } };
       throw new SyntaxError('The answer is no JSON object.');
     };
     return response;

@@ -58,10 +58,20 @@ export function deliveryOf({ identifier }: Identified, error: unknown, nowMs: nu
   if (isStripes(error) && isMisdirected(error)) return retry('misdirected', refusalText(error));
   if (status === 401 || status === 403)
     return retry(status === 401 ? 'unauthorised' : 'forbidden', refusalText(error));
-  if (!isStripes(error)) return ambiguous(`${text} ${NOT_STRIPE}`, notBeforeMs);
+  if (!isStripes(error))
+    return {
+      ...ambiguous(`${text} ${NOT_STRIPE}`, notBeforeMs),
+      ...(status === 404 ? { noRoute: true } : {}),
+    };
+  if (!isFinal(error)) return ambiguous(text, notBeforeMs);
   if (error.code === 'timestamp_in_future') return retry('early', refusalText(error), nowMs + EARLY_MS);
   return { identifier, kind: 'refused', error: refusalText(error) };
 }
+
+/** Whether it is about the event itself. A 402 or 424 of Stripe's is not, nor is the idempotency key of a request. */
+const isFinal = ({ statusCode, rawType }: Stripe.errors.StripeError): boolean =>
+  (statusCode === 400 || statusCode === 404 || statusCode === 413 || statusCode === 422) &&
+  (rawType as string | undefined) !== 'idempotency_error';
 
 /** `contended`: another call for this customer and meter is under way; it says nothing of the account's rate. */
 function busyCause({ statusCode, code }: Stripe.errors.StripeError): 'busy' | 'contended' | undefined {

@@ -5,6 +5,7 @@
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Readings } from '../ledger/readings.ts';
 import type { Runtime } from '../runtime.ts';
+import { oneAtATime } from './one-at-a-time.ts';
 import { createHints, type Hint, recordTold, trusted } from './hints.ts';
 import { StripeUnreachable } from './ports.ts';
 import type { CustomerReading, StripeReader } from './stripe-reading.ts';
@@ -107,24 +108,6 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
         runtime.log('warn', 'stripe_reading_failed', { customer, attempts: 1, error: error.message });
       }
     },
-  };
-}
-
-/** Whoever asks while the work is under way waits for it, and it is done once more for him. */
-function oneAtATime<T>(work: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined;
-  let isDueAgain = false;
-  const run = async (): Promise<T> => {
-    for (;;) {
-      isDueAgain = false;
-      const answer = await work();
-      if (!isDueAgain) return answer;
-    }
-  };
-  return () => {
-    if (running === undefined) running = run().finally(() => (running = undefined));
-    else isDueAgain = true;
-    return running;
   };
 }
 

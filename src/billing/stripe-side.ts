@@ -10,6 +10,7 @@ import { createEventPoll, type EventPoll } from './stripe-poll.ts';
 import { createStripeReader } from './stripe-reading.ts';
 import { createRefresher, type Refresher } from './stripe-refresh.ts';
 import type { AlertPolicy } from './webhook-facts.ts';
+import type { ToppingUp } from './top-ups.ts';
 import { createWebhooks, type Webhooks } from './webhooks.ts';
 
 export interface StripeSideOptions {
@@ -23,6 +24,8 @@ export interface StripeSideOptions {
   readonly graceMs: number;
   /** Told when a customer's money was read anew. */
   readonly changed?: ((customer: string) => void) | undefined;
+  /** Told of checkouts. */
+  readonly topUps?: Pick<ToppingUp, 'told'> | undefined;
 }
 
 export interface StripeSide {
@@ -54,6 +57,7 @@ export function createStripeSide(options: StripeSideOptions): StripeSide {
     alerts: options.alerts,
     verdicts: createLateVerdicts({ stripe, ledger, runtime }),
     refresher,
+    topUps: options.topUps,
   });
   const apply = async (text: string): Promise<void> => void (await webhooks.apply(text));
   return {

@@ -65,6 +65,8 @@ function createAuto(ways: Ways): Transports {
     ...ways[way],
     async send(events: readonly MeterEvent[]) {
       const answers = await ways[way].send(events);
+      // Something in front, not Stripe: the events stay in doubt, and go another way when they are sent again.
+      if (answers.some(lacksRoute)) closedAtMs.set(way, chosenMs);
       if (!answers.some((answer) => answer.kind === 'retry' && answer.cause === 'misdirected'))
         return answers;
       closedAtMs.set(way, chosenMs);
@@ -90,13 +92,16 @@ function createAuto(ways: Ways): Transports {
       return { v2, v1: ways.v1, stream }[name];
     },
     saw(transport, answer, nowMs) {
+      // Neither API is there: it is not the account that lacks one.
+      if (transport.name === 'v1' && lacksRoute(answer)) closedAtMs.delete('v2');
       if (answer.kind !== 'retry') return;
       if (answer.cause === 'busy' && transport.name !== 'stream') complaints = [...complaints, nowMs];
-      // Neither API is there: it is not the account that lacks one.
       if (answer.cause === 'misdirected' && transport.name === 'v1') closedAtMs.delete('v2');
     },
   };
 }
+
+const lacksRoute = (answer: Delivery): boolean => answer.kind === 'ambiguous' && answer.noRoute === true;
 
 /** Not an attempt: due now, for the way that is chosen next. */
 const elsewhere = ({ identifier, error }: Extract<Delivery, { kind: 'retry' }>, nowMs: number): Delivery => ({

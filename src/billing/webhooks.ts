@@ -9,6 +9,7 @@ import type { StripeAccount } from './ports.ts';
 import { parseStripeEvent, UnreadableEvent } from './stripe-event.ts';
 import type { StripeEvent } from './stripe-event.ts';
 import type { Refresher } from './stripe-refresh.ts';
+import { isCheckoutType, type ToppingUp } from './top-ups.ts';
 import { factsOf, hintOf, newsOf } from './webhook-facts.ts';
 import type { AlertPolicy } from './webhook-facts.ts';
 
@@ -25,6 +26,8 @@ export interface WebhooksOptions {
   readonly verdicts?: LateVerdicts | undefined;
   /** Told of news about a customer's money, once it is recorded that he is to be read. */
   readonly refresher?: Pick<Refresher, 'told'> | undefined;
+  /** Told of checkouts, by which customers buy credit. */
+  readonly topUps?: Pick<ToppingUp, 'told'> | undefined;
 }
 
 export interface WebhookReply {
@@ -110,6 +113,7 @@ async function applyEvent(event: StripeEvent, options: WebhooksOptions): Promise
     const message = told === 'ignored' ? 'Thin events of this type are not applied.' : 'A late verdict.';
     return { status: 200, outcome: told, message };
   }
+  if (isCheckoutType(event.type)) await options.topUps?.told(event.type, event.object);
   const facts = await factsOf(event, { account, alerts });
   const receipt = {
     eventId: event.id,

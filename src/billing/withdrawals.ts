@@ -1,6 +1,6 @@
 /** Takes an accepted event back: Stripe leaves it out of its sums when asked within 24 hours of having received it. */
 import { Stripe } from 'stripe';
-import type { EventView, Ledger } from '../ledger/ledger.ts';
+import type { EventState, EventView, Ledger } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import { realDeadline, within } from './deadline.ts';
 import { isMisdirected } from './stripe-answers.ts';
@@ -40,13 +40,22 @@ export function createWithdrawals({
 }
 
 const NOT_THERE = 'There is no such event.';
+const WAIT = 'Stripe may have it: wait until it is accepted, then cancel it.';
+const NOT_ACCEPTED: Readonly<Record<Exclude<EventState, 'accepted' | 'confirmed'>, string>> = {
+  pending: WAIT,
+  sending: WAIT,
+  ambiguous: WAIT,
+  refused: 'An attempt before it was refused may have got through: `faregate events retry` finds out.',
+  quarantined: 'Stripe may have it: `faregate events resolve` it first.',
+  expired: 'It was never sent and never will be.',
+  cancelled: 'It is cancelled already.',
+};
 
 function obstacle(
   { state, destination, acceptedAtMs, customer }: EventView,
   nowMs: number,
 ): string | undefined {
-  if (state !== 'accepted' && state !== 'confirmed')
-    return `It is ${state}, and Stripe may have it: wait until it is accepted, or resolve it first.`;
+  if (state !== 'accepted' && state !== 'confirmed') return NOT_ACCEPTED[state];
   if (!STRIPES.has(destination)) return 'Only Stripe takes an event back.';
   return nowMs - (acceptedAtMs ?? 0) < WITHDRAWN_MS_MAX
     ? undefined

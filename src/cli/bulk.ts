@@ -52,7 +52,7 @@ export function registerBulk(program: Command): void {
     .option('--to <time>', 'the same; up to, not including')
     .option('--customer <cus_…>', "only this customer's", customerId)
     .option('--format <format>', 'jsonl or csv (default: by the name of --output, else jsonl)')
-    .option('--plain', "Stripe's own members only, to be uploaded there")
+    .option('--plain', "Stripe's own members only; what Stripe has already is in it too")
     .option('--output <file>', 'where to (default: standard output)')
     .action((kind: string | undefined, options: ExportOptions) => exportTo(kind ?? 'events', options));
   addConfiguredCommand(

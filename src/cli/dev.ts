@@ -98,8 +98,11 @@ function sandboxSettings(
     // All it speaks: who asks in another dialect is translated, and tries that too.
     endpoints: ['chat.completions'],
   } as const;
+  const { topUpLink } = settings.budget;
+  const own = `http://${settings.host}:${String(settings.port)}`;
   return {
     ...settings,
+    budget: { ...settings.budget, topUpLink: { ...topUpLink, base_url: topUpLink.base_url ?? own } },
     database:
       settings.database.kind === 'sqlite'
         ? { kind: 'sqlite', path: sandboxLedger(settings.database.path) }

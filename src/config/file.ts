@@ -5,6 +5,10 @@ import { type Path, type Problem, didYouMean, pathText } from './problem.ts';
 import { type ConfigFile, PROVIDER_TYPES, configJsonSchema, fileSchema } from './schema.ts';
 import { presetOf } from '../../providers/presets.ts';
 import { parseBaseUrl } from './base-url.ts';
+import { partOf, type Timeouts, toTimeouts } from './reliability.ts';
+import type { AutoTopUp } from './top-up.ts';
+
+export type { Timeouts } from './reliability.ts';
 
 export type ProviderType = (typeof PROVIDER_TYPES)[number];
 
@@ -25,14 +29,6 @@ export interface ProviderConfig {
   readonly asksUsage: boolean;
   /** Its own, where it has any. */
   readonly timeouts: Partial<Timeouts>;
-}
-
-/** How long an upstream is waited for, milliseconds. */
-export interface Timeouts {
-  readonly connectMs: number;
-  readonly firstByteMs: number;
-  readonly idleMs: number;
-  readonly totalMs: number;
 }
 
 /** Picodollars per token; undefined where the catalogue decides. */
@@ -65,6 +61,8 @@ export interface PlanConfig {
   readonly mode: ConfigFile['budget']['mode'] | undefined;
   readonly noCredit: ConfigFile['budget']['no_credit'] | undefined;
   readonly onEmpty: ConfigFile['budget']['on_empty'] | undefined;
+  /** Null: off for the plan. */
+  readonly autoTopUp: AutoTopUp | null | undefined;
 }
 
 export interface Config {
@@ -91,6 +89,8 @@ export interface Config {
     readonly paymentGraceMs: number;
     /** `{customer}` in it stands for the customer's id. */
     readonly topUpUrl: string | null;
+    readonly topUpLink: ConfigFile['budget']['top_up_link'];
+    readonly autoTopUp: AutoTopUp | null;
     readonly whenUnknown: ConfigFile['budget']['when_unknown'];
     readonly alerts: { readonly default: 'block' | 'notify'; readonly notifyOnly: readonly string[] };
   };
@@ -311,6 +311,8 @@ function toConfig(file: ConfigFile, source: SourceDocument): Config {
       onEmpty: file.budget.on_empty,
       paymentGraceMs: file.budget.payment_grace,
       topUpUrl: file.budget.top_up_url,
+      topUpLink: file.budget.top_up_link,
+      autoTopUp: file.budget.auto_top_up,
       whenUnknown: file.budget.when_unknown,
       alerts: { default: file.budget.alerts.default, notifyOnly: file.budget.alerts.notify_only },
     },
@@ -350,27 +352,6 @@ function toProvider(
   };
 }
 
-const toTimeouts = ({ connect, first_byte, idle, total }: ConfigFile['timeouts']): Timeouts => ({
-  connectMs: connect,
-  firstByteMs: first_byte,
-  idleMs: idle,
-  totalMs: total,
-});
-
-function partOf({
-  connect,
-  first_byte,
-  idle,
-  total,
-}: NonNullable<ConfigFile['providers'][string]['timeouts']>): Partial<Timeouts> {
-  return {
-    ...(connect === undefined ? {} : { connectMs: connect }),
-    ...(first_byte === undefined ? {} : { firstByteMs: first_byte }),
-    ...(idle === undefined ? {} : { idleMs: idle }),
-    ...(total === undefined ? {} : { totalMs: total }),
-  };
-}
-
 function credential(value: string | null | undefined, unset: string | undefined): Credential {
   if (unset !== undefined) return { kind: 'unset', variable: unset };
   return value === null || value === undefined || value === ''
@@ -383,6 +364,7 @@ const toPlan = (plan: ConfigFile['plans'][string]): PlanConfig => ({
   mode: plan.mode,
   noCredit: plan.no_credit,
   onEmpty: plan.on_empty,
+  autoTopUp: plan.auto_top_up,
 });
 
 const toPrice = (price: ConfigFile['prices'][string]): PriceOverride => ({

@@ -62,3 +62,33 @@ export const breaker = z
       .describe('Open for so long at most; 1 s at first, doubling.'),
   })
   .prefault({});
+
+/** How long an upstream is waited for, milliseconds. */
+export interface Timeouts {
+  readonly connectMs: number;
+  readonly firstByteMs: number;
+  readonly idleMs: number;
+  readonly totalMs: number;
+}
+
+export const toTimeouts = ({ connect, first_byte, idle, total }: z.output<typeof timeouts>): Timeouts => ({
+  connectMs: connect,
+  firstByteMs: first_byte,
+  idleMs: idle,
+  totalMs: total,
+});
+
+/** Of a provider's own, those that are given. */
+export function partOf({
+  connect,
+  first_byte,
+  idle,
+  total,
+}: NonNullable<z.output<typeof providerTimeouts>>): Partial<Timeouts> {
+  return {
+    ...(connect === undefined ? {} : { connectMs: connect }),
+    ...(first_byte === undefined ? {} : { firstByteMs: first_byte }),
+    ...(idle === undefined ? {} : { idleMs: idle }),
+    ...(total === undefined ? {} : { totalMs: total }),
+  };
+}

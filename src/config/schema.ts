@@ -4,6 +4,7 @@ import { PRESET_NAMES } from '../../providers/presets.ts';
 import { FACTOR_DIGITS, PICO_DIGITS, PRICE_DIGITS, parseDecimal } from './decimal.ts';
 import { duration } from './duration.ts';
 import { breaker, providerTimeouts, retries, timeouts } from './reliability.ts';
+import { autoTopUp, NOT_WITH_OVERAGE, topUpLink } from './top-up.ts';
 
 /** A provider's name is the part before the slash in every billed model, so it is plain. */
 const PROVIDER_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
@@ -190,30 +191,43 @@ const onEmpty = z.union(
   { error: 'must be block, overage or { grace: "5.00" }' },
 );
 
-const budget = z.strictObject({
-  mode: oneOf(['strict', 'standard', 'observe'], 'standard', 'How hard the money is guarded.'),
-  no_credit: oneOf(['serve', 'refuse'], 'serve', 'A customer who never had a credit grant.'),
-  on_empty: onEmpty.prefault('block'),
-  payment_grace: duration(0, GRACE_MS_MAX, '90d at most')
-    .prefault('0s')
-    .describe('How long a customer is served after a payment is missing or his subscription ended.'),
-  top_up_url: z
-    .url({ protocol: /^https?$/, error: 'must be an http(s) address' })
-    .nullable()
-    .default(null)
-    .describe('Where a customer adds credit, told with a refusal; {customer} stands for his id.'),
-  when_unknown: oneOf(
-    ['refuse', 'allow'],
-    'refuse',
-    'Stripe could not say within 2 s who a new customer is.',
-  ),
-  alerts: z
-    .strictObject({
-      default: oneOf(['block', 'notify'], 'block', 'What an alert does when it fires.'),
-      notify_only: z.array(z.string().min(1)).default([]).describe('Alert ids or titles that only notify.'),
-    })
-    .prefault({}),
-});
+function isToppedUpOrOnOverage(of: {
+  readonly on_empty?: { readonly kind: string } | undefined;
+  readonly auto_top_up?: object | null | undefined;
+}): boolean {
+  return of.on_empty?.kind !== 'overage' || (of.auto_top_up ?? null) === null;
+}
+
+const budget = z
+  .strictObject({
+    mode: oneOf(['strict', 'standard', 'observe'], 'standard', 'How hard the money is guarded.'),
+    no_credit: oneOf(['serve', 'refuse'], 'serve', 'A customer who never had a credit grant.'),
+    on_empty: onEmpty.prefault('block'),
+    payment_grace: duration(0, GRACE_MS_MAX, '90d at most')
+      .prefault('0s')
+      .describe('How long a customer is served after a payment is missing or his subscription ended.'),
+    top_up_url: z
+      .url({ protocol: /^https?$/, error: 'must be an http(s) address' })
+      .nullable()
+      .default(null)
+      .describe('Where a customer adds credit, told with a refusal; {customer} stands for his id.'),
+    top_up_link: topUpLink.prefault({}),
+    auto_top_up: autoTopUp
+      .prefault('off')
+      .describe('Charges the default payment method when the balance is at or below an amount.'),
+    when_unknown: oneOf(
+      ['refuse', 'allow'],
+      'refuse',
+      'Stripe could not say within 2 s who a new customer is.',
+    ),
+    alerts: z
+      .strictObject({
+        default: oneOf(['block', 'notify'], 'block', 'What an alert does when it fires.'),
+        notify_only: z.array(z.string().min(1)).default([]).describe('Alert ids or titles that only notify.'),
+      })
+      .prefault({}),
+  })
+  .refine(isToppedUpOrOnOverage, { path: ['auto_top_up'], error: NOT_WITH_OVERAGE });
 
 const plan = z
   .strictObject({
@@ -221,7 +235,9 @@ const plan = z
     mode: z.enum(['strict', 'standard', 'observe']).optional().describe('In place of budget.mode.'),
     no_credit: z.enum(['serve', 'refuse']).optional().describe('In place of budget.no_credit.'),
     on_empty: onEmpty.optional().describe('In place of budget.on_empty.'),
+    auto_top_up: autoTopUp.optional().describe('In place of budget.auto_top_up.'),
   })
+  .refine(isToppedUpOrOnOverage, { path: ['auto_top_up'], error: NOT_WITH_OVERAGE })
   .describe("What holds for a plan's customers; a part left out is as in budget and billing.");
 
 const price = z

@@ -20,6 +20,7 @@ import { createRestoring } from './restore.ts';
 import { createReconciliations } from './reconciliations.ts';
 import { createReadings } from './readings.ts';
 import { createRecording } from './recording.ts';
+import { createTopUps } from './top-ups.ts';
 import { createTotals } from './totals.ts';
 import { createVerdicts } from './verdicts.ts';
 import { createUsageReads } from './usage.ts';
@@ -74,5 +75,6 @@ export function createLedger({ database, bootId, billsCosts = false }: LedgerOpt
     ...createReadings(parts),
     ...createPeople(parts),
     ...createNotices(parts),
+    ...createTopUps(parts),
   };
 }

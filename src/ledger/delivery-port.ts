@@ -62,6 +62,8 @@ export type Delivery =
       readonly kind: 'ambiguous';
       readonly notBeforeMs: number;
       readonly error: string;
+      /** Whoever answered, Stripe or a proxy, has no such route. */
+      readonly noRoute?: boolean | undefined;
     }
   /**
    * `quarantined`: too old to be told apart from a second event; never sent again, left to reconciliation. `expired`: its

@@ -74,7 +74,7 @@ const INVARIANTS = {
     WHERE (state IN ('accepted', 'confirmed')) <> (accepted_at_ms IS NOT NULL) AND state <> 'cancelled'`,
   'An event that is not pending has been tried, and one in doubt knows since when.': `
     SELECT identifier, state FROM meter_events
-    WHERE (attempts = 0 AND state NOT IN ('pending', 'cancelled', 'expired'))
+    WHERE (attempts = 0 AND unsure = 0 AND state NOT IN ('pending', 'cancelled', 'expired'))
       OR (state IN ('sending', 'ambiguous') AND first_attempt_at_ms IS NULL)`,
   'Burns are of settled calls, and a guarded call of an account is burned for what it cost.': `
     SELECT c.id FROM calls c LEFT JOIN (SELECT call, SUM(pico) AS pico FROM credit_burns GROUP BY call) b ON b.call = c.id

@@ -8,6 +8,7 @@
 
 import type { Notices } from './notices.ts';
 import type { People } from './people.ts';
+import type { TopUps } from './top-ups.ts';
 import type { DeliveryLedger, MeterEvent, EventState } from './delivery-port.ts';
 export type {
   MeterEvent,
@@ -198,7 +199,17 @@ export interface WebhookReceipt {
 export type CustomerState = 'known' | 'missing';
 
 export interface Ledger
-  extends Accounts, StoredResponses, UsageReads, Recording, Readings, DeliveryLedger, People, Notices, Books {
+  extends
+    Accounts,
+    StoredResponses,
+    UsageReads,
+    Recording,
+    Readings,
+    DeliveryLedger,
+    People,
+    Notices,
+    Books,
+    TopUps {
   /** Opens the call, durably, unless the customer is blocked or deleted. One step: nothing slips between check and record. */
   admit(call: CallToOpen, guard?: Guard): Promise<Admission>;
   /** Binds an idempotency key to the call, unless another call has it. Before the call is admitted. */

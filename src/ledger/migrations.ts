@@ -14,6 +14,7 @@ import { NOTICES_MIGRATION } from './migrations/009-notices.ts';
 import { COSTS_WITHOUT_LINES_MIGRATION } from './migrations/012-costs-without-lines.ts';
 import { CUSTOMER_OBJECTS_MIGRATION } from './migrations/013-customer-objects.ts';
 import { IMPORTS_MIGRATION } from './migrations/017-imports.ts';
+import { TOP_UPS_MIGRATION } from './migrations/018-top-ups.ts';
 import { NARROW_EVENT_INDEXES_MIGRATION } from './migrations/022-narrow-event-indexes.ts';
 import { numberOf } from './rows.ts';
 
@@ -145,6 +146,7 @@ const MIGRATIONS: readonly Migration[] = [
   COSTS_WITHOUT_LINES_MIGRATION,
   CUSTOMER_OBJECTS_MIGRATION,
   IMPORTS_MIGRATION,
+  TOP_UPS_MIGRATION,
   NARROW_EVENT_INDEXES_MIGRATION,
 ];
 

@@ -35,7 +35,7 @@ export interface Voices {
 }
 
 export function createVoices(
-  base: { world: World; now: () => number; changed: () => void },
+  base: { world: World; now: () => number; url: () => string; changed: () => void },
   sender: WebhookSender,
 ): Voices {
   const silent: Account = {

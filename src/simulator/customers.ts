@@ -1,15 +1,17 @@
-/** Customers: created, read, changed, deleted. Their cards, addresses and taxes play no part here. */
+/** Customers: created, read, changed, deleted. Their addresses and taxes play no part here. */
 import { z } from 'zod';
 import { missing } from './http.ts';
 import { expand, metadata, page, paging, parseParams } from './params.ts';
+import { methodOf } from './payment-methods.ts';
 import type { Route } from './routes.ts';
 import { newestFirst, stripeId, type Account, type Customer } from './world.ts';
 
 const text = z.string().max(5_000).optional();
+const invoiceSettings = z.strictObject({ default_payment_method: z.string() }).optional();
 const fields = { name: text, email: text, description: text, metadata: metadata.optional(), ...expand };
 // `id` is not in Stripe's reference, yet Stripe takes it; the sandbox needs it for `cus_demo`.
 const createSchema = z.strictObject({ id: z.string().max(255).optional(), ...fields });
-const updateSchema = z.strictObject(fields);
+const updateSchema = z.strictObject({ invoice_settings: invoiceSettings, ...fields });
 const listSchema = z.strictObject({ email: text, created: z.unknown().optional(), ...paging });
 
 export const customerRoutes: readonly Route[] = [
@@ -35,7 +37,12 @@ export const customerRoutes: readonly Route[] = [
     '/v1/customers/:id',
     ({ account, id, body }) => {
       const customer = existingCustomer(account, id, 'id');
-      const { expand: _ignored, metadata: changes, ...changed } = parseParams(updateSchema, body);
+      const params = parseParams(updateSchema, body);
+      const { expand: _ignored, metadata: changes, invoice_settings: settings, ...changed } = params;
+      if (settings !== undefined) {
+        methodOf(account, settings.default_payment_method, id);
+        customer['invoice_settings'] = { ...(customer['invoice_settings'] as object), ...settings };
+      }
       Object.assign(customer, changed);
       if (changes === '') customer.metadata = {};
       else Object.assign(customer.metadata, changes);

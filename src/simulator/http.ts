@@ -14,6 +14,8 @@ export interface StripeErrorFields {
   readonly type?: string;
   readonly code?: string;
   readonly param?: string;
+  /** Further members of the error, such as a card's `decline_code`. */
+  readonly more?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -26,13 +28,14 @@ export class StripeFailure extends Error {
     this.fields = fields;
   }
   reply(requestId: string): Reply {
-    const { status, message, type, code, param, headers } = this.fields;
+    const { status, message, type, code, param, more, headers } = this.fields;
     const error = {
       ...(code === undefined ? {} : { code, doc_url: `https://stripe.com/docs/error-codes/${code}` }),
       message,
       ...(param === undefined ? {} : { param }),
       request_log_url: `https://dashboard.stripe.com/test/logs/${requestId}`,
       ...(type === undefined ? {} : { type }),
+      ...more,
     };
     return { status, body: { error }, ...(headers === undefined ? {} : { headers }) };
   }

@@ -81,6 +81,9 @@ const textOf = (world: World): string =>
     applied: [...world.applied],
     subscriptions: [...world.subscriptions.values()],
     invoices: [...world.invoices.values()],
+    paymentMethods: [...world.paymentMethods.values()],
+    paymentIntents: [...world.paymentIntents.values()],
+    sessions: [...world.sessions.values()],
     endpoints: [...world.endpoints.values()],
     events: world.events.slice(-KEPT_MAX),
   });
@@ -106,6 +109,9 @@ function worldOf(parsed: unknown): World {
     // A file from before there were any has none.
     subscriptions: byId(kept.subscriptions ?? []),
     invoices: byId(kept.invoices ?? []),
+    paymentMethods: byId(kept.paymentMethods ?? []),
+    paymentIntents: byId(kept.paymentIntents ?? []),
+    sessions: byId(kept.sessions ?? []),
     endpoints: byId(kept.endpoints),
     events: kept.events as World['events'],
   };

@@ -1,13 +1,14 @@
 /**
  * A stand-in for Stripe over real HTTP, which the `stripe` package talks to as it talks to Stripe (`host`, `port` and
  * `protocol` overridden). It holds what a metered account needs: customers, meters, meter events, summaries, alerts,
- * credit grants, events and signed webhooks, with Stripe's own refusals; and what goes wrong with all that, to order.
- * Not here: products, prices, payments, Connect.
+ * credit grants, payments as far as credit is bought with them, events and signed webhooks, with Stripe's own refusals; and
+ * what goes wrong with all that, to order. Not here: products, prices, refunds, Connect.
  */
 import { createServer } from 'node:http';
 import { createVoices, type Voices } from './account.ts';
 import { adjustmentRoutes } from './adjustments.ts';
 import { alertRoutes } from './alerts.ts';
+import { checkoutPage, checkoutRoutes } from './checkout.ts';
 import { control } from './control.ts';
 import { creditRoutes } from './credits.ts';
 import { customerRoutes } from './customers.ts';
@@ -20,6 +21,7 @@ import { createLateErrors, type TriggerLate } from './late-errors.ts';
 import { createMeterErrors, type MeterErrors, type ThinEvent } from './meter-errors.ts';
 import { meterEventRoutes } from './meter-events.ts';
 import { meterRoutes } from './meters.ts';
+import { paymentRoutes } from './payments.ts';
 import { createRouter } from './routes.ts';
 import { createSnapshot, readSnapshot } from './snapshot.ts';
 import { createSessions } from './stream.ts';
@@ -90,7 +92,8 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
   let { webhookUrl: url, webhookSecret: secret } = options;
   const fixed = () => (url === undefined ? undefined : { url, secret });
   const sender = createWebhookSender({ world: () => world, now, fixed, retryDelaysMs });
-  const { account, ...voices } = createVoices({ world, now, changed: () => snapshot?.changed() }, sender);
+  const changed = (): void => snapshot?.changed();
+  const { account, ...voices } = createVoices({ world, now, url: () => http.url, changed }, sender);
   // The sender keeps account of its own work and never rejects.
   const errors = createMeterErrors({ ...options, send: (event) => void sender.send(event) });
   const sessions = createSessions(now, errors);
@@ -131,8 +134,9 @@ export function createStripeSimulator(options: StripeSimulatorOptions): StripeSi
     },
     stop: stop.signal,
   });
-  const http = listening(
+  const http: Listening = listening(
     createServer((request, response) => {
+      if (request.url?.startsWith('/checkout/') === true) return checkoutPage(account, request, response);
       const isOrder = request.url?.startsWith('/_simulator/') === true;
       // Neither rejects: each answers its own errors, and a connection that was cut has nobody to tell.
       void (isOrder ? control(orders, request, response) : exchange(request, response));
@@ -171,6 +175,8 @@ const ROUTES = [
   ...alertRoutes,
   ...creditRoutes,
   ...subscriptionRoutes,
+  ...paymentRoutes,
+  ...checkoutRoutes,
 ];
 
 function rateLimit(now: () => number, perSecondMax: number | undefined): () => boolean {

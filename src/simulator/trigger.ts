@@ -1,11 +1,21 @@
 /** Events on order: a real snapshot object of each type, built around a customer, changed as the order says. */
 import { alertTriggered, createAlert } from './alerts.ts';
+import { completeSession, createSession, expireSession, settleSession } from './checkout.ts';
 import { applyCredits, createGrant, parseGrantParams } from './credits.ts';
 import { createCustomer, deleteCustomer, existingCustomer } from './customers.ts';
 import { invalid, missing } from './http.ts';
 import { THIN_TYPES } from './late-errors.ts';
 import { createMeter } from './meters.ts';
-import { newestFirst, stripeId, type Account, type Alert, type CreditGrant, type Told } from './world.ts';
+import { fail, newIntent, succeed } from './payments.ts';
+import {
+  newestFirst,
+  stripeId,
+  type Account,
+  type Alert,
+  type CreditGrant,
+  type PaymentIntent,
+  type Told,
+} from './world.ts';
 
 type Fields = Record<string, unknown>;
 interface TriggerCall {
@@ -19,11 +29,20 @@ interface TriggerCall {
 const MONTH_SECONDS = 30 * 86_400;
 
 /** Each type's maker. It does what the type says, and emits the event. */
-const MAKERS: Readonly<Record<string, (call: TriggerCall) => void>> = {
+const MAKERS: Readonly<Record<string, (call: TriggerCall) => unknown>> = {
   'billing.alert.triggered': alertEvent,
   'billing.alert.recovered': alertEvent,
   'billing.credit_grant.created': grantCreated,
   'billing.credit_grant.updated': grantUpdated,
+  'checkout.session.completed': (call) =>
+    completeSession(call.account, sessionOf(call, 'open').id, call.overrides['payment_status'] as 'unpaid'),
+  'checkout.session.expired': (call) => expireSession(call.account, sessionOf(call, 'open').id),
+  'checkout.session.async_payment_succeeded': (call) =>
+    settleSession(call.account, sessionOf(call, 'complete').id, 'succeeded'),
+  'checkout.session.async_payment_failed': (call) =>
+    settleSession(call.account, sessionOf(call, 'complete').id, 'failed'),
+  'payment_intent.succeeded': (call) => succeed(call.account, intentOf(call)),
+  'payment_intent.payment_failed': (call) => fail(call.account, intentOf(call), 'generic_decline'),
   'customer.created': customerEvent,
   'customer.updated': customerEvent,
   'customer.deleted': ({ account, customer }) => {
@@ -140,6 +159,34 @@ function grantCreated({ account, customer, overrides }: TriggerCall): void {
     { ...overrides, customer },
   );
   createGrant(account, parseGrantParams(params));
+}
+
+/** The session that is named, or the customer's newest of that status; where he has none, one of $5.00. */
+function sessionOf({ account, customer, overrides }: TriggerCall, status: string): { id: string } {
+  if (typeof overrides['id'] === 'string') return { id: overrides['id'] };
+  const newest = newestFirst(account.world.sessions.values()).find(
+    (one) => one.customer === customer && one.status === status,
+  );
+  if (newest !== undefined) return newest;
+  const price = { currency: 'usd', unit_amount: 500, product_data: { name: 'Credit of the sandbox' } };
+  const made = createSession({
+    account,
+    body: {
+      mode: 'payment',
+      customer,
+      line_items: [{ quantity: 1, price_data: price }],
+      success_url: 'https://sandbox.example/paid',
+    },
+  });
+  return status === 'open' ? made : completeSession(account, made.id, 'unpaid');
+}
+
+/** The intent that is named, or the customer's newest that is under way; where he has none, one of $5.00. */
+function intentOf({ account, customer, overrides }: TriggerCall): PaymentIntent {
+  const all = newestFirst(account.world.paymentIntents.values());
+  const named = all.find(({ id }) => id === overrides['id']);
+  const newest = all.find((one) => one.customer === customer && one.status === 'processing');
+  return named ?? newest ?? newIntent(account, { amount: 500, currency: 'usd', customer, metadata: {} });
 }
 
 function grantUpdated({ account, type, customer, overrides }: TriggerCall): void {

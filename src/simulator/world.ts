@@ -85,6 +85,60 @@ export interface CreditGrant {
   voided_at: number | null;
 }
 
+export interface PaymentMethod {
+  id: string;
+  object: 'payment_method';
+  created: number;
+  customer: string | null;
+  livemode: false;
+  metadata: Record<string, string>;
+  type: 'card' | 'us_bank_account';
+  /** What comes of charging it, which Stripe does not show. */
+  does: 'pays' | 'takes_days' | 'generic_decline' | 'insufficient_funds' | 'authentication_required';
+  [field: string]: unknown;
+}
+
+export interface PaymentIntent {
+  id: string;
+  object: 'payment_intent';
+  amount: number;
+  amount_received: number;
+  created: number;
+  currency: string;
+  customer: string | null;
+  last_payment_error: {
+    code: string;
+    decline_code: string;
+    message: string;
+    [field: string]: unknown;
+  } | null;
+  livemode: false;
+  metadata: Record<string, string>;
+  payment_method: string | null;
+  status: 'canceled' | 'processing' | 'requires_confirmation' | 'requires_payment_method' | 'succeeded';
+  [field: string]: unknown;
+}
+
+export interface CheckoutSession {
+  id: string;
+  object: 'checkout.session';
+  amount_subtotal: number;
+  amount_total: number;
+  created: number;
+  currency: string;
+  customer: string;
+  expires_at: number;
+  livemode: false;
+  metadata: Record<string, string>;
+  payment_intent: string | null;
+  payment_intent_metadata: Record<string, string>;
+  payment_status: 'paid' | 'unpaid';
+  status: 'complete' | 'expired' | 'open';
+  success_url: string;
+  url: string | null;
+  [field: string]: unknown;
+}
+
 /** A subscription or an invoice, as the last event about it told. */
 export interface Told {
   id: string;
@@ -136,6 +190,9 @@ export interface World {
   applied: Map<string, number>;
   subscriptions: Map<string, Told>;
   invoices: Map<string, Told>;
+  paymentMethods: Map<string, PaymentMethod>;
+  paymentIntents: Map<string, PaymentIntent>;
+  sessions: Map<string, CheckoutSession>;
   endpoints: Map<string, WebhookEndpoint>;
   events: StripeEvent[];
 }
@@ -145,6 +202,8 @@ export interface Account {
   readonly world: World;
   now(): number;
   seconds(): number;
+  /** Where the stand-in listens. */
+  url(): string;
   /** Records an event and sends it to the webhook endpoints. */
   emit(type: string, object: object, previous?: Record<string, unknown>): StripeEvent;
   /** Told after each change, so that it can be kept. */
@@ -165,6 +224,9 @@ export const createWorld = (): World => ({
   applied: new Map(),
   subscriptions: new Map(),
   invoices: new Map(),
+  paymentMethods: new Map(),
+  paymentIntents: new Map(),
+  sessions: new Map(),
   endpoints: new Map(),
   events: [],
 });

@@ -23,3 +23,12 @@ export function parseUsd(text: string): bigint {
   const size = BigInt(whole) * PICO + BigInt(fraction.padEnd(12, '0'));
   return sign === '-' ? -size : size;
 }
+
+/** Whole cents of `10`, `0.5` or `10.00`; undefined for any other text, and from ten million dollars on. */
+export function parseCents(text: string): number | undefined {
+  const [, whole, fraction = ''] = /^(\d{1,7})(?:\.(\d{1,2}))?$/.exec(text) ?? [];
+  return whole === undefined ? undefined : Number(whole + fraction.padEnd(2, '0'));
+}
+
+/** Decimal text in USD of whole cents. */
+export const formatCents = (cents: number): string => formatUsd((BigInt(cents) * PICO) / 100n);

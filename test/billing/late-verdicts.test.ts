@@ -143,6 +143,33 @@ describe('events that Stripe fails after it took them', () => {
   });
 });
 
+describe('an event that cannot be taken back', () => {
+  it.each([
+    ['cancelled', 'cancelled already'],
+    ['expired', 'never sent'],
+    ['refused', 'faregate events retry'],
+    ['quarantined', 'faregate events resolve'],
+    ['ambiguous', 'wait until it is accepted'],
+  ] as const)('is told why where it is %s, and what to do', async (state, text) => {
+    const { call, withdraw, ledger, runtime, delivery, simulator } = await setUp('v2');
+    simulator.faults.add({ route: '*', kind: 'server_error', times: 1 });
+    await call();
+    await delivery.flush();
+    const identifier = (await ledger.events({ limit: 1 })).data[0]?.identifier ?? '';
+    if (state !== 'ambiguous') {
+      const more = { error: 'told by a test', notBeforeMs: 0 };
+      await ledger.lease({ nowMs: runtime.nowMs + HOUR, leaseMs: 1, limit: 1 });
+      if (state === 'cancelled') await ledger.mark([{ identifier, kind: 'accepted' }], runtime.nowMs);
+      else await ledger.mark([{ identifier, kind: state, ...more }], runtime.nowMs);
+      if (state === 'cancelled') await ledger.cancelAccepted(identifier);
+    }
+    expect(await withdraw(identifier)).toMatchObject({
+      kind: 'impossible',
+      message: expect.stringContaining(text) as string,
+    });
+  });
+});
+
 describe('an accepted event', () => {
   it.each(['v2', 'v1'] as const)('is taken back from Stripe within 24 hours (%s)', async (way) => {
     const { delivery, call, states, sum, withdraw, ledger, runtime } = await setUp(way);

@@ -5,6 +5,7 @@ import { createNightly } from '../../src/billing/nightly.ts';
 import { createStripeClient } from '../../src/billing/stripe-client.ts';
 import { createStripeSums } from '../../src/billing/stripe-summaries.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
+import { violations } from '../../src/ledger/invariants.ts';
 import type { Delivery, EventState, Ledger } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
 import type { RunView } from '../../src/ledger/reconcile-port.ts';
@@ -185,6 +186,16 @@ describe('reconciliation', () => {
     pass(7 * HOUR);
     expect(await compared()).toMatchObject({ verdict: 'lagging', delivered: 0, lost: 0 });
     expect([await stateOf('q1'), await stateOf('q2')]).toEqual(['ambiguous', 'ambiguous']);
+  });
+
+  it('finds an event that was refused after an attempt in doubt, and is to be sent again', async () => {
+    await planted(await booked('q1', 40));
+    await marked('q1', 'ambiguous');
+    await marked('q1', 'refused');
+    expect(await ledger.retryEvent('q1', runtime.nowMs)).toBe(true);
+    pass(2 * HOUR);
+    expect(await compared()).toMatchObject({ verdict: 'equal', delivered: 1, confirmed: 1 });
+    expect(await violations(temporary.database)).toEqual([]);
   });
 
   it('confirms only what was taken before the books were read', async () => {

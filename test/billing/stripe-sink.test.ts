@@ -179,6 +179,28 @@ describe.each(Object.entries(clients))('the fate of an event sent with %s', (_, 
     expect(await send(createClient)).toMatchObject({ kind: 'ambiguous' });
   });
 
+  it.each([
+    '<html>Not Found</html>',
+    '',
+    '{"message":"Not Found"}',
+    '"Not Found"',
+    '{"error":{"message":"no"}}',
+  ])('finds no route where a 404 says %s', async (body) => {
+    answer = (response) => {
+      response.writeHead(404);
+      response.end(body);
+    };
+    expect(await send(createClient)).toMatchObject({ kind: 'ambiguous', noRoute: true });
+  });
+
+  it.each([
+    [402, { type: 'card_error', message: 'Request failed' }],
+    [424, { type: 'api_error', message: 'External dependency failed' }],
+    [400, { type: 'idempotency_error', message: 'Keys for idempotent requests can only be used once.' }],
+  ])("is not decided by Stripe's own %i that is not about it: %j", async (status, error) => {
+    expect(await answering(createClient, { status, error })).toMatchObject({ kind: 'ambiguous' });
+  });
+
   it("is not decided by Stripe's own 404 for a route it has not", async () => {
     const error = { type: 'invalid_request_error', message: 'Unrecognized request URL (POST: /v2/x).' };
     expect(await answering(createClient, { status: 404, error })).toMatchObject({

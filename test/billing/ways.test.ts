@@ -214,6 +214,15 @@ it('hears the time of Stripe with every answer', async () => {
   expect(heard).toEqual([new Date(runtime.nowMs).toUTCString()]);
 });
 
+it('a v2 that something in front of Stripe does not know goes by v1 within 30 s', async () => {
+  const { add, run, ledger, sum, simulator } = await setUp('auto');
+  simulator.faults.add({ route: 'POST /v2/*', kind: 'proxy', probability: 1 });
+  add(3);
+  await run(MINUTE / 2);
+  expect(ledger.states()).toEqual({ accepted: 3 });
+  expect(sum()).toBe(36);
+});
+
 it("a proxy's 404 refuses nothing", async () => {
   const { add, run, simulator, ledger, sum } = await setUp('auto');
   simulator.faults.add({ route: '*', kind: 'proxy', probability: 1 });
