@@ -15,7 +15,7 @@ const ACCOUNT_COLUMNS = `customer, version, plan, mode, on_empty, CAST(grace_pic
   CAST(overdrawn_pico AS TEXT) AS overdrawn_pico, CAST(stripe_available_pico AS TEXT) AS stripe_available_pico,
   CAST(stripe_ledger_pico AS TEXT) AS stripe_ledger_pico, stripe_read_at_ms`;
 export const READ_ACCOUNT = `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE customer = ?`;
-const READ_ACCOUNTS = `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE customer > ? ORDER BY customer LIMIT ?`;
+const READ_ACCOUNTS = `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE customer > ? ORDER BY customer LIMIT CAST(? AS BIGINT)`;
 
 const OPEN_ACCOUNT = `INSERT INTO accounts (customer, created_at_ms) VALUES (?, ?) ON CONFLICT (customer) DO NOTHING`;
 
