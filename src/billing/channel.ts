@@ -91,17 +91,24 @@ export function createChannel(options: ChannelOptions): Channel {
         const free = limiter.free(runtime.now());
         if (free < 1) return limiter.nextMs(runtime.now());
         const sends = Math.min(free, sender.width(transport) * (transport.isInTurn ? 2 : LEASED_AHEAD));
-        const leased = await lease(transport, { nowMs: runtime.now(), limit: sends * transport.batchMax });
+        const limit = sends * transport.batchMax;
+        const leased = await lease(transport, { nowMs: runtime.now(), limit });
         if (leased.events.length === 0)
           return nextMs(breaker.leave(runtime.now()), latestDueMs, runtime.now());
         const [answers] = await both(
           sendAll(leased, transport),
           transport.isInTurn ? Promise.resolve() : beside(),
         );
+        let isAllDone = true;
         for (const delivery of answers) {
           told(delivery);
-          if ('notBeforeMs' in delivery) latestDueMs = Math.max(latestDueMs, delivery.notBeforeMs);
+          if (!('notBeforeMs' in delivery)) continue;
+          isAllDone = false;
+          latestDueMs = Math.max(latestDueMs, delivery.notBeforeMs);
         }
+        // All that was due was leased and is done with: no need to look again.
+        if (isAllDone && transport.isInTurn && leased.probe === undefined && leased.events.length < limit)
+          return nextMs(breaker.leave(runtime.now()), latestDueMs, runtime.now());
       }
       return 0;
     },

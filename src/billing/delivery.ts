@@ -3,7 +3,7 @@
  * answers. Nothing here waits for time to pass: a timer, an alarm, the command line or a test owns the loop and calls
  * `flush`.
  */
-import type { Delivery, Ledger } from '../ledger/ledger.ts';
+import type { Delivery, Ledger, UnsealedLine } from '../ledger/ledger.ts';
 import type { Crypto, Runtime } from '../runtime.ts';
 import { createAlarms } from './alarms.ts';
 import type { Alarms } from './alarms.ts';
@@ -171,6 +171,8 @@ async function windowEndsIn({
   return windowMs - (runtime.now() % windowMs);
 }
 
+const callsOf = (lines: readonly UnsealedLine[]): number => new Set(lines.map(({ call }) => call)).size;
+
 interface Sealed {
   readonly sealed: number;
   /** There may be lines left. */
@@ -190,30 +192,41 @@ function createSealer(options: DeliveryOptions, channels: readonly Channel[]): S
   const destinations = [...layouts, ...others.flatMap((channel) => channel.destinations)];
   const stripes = stripe?.destinations;
   const isFull = async (max: number): Promise<boolean> => (await ledger.waiting(max, stripes)) >= max;
-  const portion = async (calls: number): Promise<number> => {
+  const linesOf = (calls: number): Promise<readonly UnsealedLine[]> => {
     // What a window has not closed yet waits; a call that is settled late makes an event of its own.
     const beforeMs = windowMs > 0 ? runtime.now() - (runtime.now() % windowMs) : undefined;
-    const lines = await ledger.unsealed(calls, { destinations, beforeMs });
+    return ledger.unsealed(calls, { destinations, beforeMs });
+  };
+  const sealed = async (lines: readonly UnsealedLine[]): Promise<number> => {
     if (lines.length === 0) return 0;
     const facts = await ledger.sealingFacts([...new Set(lines.map(({ customer }) => customer))]);
     await ledger.seal(sealLines(lines, { ...options, pileMax: PILE_MAX, facts }), destinations);
     return lines.length;
   };
+  /** Asked together, what is waiting and what there is to seal is one way to the ledger's thread, not two. */
+  const first = async (): Promise<Sealed> => {
+    const [waits, lines] = await Promise.all([
+      ledger.waiting(SEALED_AHEAD_MAX, stripes),
+      linesOf(SEAL_LINES),
+    ]);
+    if (waits >= SEALED_AHEAD_MAX) return { sealed: 0, isMore: true };
+    return { sealed: await sealed(lines), isMore: callsOf(lines) >= SEAL_LINES };
+  };
   return {
     async fill() {
-      let sealed = 0;
-      for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {
-        if (await isFull(SEALED_AHEAD_MAX)) return { sealed, isMore: true };
-        const more = await portion(round === 0 ? SEAL_LINES : SEAL_PILE_LINES);
-        if (more === 0) return { sealed, isMore: false };
-        sealed += more;
+      let { sealed: sum, isMore } = await first();
+      for (let round = 1; isMore && round < SEAL_ROUNDS_MAX; round += 1) {
+        if (await isFull(SEALED_AHEAD_MAX)) break;
+        const more = await sealed(await linesOf(SEAL_PILE_LINES));
+        isMore = more > 0;
+        sum += more;
       }
-      return { sealed, isMore: true };
+      return { sealed: sum, isMore };
     },
     async ahead() {
       if (await isFull(2 * SEALED_AHEAD_MAX)) return { sealed: 0, isMore: true };
-      const sealed = await portion(SEAL_AHEAD_LINES);
-      return { sealed, isMore: sealed > 0 };
+      const more = await sealed(await linesOf(SEAL_AHEAD_LINES));
+      return { sealed: more, isMore: more > 0 };
     },
   };
 }

@@ -28,7 +28,7 @@ const READ_NEXT = `SELECT MIN(due_at_ms) AS due_at_ms FROM background_responses`
 
 const READ_DUE = `
   SELECT ${COLUMNS} FROM background_responses b JOIN calls c ON c.id = b.call
-  WHERE b.due_at_ms <= ? ORDER BY b.due_at_ms, b.call LIMIT ?`;
+  WHERE b.due_at_ms <= ? ORDER BY b.due_at_ms, b.call LIMIT CAST(? AS BIGINT)`;
 
 /** Won by one of several that saw it due. */
 const PUT_OFF = `UPDATE background_responses SET due_at_ms = ? WHERE call = ? AND due_at_ms = ? RETURNING call`;

@@ -33,7 +33,7 @@ const READ_ABANDONED = `
   SELECT id, checkpoint_json, CASE WHEN hold_pico IS NULL THEN 0 ELSE 1 END AS guarded FROM calls
   WHERE ended_at_ms IS NULL AND opened_by <> ? AND opened_at_ms < ?
     AND NOT EXISTS (SELECT 1 FROM background_responses b WHERE b.call = calls.id)
-  ORDER BY customer, id LIMIT ?`;
+  ORDER BY customer, id LIMIT CAST(? AS BIGINT)`;
 
 /**
  * Ends the leases of a process that is gone: nobody will answer for them, so their events are due. They stay `sending`,

@@ -13,7 +13,7 @@ const ASKED_AT_ONCE = 20;
 const KEEP = `
   INSERT INTO customer_ledgers (customer, told_at_ms) VALUES (?, ?)
   ON CONFLICT (customer) DO UPDATE SET told_at_ms = excluded.told_at_ms`;
-const READ_LATEST = `SELECT customer FROM customer_ledgers ORDER BY told_at_ms DESC, customer LIMIT ?`;
+const READ_LATEST = `SELECT customer FROM customer_ledgers ORDER BY told_at_ms DESC, customer LIMIT CAST(? AS BIGINT)`;
 
 /** The customer's ledger, which tells the account's once, before the first attempt that a verdict could speak of. */
 export function announcing(

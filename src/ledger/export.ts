@@ -13,10 +13,10 @@ const READ_EVENTS = (own: string): string => `
   FROM meter_events
   WHERE destination IN ('dimensions', 'per_type', 'cost') AND (timestamp_ms, identifier) > (?, ?)
     AND timestamp_ms >= ? AND timestamp_ms < ? ${own}
-  ORDER BY timestamp_ms, identifier LIMIT ?`;
+  ORDER BY timestamp_ms, identifier LIMIT CAST(? AS BIGINT)`;
 
 /** Every call of the page, whether it is asked for or not: what is skipped costs one page's time at most. */
-const PAGE = `FROM calls WHERE id > ? ORDER BY id LIMIT ?`;
+const PAGE = `FROM calls WHERE id > ? ORDER BY id LIMIT CAST(? AS BIGINT)`;
 const READ_CALLS = `
   SELECT id, customer, key_id, endpoint, provider, model, outcome, status, usage_source, opened_at_ms, ended_at_ms,
     CAST(cost_pico AS TEXT) AS cost_pico, response_id, lines_json ${PAGE}`;

@@ -12,7 +12,7 @@ const FORGOTTEN_PER_BATCH = 10;
 
 const FORGET_EXPIRED = `
   DELETE FROM idempotency_keys WHERE scope IN (
-    SELECT scope FROM idempotency_keys WHERE claimed_at_ms < ? ORDER BY claimed_at_ms LIMIT ?)`;
+    SELECT scope FROM idempotency_keys WHERE claimed_at_ms < ? ORDER BY claimed_at_ms LIMIT CAST(? AS BIGINT))`;
 
 /**
  * Takes a key that is new, or whose call came to nothing: it ended without a bill and not well, or it was never opened

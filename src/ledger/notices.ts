@@ -51,7 +51,7 @@ const ADD = `
   ON CONFLICT (id) DO NOTHING`;
 const DUE = `
   SELECT id, type, customer, body, attempts FROM notices
-  WHERE not_before_ms IS NOT NULL AND not_before_ms <= ? ORDER BY not_before_ms, id LIMIT ?`;
+  WHERE not_before_ms IS NOT NULL AND not_before_ms <= ? ORDER BY not_before_ms, id LIMIT CAST(? AS BIGINT)`;
 const NEXT = `
   SELECT not_before_ms FROM notices WHERE not_before_ms IS NOT NULL ORDER BY not_before_ms LIMIT 1`;
 const DELIVERED = `

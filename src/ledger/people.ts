@@ -34,10 +34,10 @@ const LIST_ROWS_MAX = 1_000;
 
 const READ_IDS = `
   SELECT id FROM customers WHERE id > ? UNION SELECT customer AS id FROM accounts WHERE customer > ?
-  UNION SELECT customer AS id FROM customer_alerts WHERE customer > ? ORDER BY id LIMIT ?`;
+  UNION SELECT customer AS id FROM customer_alerts WHERE customer > ? ORDER BY id LIMIT CAST(? AS BIGINT)`;
 const READ_BLOCKS = `SELECT code, source FROM blocks WHERE customer = ? ORDER BY code, source LIMIT 100`;
 const READ_WEBHOOKS = `
-  SELECT id, type, created_s, received_at_ms, seq FROM webhook_events WHERE seq < ? ORDER BY seq DESC LIMIT ?`;
+  SELECT id, type, created_s, received_at_ms, seq FROM webhook_events WHERE seq < ? ORDER BY seq DESC LIMIT CAST(? AS BIGINT)`;
 
 export function createPeople({ database }: LedgerParts): People {
   const rowsOf = async (ids: readonly string[]): Promise<readonly CustomerRow[]> => {

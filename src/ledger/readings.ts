@@ -37,7 +37,7 @@ export const FACT_WANTED = `
   INSERT INTO stripe_readings (customer, wanted_at_ms, due_at_ms)
   SELECT ?, received_at_ms, received_at_ms FROM webhook_events WHERE id = ? AND applied_by = ? ${ON_CONFLICT}`;
 const DUE = `
-  SELECT customer, attempts FROM stripe_readings WHERE due_at_ms <= ? ORDER BY due_at_ms, customer LIMIT ?`;
+  SELECT customer, attempts FROM stripe_readings WHERE due_at_ms <= ? ORDER BY due_at_ms, customer LIMIT CAST(? AS BIGINT)`;
 const NEXT = `SELECT due_at_ms FROM stripe_readings ORDER BY due_at_ms LIMIT 1`;
 const DONE = `DELETE FROM stripe_readings WHERE customer = ? AND wanted_at_ms <= ?`;
 const FAILED = `

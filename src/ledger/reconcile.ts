@@ -36,10 +36,10 @@ const SUM_SLICE = `
   GROUP BY 1, 2, 3`;
 const READ_DOUBTS = `
   SELECT event_name, timestamp_ms, identifier, CAST(value AS TEXT) AS value, model, token_type, state, not_before_ms
-  FROM meter_events WHERE ${OF_SLICE} AND ${IN_DOUBT} ORDER BY timestamp_ms, identifier LIMIT ?`;
+  FROM meter_events WHERE ${OF_SLICE} AND ${IN_DOUBT} ORDER BY timestamp_ms, identifier LIMIT CAST(? AS BIGINT)`;
 
 const READ_UNSEALED = `
-  SELECT customer, ended_at_ms, lines_json FROM calls WHERE sealed = 0 ORDER BY ended_at_ms, id LIMIT ?`;
+  SELECT customer, ended_at_ms, lines_json FROM calls WHERE sealed = 0 ORDER BY ended_at_ms, id LIMIT CAST(? AS BIGINT)`;
 
 const CONFIRM_HOUR = `
   UPDATE meter_events SET state = 'confirmed'

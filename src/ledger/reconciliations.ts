@@ -27,10 +27,10 @@ const FORGET_RUNS = `DELETE FROM reconciliations WHERE id IN (${OLD_RUNS})`;
 const READ_RUNS = (where: string): string => `
   SELECT id, cause, customer, from_ms, to_ms, started_at_ms, finished_at_ms, state, verdict, error, equal_cells,
     lagging_cells, different_cells, confirmed, delivered, lost, unread, notes_json
-  FROM reconciliations ${where} ORDER BY id DESC LIMIT ?`;
+  FROM reconciliations ${where} ORDER BY id DESC LIMIT CAST(? AS BIGINT)`;
 const READ_CELLS = `
   SELECT customer, event_name, hour_ms, verdict, ledger, stripe, reasons_json FROM reconciliation_cells
-  WHERE run = ? ORDER BY verdict, hour_ms DESC, customer, event_name LIMIT ?`;
+  WHERE run = ? ORDER BY verdict, hour_ms DESC, customer, event_name LIMIT CAST(? AS BIGINT)`;
 
 type OfRuns = Pick<Comparing, 'beginRun' | 'recordCells' | 'endRun' | 'runs' | 'runCells'>;
 

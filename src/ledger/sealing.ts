@@ -19,7 +19,7 @@ export const DEFAULT_DESTINATIONS: readonly string[] = ['dimensions'];
 
 /** The oldest calls with lines to seal. */
 const unsealedCalls = (billsCosts: boolean): string =>
-  `FROM calls WHERE sealed = 0 AND ended_at_ms < ? ${billsCosts ? '' : 'AND line_count > 0'} ORDER BY ended_at_ms, id LIMIT ?`;
+  `FROM calls WHERE sealed = 0 AND ended_at_ms < ? ${billsCosts ? '' : 'AND line_count > 0'} ORDER BY ended_at_ms, id LIMIT CAST(? AS BIGINT)`;
 const readUnsealedCalls = (billsCosts: boolean): string => `
   SELECT id, customer, ended_at_ms, lines_json, CAST(cost_pico AS TEXT) AS cost_pico ${unsealedCalls(billsCosts)}`;
 

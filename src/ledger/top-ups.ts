@@ -86,13 +86,13 @@ const SAVE = `
 const READ = `SELECT ${COLUMNS} FROM top_ups WHERE id = ?`;
 const LIST = `
   SELECT ${COLUMNS} FROM top_ups WHERE customer = ? AND (created_at_ms, id) < (?, ?)
-  ORDER BY created_at_ms DESC, id DESC LIMIT ?`;
+  ORDER BY created_at_ms DESC, id DESC LIMIT CAST(? AS BIGINT)`;
 const RECENT = `
   SELECT ${COLUMNS} FROM top_ups WHERE customer = ? AND (kind <> 'link' OR state = 'granted')
-  ORDER BY created_at_ms DESC, id DESC LIMIT ?`;
+  ORDER BY created_at_ms DESC, id DESC LIMIT CAST(? AS BIGINT)`;
 const DUE = `
   SELECT ${COLUMNS} FROM top_ups WHERE not_before_ms IS NOT NULL AND not_before_ms <= ?
-  ORDER BY not_before_ms, id LIMIT ?`;
+  ORDER BY not_before_ms, id LIMIT CAST(? AS BIGINT)`;
 const NEXT = `SELECT not_before_ms FROM top_ups WHERE not_before_ms IS NOT NULL ORDER BY not_before_ms LIMIT 1`;
 const HASTEN = `UPDATE top_ups SET not_before_ms = ? WHERE id = ? AND ended_at_ms IS NULL RETURNING id`;
 const READ_RULE = `

@@ -15,7 +15,7 @@ const READ_SLICE = `
     SELECT id FROM calls WHERE sealed = 1 AND customer = ? AND id < ?
     UNION ALL SELECT id || '' AS id FROM calls WHERE sealed = 0 AND customer = ? AND id < ?
     UNION ALL SELECT id || '' AS id FROM calls WHERE ended_at_ms IS NULL AND customer = ? AND id < ?
-    ORDER BY 1 DESC LIMIT ?)
+    ORDER BY 1 DESC LIMIT CAST(? AS BIGINT))
   ORDER BY id DESC`;
 /** Sorts after every call's id. */
 const NEWEST = '~';

@@ -31,20 +31,21 @@ const EVENT_COLUMNS = `identifier, destination, event_name, customer, model, tok
   state, attempts, not_before_ms, accepted_at_ms, last_error, transport, replaces`;
 
 /** The ids of one page of calls. The conditions are the fixed ones below, chosen by the filter. */
-const callPage = (where: string): string => `SELECT id FROM calls WHERE ${where} ORDER BY id DESC LIMIT ?`;
+const callPage = (where: string): string =>
+  `SELECT id FROM calls WHERE ${where} ORDER BY id DESC LIMIT CAST(? AS BIGINT)`;
 /**
  * The same where calls are few among many: those open, and one customer's in each of the three states. Each has an index
  * of its own, which SQLite would pass over to read every call in the order of `id`; of `id || ''` it has no order to read.
  */
 const openPage = (where: string): string =>
-  `SELECT id || '' AS id FROM calls WHERE ended_at_ms IS NULL AND ${where} ORDER BY 1 DESC LIMIT ?`;
+  `SELECT id || '' AS id FROM calls WHERE ended_at_ms IS NULL AND ${where} ORDER BY 1 DESC LIMIT CAST(? AS BIGINT)`;
 const customerPage = (where: string): string => `
   SELECT id FROM calls WHERE sealed = 1 AND ${where}
   UNION ALL SELECT id || '' AS id FROM calls WHERE sealed = 0 AND ${where}
   UNION ALL SELECT id || '' AS id FROM calls WHERE ended_at_ms IS NULL AND ${where}
-  ORDER BY 1 DESC LIMIT ?`;
+  ORDER BY 1 DESC LIMIT CAST(? AS BIGINT)`;
 const eventPage = (where: string): string =>
-  `SELECT identifier FROM meter_events WHERE ${where} ORDER BY timestamp_ms DESC, identifier DESC LIMIT ?`;
+  `SELECT identifier FROM meter_events WHERE ${where} ORDER BY timestamp_ms DESC, identifier DESC LIMIT CAST(? AS BIGINT)`;
 
 const READ_CALLS = (page: string): string =>
   `SELECT ${CALL_COLUMNS} FROM calls WHERE id IN (${page}) ORDER BY id DESC`;

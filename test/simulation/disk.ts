@@ -39,25 +39,40 @@ export async function openDisk(): Promise<Disk> {
     }
   };
   await migrate({ batch: (statements) => Promise.resolve(run(statements)) });
-  const tables = all(`SELECT name FROM sqlite_master WHERE type = 'table'`, [])
-    .map(({ name }) => String(name))
-    .filter((name) => !name.startsWith('sqlite_') && name !== 'schema_version');
+  const tables = childrenFirst(all);
   return {
     run,
     get version() {
       return version;
     },
     read: (sql, ...params) => all(sql, params),
-    empty: () =>
-      void run(
-        // Rows refer to each other: what they refer to may go first.
-        ['PRAGMA defer_foreign_keys = ON', ...tables.map((name) => `DELETE FROM "${name}"`)].map((sql) => ({
-          sql,
-          params: [],
-        })),
-      ),
+    empty: () => void run(tables.map((name) => ({ sql: `DELETE FROM "${name}"`, params: [] }))),
     close: () => sqlite.close(),
   };
+}
+
+/**
+ * The tables in an order in which they can be emptied. A pragma that lets rows refer to what is gone would do as well, but
+ * each pragma has every statement prepared anew: it took a life 8 of its 12 ms.
+ */
+function childrenFirst(all: (sql: string, params: readonly never[]) => readonly Row[]): readonly string[] {
+  const names = all(`SELECT name FROM sqlite_master WHERE type = 'table'`, [])
+    .map(({ name }) => String(name))
+    .filter((name) => !name.startsWith('sqlite_') && name !== 'schema_version');
+  const parents = new Map(
+    names.map((name) => [
+      name,
+      new Set(all(`PRAGMA foreign_key_list("${name}")`, []).map((key) => String(key['table']))),
+    ]),
+  );
+  const ordered: string[] = [];
+  while (ordered.length < names.length) {
+    const left = names.filter((name) => !ordered.includes(name));
+    const free = left.filter((name) => !left.some((one) => one !== name && parents.get(one)?.has(name)));
+    if (free.length === 0) throw new Error(`These tables refer to each other in a ring: ${left.join(', ')}.`);
+    ordered.push(...free);
+  }
+  return ordered;
 }
 
 /**
