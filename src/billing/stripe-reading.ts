@@ -51,6 +51,8 @@ const PAGES_MAX = 10;
 const INVOICES_MAX = 20;
 /** Balances change while an invoice is finalised: then all is read again. */
 const TRIES_MAX = 3;
+/** No call runs longer than a day, no response in the background than a few. */
+const LATELY_S = 604_800;
 /** Stripe counts in cents. */
 const PICO_PER_CENT = 10_000_000_000n;
 const OPTIONS = { timeout: READ_MS, maxNetworkRetries: 0 } as const;
@@ -67,7 +69,9 @@ export function createStripeReader({
   const credit = async (customer: string): Promise<CustomerReading['credit']> => {
     for (let left = TRIES_MAX; left > 0; left -= 1) {
       const before = finalisedThrough((await invoices(customer)) ?? []);
-      const read = await readable(() => readCredit(stripe, customer, now() / 1_000));
+      const read = await readable(() =>
+        readCredit(stripe, customer, { nowS: now() / 1_000, finalised: before }),
+      );
       if (read === undefined) return undefined;
       const after = finalisedThrough((await invoices(customer)) ?? []);
       if (before === after) return { ...read, finalisedThroughMs: after };
@@ -112,7 +116,7 @@ async function readable<T>(work: () => Promise<T>): Promise<T | undefined> {
 async function readCredit(
   stripe: Stripe,
   customer: string,
-  nowS: number,
+  { nowS, finalised }: { readonly nowS: number; readonly finalised: number | undefined },
 ): Promise<{ grants: readonly GrantFact[]; availablePico: string }> {
   const grants = (await allGrants(stripe, customer)).filter(counts);
   const available = grants.length === 0 ? 0n : await balanceOf(stripe, customer);
@@ -122,9 +126,10 @@ async function readCredit(
   for (const grant of grants) {
     const amount = BigInt(grant.amount.monetary?.value ?? 0);
     // While no invoice has taken anything, what is available is all that was granted: then no grant is asked about alone.
-    const isUntouched = available === sum || !isLive(grant, nowS);
-    const balance = isUntouched ? amount : await balanceOf(stripe, customer, grant.id);
-    facts.push(grantFact(grant, balance));
+    const isTouched = isLive(grant, nowS) && available !== sum;
+    const balance = isTouched ? await balanceOf(stripe, customer, grant.id) : amount;
+    const isOver = isLately(grant, nowS) && finalised !== undefined;
+    facts.push(grantFact(grant, isOver ? amount - (await appliedOf(stripe, customer, grant.id)) : balance));
   }
   return { grants: facts, availablePico: (available * PICO_PER_CENT).toString() };
 }
@@ -151,6 +156,28 @@ export const isLive = (grant: Stripe.Billing.CreditGrant, nowS: number): boolean
   (grant.voided_at ?? null) === null &&
   (grant.effective_at ?? 0) <= nowS &&
   (grant.expires_at ?? Infinity) > nowS;
+
+/** It expired, and a call that was opened before may still run. */
+const isLately = (
+  { voided_at: voided, expires_at: end }: Stripe.Billing.CreditGrant,
+  nowS: number,
+): boolean => (voided ?? null) === null && (end ?? Infinity) <= nowS && (end ?? 0) > nowS - LATELY_S;
+
+/**
+ * Cents that invoices took of a grant that has expired, of which Stripe's balance says nothing any more. Nothing where the
+ * key may not read it.
+ */
+async function appliedOf(stripe: Stripe, customer: string, grant: string): Promise<bigint> {
+  const params = { customer, credit_grant: grant, limit: PAGE_ROWS_MAX };
+  const list = await readable(() => stripe.billing.creditBalanceTransactions.list(params, OPTIONS));
+  let applied = 0n;
+  for (const { debit, credit } of list?.data ?? []) {
+    if (debit?.type === 'credits_applied') applied += BigInt(debit.amount.monetary?.value ?? 0);
+    if (credit?.type === 'credits_application_invoice_voided')
+      applied -= BigInt(credit.amount.monetary?.value ?? 0);
+  }
+  return applied;
+}
 
 /** Cents that are available of one grant, or of all that pay for metered usage. */
 async function balanceOf(stripe: Stripe, customer: string, grant?: string): Promise<bigint> {

@@ -50,6 +50,12 @@ const balanceSchema = z.strictObject({
   ...expand,
 });
 
+const transactionSchema = z.strictObject({
+  customer: z.string(),
+  credit_grant: z.string().optional(),
+  ...paging,
+});
+
 export type GrantParams = z.output<typeof createSchema>;
 export const parseGrantParams = (input: unknown): GrantParams => parseParams(createSchema, input);
 
@@ -75,6 +81,7 @@ export const creditRoutes: readonly Route[] = [
   ['POST', '/v1/billing/credit_grants/:id/void', (call) => endGrant(call, 'voided_at')],
   ['POST', '/v1/billing/credit_grants/:id/expire', (call) => endGrant(call, 'expires_at')],
   ['GET', '/v1/billing/credit_balance_summary', balanceSummary],
+  ['GET', '/v1/billing/credit_balance_transactions', listTransactions],
 ];
 
 /** Throws Stripe's refusal for parameters at fault or a customer that does not exist. */
@@ -184,6 +191,46 @@ function updated(account: Account, grant: CreditGrant): CreditGrant {
   account.emit('billing.credit_grant.updated', grant);
   return grant;
 }
+
+/** What was granted, and what invoices took: Stripe has a line for each invoice, the stand-in one for all of them. */
+function listTransactions({ account, query }: RouteCall): unknown {
+  const params = parseParams(transactionSchema, query);
+  existingCustomer(account, params.customer);
+  const owned = newestFirst(account.world.grants.values()).filter(
+    ({ customer, id }) =>
+      customer === params.customer && (params.credit_grant === undefined || id === params.credit_grant),
+  );
+  const lines = owned.flatMap((grant) => transactionsOf(grant, account.world.applied.get(grant.id) ?? 0));
+  return page(lines, params, '/v1/billing/credit_balance_transactions');
+}
+
+const amountOf = ({ amount }: CreditGrant, value: number) => ({
+  amount: { type: 'monetary', monetary: { currency: amount.monetary.currency, value } },
+});
+
+function transactionsOf(grant: CreditGrant, applied: number): { id: string }[] {
+  const granted = { type: 'credits_granted', credits_application_invoice_voided: null };
+  const credit = transactionOf(grant, {
+    credit: Object.assign(granted, amountOf(grant, grant.amount.monetary.value)),
+  });
+  if (applied === 0) return [credit];
+  const taken = { type: 'credits_applied', credits_applied: { invoice: null, invoice_line_item: null } };
+  return [transactionOf(grant, { debit: Object.assign(taken, amountOf(grant, applied)) }), credit];
+}
+
+const transactionOf = (grant: CreditGrant, side: { credit?: object; debit?: object }) => ({
+  id: `cbtxn_${'debit' in side ? 'debit' : 'credit'}_${grant.id}`,
+  object: 'billing.credit_balance_transaction',
+  created: grant.created,
+  credit: null,
+  credit_grant: grant.id,
+  debit: null,
+  effective_at: grant.effective_at ?? grant.created,
+  livemode: false,
+  test_clock: null,
+  type: 'debit' in side ? 'debit' : 'credit',
+  ...side,
+});
 
 function balanceSummary({ account, query }: RouteCall): unknown {
   const { customer, filter } = parseParams(balanceSchema, query);

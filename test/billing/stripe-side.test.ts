@@ -82,6 +82,19 @@ describe('a webhook', () => {
     expect((await account(customer))?.finalisedThroughMs).toBeGreaterThan(0);
   });
 
+  it('of a grant’s end leaves what invoices had taken of it: a call may still run that it pays for', async () => {
+    const customer = newCustomer();
+    await gateway.stripe.trigger('billing.credit_grant.created', { customer });
+    await gateway.stripe.trigger('invoice.finalized', { customer, total: 400 });
+    await read();
+    const ended = Math.floor(Date.now() / 1_000);
+    await gateway.stripe.trigger('billing.credit_grant.updated', { customer, expires_at: ended });
+    await read();
+    const { creditPico, grants } = await balance(customer);
+    expect(creditPico).toBe('0');
+    expect(grants).toMatchObject([{ amountPico: USD(5), balancePico: USD(1) }]);
+  });
+
   it('of a subscription sets and lifts the block by how it stands, in whatever order events come', async () => {
     const customer = newCustomer();
     const { stripe } = gateway;
