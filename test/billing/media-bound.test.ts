@@ -17,7 +17,7 @@ const bound = (endpoint: string, model: string, body: object | readonly string[]
   mediaBoundOf(request(endpoint, model, body));
 const picture = (body: object, model = 'gpt-image-1') => bound('images.generations', model, body);
 
-const asked = (endpoint: string, model: string, body: object) => ({
+const priced = (endpoint: string, model: string, body: object) => ({
   ...request(endpoint, model, body),
   body: () => body,
   formNames: undefined,
@@ -97,17 +97,17 @@ describe('what is held for it', () => {
   });
   const assess = createHolds({ prices, vendorOf: () => null });
   it.each(['strict', 'standard'] as const)('is its bound in %s mode, all of which must fit', (mode) => {
-    const two = asked('images.generations', 'gpt-image-1', { n: 2, quality: 'low', size: '1024x1024' });
+    const two = priced('images.generations', 'gpt-image-1', { n: 2, quality: 'low', size: '1024x1024' });
     const most = 228n * 10n + 2n * 272n * 40n;
     const held = { kind: 'held', holdPico: most, fitPico: most, outputPico: null };
     expect(assess(two, { mode, plan: null })).toEqual(held);
-    expect(assess(asked('images.generations', 'dall-e-3', {}), { mode, plan: null })).toMatchObject({
+    expect(assess(priced('images.generations', 'dall-e-3', {}), { mode, plan: null })).toMatchObject({
       holdPico: 80n,
     });
   });
 
   it('is refused in strict mode where nothing bounds it', () => {
-    const edit = asked('images.edits', 'gpt-image-1', {});
+    const edit = priced('images.edits', 'gpt-image-1', {});
     expect(assess(edit, { mode: 'strict', plan: null })).toEqual({
       kind: 'boundless',
       reasons: ['images.edits'],
@@ -115,7 +115,7 @@ describe('what is held for it', () => {
   });
 
   it('cannot be said where its unit has no price', () => {
-    const speech = asked('audio.speech', 'tts-1', { input: 'Hi' });
+    const speech = priced('audio.speech', 'tts-1', { input: 'Hi' });
     expect(assess(speech, { mode: 'strict', plan: null })).toEqual({
       kind: 'unpriced',
       model: 'shop/tts-1',
