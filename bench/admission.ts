@@ -49,13 +49,19 @@ const asked = {
   targets: [{ billedModel: MODEL, upstreamModel: 'gpt-4o-mini', providerType: 'openai' }],
 };
 let made = 0;
+let stream = true;
 
 await lanes(customers, (at) => fund(`cus_credit_${String(at)}`));
 await lanes(Math.min(customers, 20_000), (at) => budget(`cus_credit_${String(at)}`));
 judging();
 await measure('nobody watches', 'cus_free_', customers);
+// Each customer once, as after a day: a first call since the start asks the ledger for his account before.
+await lanes(customers, async (at) => settle(await admit(`cus_credit_${String(at)}`)));
 await measure('credit', 'cus_credit_', customers);
 await measure('credit, the same 500 customers', 'cus_credit_', 500);
+stream = false;
+await measure('credit, not streamed', 'cus_credit_', customers);
+await measure('credit, not streamed, the same 500 customers', 'cus_credit_', 500);
 await database.close();
 rmSync(directory, { recursive: true });
 
@@ -107,44 +113,50 @@ async function timed(work: () => Promise<void>): Promise<number> {
 
 async function measure(title: string, prefix: string, among: number): Promise<void> {
   const open: CallToOpen[] = [];
-  const admit = async (): Promise<void> => {
-    const number = (made += 1);
-    const call: CallToOpen = {
-      id: `01k${number.toString(32).padStart(23, '0')}`,
-      customer: `${prefix}${String((number * 7919) % among)}`,
-      keyId: 'k_demo',
-      endpoint: 'chat.completions',
-      provider: 'openai',
-      model: MODEL,
-      stream: true,
-      openedAtMs: Date.now(),
-    };
-    const verdict = await budgets.admit(call, asked);
-    if (verdict.kind !== 'admitted') throw new Error(`${call.customer}: ${JSON.stringify(verdict.kind)}`);
-    open.push(call);
-  };
-  const settle = async (): Promise<void> => {
+  const opening = async (): Promise<void> =>
+    void open.push(await admit(`${prefix}${String((made * 7919) % among)}`));
+  const settling = async (): Promise<void> => {
     const call = open.pop();
-    if (call === undefined) return;
-    await ledger.settle({
-      id: call.id,
-      endedAtMs: Date.now(),
-      outcome: 'finished',
-      status: 200,
-      usageSource: 'reported',
-      lines: [{ attempt: 1, model: MODEL, tokenType: 'input', tokens: 1200 }],
-      usageJson: '[]',
-      costPico: '390000000',
-      responseId: 'r',
-    });
-    budgets.settled(call.id);
+    if (call !== undefined) await settle(call);
   };
-  let [opening, settling] = [0, 0];
-  await timed(admit);
-  await timed(settle);
+  let [opened, settled] = [0, 0];
+  await timed(opening);
+  await timed(settling);
   for (let turn = 0; turn < calls / 1_000; turn += 1) {
-    opening += await timed(admit);
-    settling += await timed(settle);
+    opened += await timed(opening);
+    settled += await timed(settling);
   }
-  console.log(`${title}: ${each(opening)} us of CPU to open, ${each(settling)} us to settle`);
+  console.log(`${title}: ${each(opened)} us of CPU to open, ${each(settled)} us to settle`);
+}
+
+async function admit(customer: string): Promise<CallToOpen> {
+  const number = (made += 1);
+  const call: CallToOpen = {
+    id: `01k${number.toString(32).padStart(23, '0')}`,
+    customer,
+    keyId: 'k_demo',
+    endpoint: 'chat.completions',
+    provider: 'openai',
+    model: MODEL,
+    stream,
+    openedAtMs: Date.now(),
+  };
+  const verdict = await budgets.admit(call, asked);
+  if (verdict.kind !== 'admitted') throw new Error(`${call.customer}: ${JSON.stringify(verdict.kind)}`);
+  return call;
+}
+
+async function settle({ id }: CallToOpen): Promise<void> {
+  await ledger.settle({
+    id,
+    endedAtMs: Date.now(),
+    outcome: 'finished',
+    status: 200,
+    usageSource: 'reported',
+    lines: [{ attempt: 1, model: MODEL, tokenType: 'input', tokens: 1200 }],
+    usageJson: '[]',
+    costPico: '390000000',
+    responseId: 'r',
+  });
+  budgets.settled(id);
 }

@@ -127,7 +127,7 @@ export function createApp(options: AppOptions): Hono {
 }
 
 /** Replies of Hono's own making; what has a caller (`serve`), and every refusal, carries its id already. */
-const OWN_PATHS = ['/v1/usage/record', '/webhooks/*', '/admin/*', '/healthz', '/readyz'];
+const OWN_PATHS = ['/v1/usage/record', '/top-up/*', '/webhooks/*', '/admin/*', '/healthz', '/readyz'];
 
 const withRequestId =
   (runtime: Runtime): MiddlewareHandler =>

@@ -2,11 +2,19 @@
  * Whether a customer's money allows a call. The ledger decides, in the statement that opens the call; here his account is
  * judged beforehand, the hold is made, and a refusal is given its reason.
  */
-import type { Account, Guard, Money } from '../ledger/accounts-port.ts';
+import type { Guard, Money } from '../ledger/accounts-port.ts';
 import type { Admission, Block, CallToOpen, Ledger } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Asked, Assessment, Hold, HoldPolicy } from './holds.ts';
-import { type Policy, policyOf, type PolicyDefaults, type Refused, refusedByAccount } from './policy.ts';
+import {
+  type JudgedAccount,
+  judgedPart,
+  type Policy,
+  policyOf,
+  type PolicyDefaults,
+  type Refused,
+  refusedByAccount,
+} from './policy.ts';
 import { shortOf } from './shortfall.ts';
 import { createWaiters } from './waiters.ts';
 
@@ -28,8 +36,9 @@ export type Verdict =
       readonly kind: 'admitted';
       /** What is held for it; undefined for a customer whose money nobody watches. */
       readonly hold?: Hold | undefined;
-      /** Credit less what is overdrawn; null for who has never had any. */
+      /** Credit less what is overdrawn; null where it was not asked for, and for who has never had any. */
       readonly balancePico: string | null;
+      readonly hasCredit: boolean;
       readonly plan: string | null;
     }
   | { readonly kind: 'missing' }
@@ -47,8 +56,8 @@ export interface Budgets {
 
 /** A call waits so long for running calls to settle before it is sent away, in milliseconds. */
 export const WAIT_MS = 2_000;
-/** Accounts remembered, so that a guarded call takes one step instead of two; about 500 bytes each. */
-const ACCOUNTS_REMEMBERED_MAX = 10_000;
+/** Accounts remembered, so that a guarded call takes one step instead of three; some 300 bytes each. */
+const ACCOUNTS_REMEMBERED_MAX = 131_072;
 /** What Stripe alone can lift. */
 const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
 /** An account that changes faster than a call can be judged by it is being fought over. */
@@ -56,20 +65,11 @@ const JUDGED_MAX = 10;
 
 export function createBudgets(options: BudgetsOptions): Budgets {
   const { ledger, runtime, defaults } = options;
-  const remembered = new Map<string, Account | null>();
+  const memory = createMemory();
   const waiters = createWaiters(runtime);
 
-  const remember = (call: CallToOpen, account: Account | null | undefined): void => {
-    const name = nameOf(call);
-    remembered.delete(name);
-    if (account === undefined) return;
-    remembered.set(name, account);
-    const oldest = remembered.size > ACCOUNTS_REMEMBERED_MAX ? remembered.keys().next() : undefined;
-    if (oldest?.done === false) remembered.delete(oldest.value);
-  };
-
   /** A refusal that the ledger was not asked about is `hasty`: it is as old as the account it was made from. */
-  const attempt = async (call: CallToOpen, asked: Asked, account: Account | null): Promise<Attempt> => {
+  const attempt = async (call: CallToOpen, asked: Asked, account: JudgedAccount | null): Promise<Attempt> => {
     const nowMs = runtime.now();
     const policy = policyOf(account, defaults);
     const refused = refusedByAccount(call.customer, account, nowMs);
@@ -77,18 +77,21 @@ export function createBudgets(options: BudgetsOptions): Budgets {
     const assessed = options.assess(asked, { mode: policy.mode, plan: account?.plan ?? null });
     const judged = judge(call, assessed, policy);
     if (judged.kind === 'refused') return { kind: 'hasty', refused: judged };
-    const admission = await ledger.admit(call, guardOf(account, policy, { ...judged, nowMs }));
+    const admission = await ledger.admit(
+      call,
+      guardOf(account, policy, { ...judged, nowMs, tells: tellsOf(call) }),
+    );
     if (admission.kind === 'admitted') {
       waiters.opened(call);
       if (admission.over === true) runtime.log('warn', 'budget_observed', overFields(call, admission));
-      return { kind: 'admitted', hold: judged, ...standing(account, admission.money) };
+      return { kind: 'admitted', hold: judged, ...standing(account, admission) };
     }
     if (admission.kind !== 'short') return admission;
     const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
     return { ...shortOf(call.customer, admission.money, { ...judged, policy, topUpUrl }), isWeighed: true };
   };
 
-  const guarded = async (call: CallToOpen, asked: Asked, first: Account | null): Promise<Verdict> => {
+  const guarded = async (call: CallToOpen, asked: Asked, first: JudgedAccount | null): Promise<Verdict> => {
     const untilMs = runtime.now() + WAIT_MS;
     let account = first;
     for (let judged = 0; judged < JUDGED_MAX;) {
@@ -96,11 +99,11 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       const answer = await attempt(call, asked, account);
       if (answer.kind === 'hasty') return answer.refused;
       if (answer.kind === 'guarded') {
-        account = answer.account;
+        account = judgedPart(answer.account);
         judged += 1;
         continue;
       }
-      remember(call, account ?? (answer.kind === 'admitted' ? null : undefined));
+      memory.set(call, account ?? (answer.kind === 'admitted' ? null : undefined));
       const waits = answer.kind === 'refused' && answer.code === 'in_flight_budget_exceeded';
       if (!waits || !(await waiters.room(call, { mark, untilMs }))) return answer;
     }
@@ -109,20 +112,22 @@ export function createBudgets(options: BudgetsOptions): Budgets {
 
   return {
     async admit(call, asked) {
-      const known = remembered.get(nameOf(call));
+      const known = memory.get(call);
       if (known !== undefined) {
         const verdict = await guarded(call, asked, known);
         if (verdict.kind !== 'refused' || verdict.isWeighed === true) return final(options, call, verdict);
-        remember(call, undefined);
+        memory.set(call, undefined);
       } else if (defaults.noCredit === 'refuse') {
         // Where credit is required of everybody, who has no account has none.
         return final(options, call, await guarded(call, asked, null));
       }
       const admission = await ledger.admit(call);
       if (admission.kind === 'guarded')
-        return final(options, call, await guarded(call, asked, admission.account));
+        return final(options, call, await guarded(call, asked, judgedPart(admission.account)));
       if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
-      return admission.kind === 'admitted' ? { kind: 'admitted', balancePico: null, plan: null } : admission;
+      return admission.kind === 'admitted'
+        ? { kind: 'admitted', balancePico: null, hasCredit: false, plan: null }
+        : admission;
     },
     settled: (call) => waiters.freed(call, true),
     shrunk: (call) => waiters.freed(call, false),
@@ -134,6 +139,27 @@ function final({ doubted, refused }: BudgetsOptions, { customer }: CallToOpen, v
   if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) doubted?.(customer);
   return verdict;
 }
+
+/** Accounts as they were last seen, by customer and key. Past the bound the longest unused goes. */
+function createMemory(): {
+  readonly get: (call: CallToOpen) => JudgedAccount | null | undefined;
+  readonly set: (call: CallToOpen, account: JudgedAccount | null | undefined) => void;
+} {
+  const remembered = new Map<string, JudgedAccount | null>();
+  return {
+    get: (call) => remembered.get(nameOf(call)),
+    set(call, account) {
+      const name = nameOf(call);
+      remembered.delete(name);
+      if (account === undefined) return;
+      remembered.set(name, account);
+      const oldest = remembered.size > ACCOUNTS_REMEMBERED_MAX ? remembered.keys().next() : undefined;
+      if (oldest?.done === false) remembered.delete(oldest.value);
+    },
+  };
+}
+
+type Admitted = Extract<Admission, { kind: 'admitted' }>;
 
 type Attempt =
   Verdict | Extract<Admission, { kind: 'guarded' }> | { readonly kind: 'hasty'; readonly refused: Refused };
@@ -173,12 +199,14 @@ function judge(
 }
 
 const guardOf = (
-  account: Account | null,
+  account: JudgedAccount | null,
   policy: Policy,
-  { holdPico, fitPico, nowMs }: Hold & { readonly nowMs: number },
+  { holdPico, fitPico, nowMs, tells }: Hold & Pick<Guard, 'nowMs' | 'tells'>,
 ): Guard => ({
   nowMs,
+  tells,
   version: account?.version ?? 0,
+  hasBudgets: account?.hasBudgets,
   period: account?.period ?? null,
   holdPico: String(holdPico),
   fitPico: String(fitPico),
@@ -187,12 +215,19 @@ const guardOf = (
   observe: policy.mode === 'observe',
 });
 
-const standing = (account: Account | null, money: Money | undefined) => ({
+/** The head of a reply that waits for its bill tells what the call left; any other what it found. */
+const tellsOf = ({ stream, endpoint }: CallToOpen): Guard['tells'] =>
+  stream || endpoint === 'audio.speech' ? 'balance' : 'nothing';
+
+const standing = (account: JudgedAccount | null, { money, balancePico }: Admitted) => ({
   plan: account?.plan ?? null,
+  hasCredit: account?.hasHadGrant === true,
   balancePico:
-    account?.hasHadGrant === true && money !== undefined
-      ? String(BigInt(money.creditPico) - BigInt(money.overdrawnPico))
-      : null,
+    account?.hasHadGrant !== true
+      ? null
+      : money === undefined
+        ? (balancePico ?? null)
+        : String(BigInt(money.creditPico) - BigInt(money.overdrawnPico)),
 });
 
 const overFields = ({ id, customer }: CallToOpen, { money }: { readonly money?: Money }) => ({

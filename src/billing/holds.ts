@@ -2,7 +2,7 @@
 import { type Bound, boundOf, type Vendor } from './bound.ts';
 import { mediaBoundOf } from './media-bound.ts';
 import { limitsOf } from './model-limits.ts';
-import type { Price, Prices, Rates } from './prices.ts';
+import type { Price, Prices } from './prices.ts';
 import { unitCost, type UnitRates } from './unit-prices.ts';
 import { featuresOf, type RequestFeatures } from './request-features.ts';
 
@@ -181,21 +181,15 @@ function dearest(
   let [input, output] = [0n, 0n];
   for (const { aboveInputTokens, rates } of price) {
     if (aboveInputTokens > 0 && aboveInputTokens >= inputTokens) continue;
-    input = highest(input, inputRates(rates, features));
-    output = highest(output, [rates.textOutput, rates.reasoning, rates.audioOutput, rates.imageOutput]);
+    for (const name of INPUT_RATES) input = higher(input, rates[name]);
+    // An hour's cache is written only on request. Other classes vendors choose as they like.
+    if (features.cacheWrites === 'hour') input = higher(input, rates.cacheWrite1h);
+    for (const name of OUTPUT_RATES) output = higher(output, rates[name]);
   }
   return { input, output };
 }
 
-/** An hour's cache is written only on request. Other classes vendors choose as they like. */
-const inputRates = (rates: Rates, { cacheWrites }: RequestFeatures): readonly (bigint | null)[] => [
-  rates.uncachedInput,
-  rates.cacheRead,
-  rates.cacheWrite,
-  rates.audioInput,
-  rates.imageInput,
-  ...(cacheWrites === 'hour' ? [rates.cacheWrite1h] : []),
-];
+const INPUT_RATES = ['uncachedInput', 'cacheRead', 'cacheWrite', 'audioInput', 'imageInput'] as const;
+const OUTPUT_RATES = ['textOutput', 'reasoning', 'audioOutput', 'imageOutput'] as const;
 
-const highest = (start: bigint, rates: readonly (bigint | null)[]): bigint =>
-  rates.reduce<bigint>((high, rate) => (rate !== null && rate > high ? rate : high), start);
+const higher = (high: bigint, rate: bigint | null): bigint => (rate !== null && rate > high ? rate : high);

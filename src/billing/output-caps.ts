@@ -39,13 +39,19 @@ export function outputCapsOf(body: Members, endpoint: string): OutputCaps {
     .map(countOf);
   // A cap of nothing, or less, means none to some servers; of two they may take either.
   const isSound = given.every((cap) => cap >= 1);
-  const replies = [body, ...configs].flatMap((settings) => REPLIES.map((name) => countOf(settings[name])));
+  let replies = 1;
+  for (const settings of [body, ...configs])
+    for (const name of REPLIES)
+      if (settings[name] !== undefined) replies = larger(replies, countOf(settings[name]));
   return {
     caps: isSound ? given : [],
-    replies: Math.max(1, ...replies.filter((count) => count >= 1)),
+    replies,
     thinkingBudget: thinkingBudgetOf(configs),
   };
 }
+
+/** NaN is never larger. */
+const larger = (a: number, b: number): number => (b > a ? b : a);
 
 /** Gemini's settings lie one deeper, under either name. */
 export const configsOf = (body: Members): readonly Members[] =>

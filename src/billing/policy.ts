@@ -1,6 +1,38 @@
 /** What holds for a customer: his own settings, else his plan's, else the configuration's. */
 import type { Account, BudgetMode } from '../ledger/accounts-port.ts';
 
+/** What an account is judged by. */
+export type JudgedAccount = Pick<
+  Account,
+  | 'version'
+  | 'plan'
+  | 'mode'
+  | 'onEmpty'
+  | 'gracePico'
+  | 'noCredit'
+  | 'hasHadGrant'
+  | 'hasBudgets'
+  | 'frozen'
+  | 'paymentBlock'
+  | 'period'
+>;
+
+/** That part of it alone: it is remembered of every customer who calls. */
+export const judgedPart = (account: Account | null): JudgedAccount | null =>
+  account && {
+    version: account.version,
+    plan: account.plan,
+    mode: account.mode,
+    onEmpty: account.onEmpty,
+    gracePico: account.gracePico,
+    noCredit: account.noCredit,
+    hasHadGrant: account.hasHadGrant,
+    hasBudgets: account.hasBudgets,
+    frozen: account.frozen,
+    paymentBlock: account.paymentBlock,
+    period: account.period,
+  };
+
 export type OnEmpty =
   { readonly kind: 'block' | 'overage' } | { readonly kind: 'grace'; readonly pico: bigint };
 
@@ -50,7 +82,7 @@ export interface Refused {
   readonly remedy: string;
 }
 
-export function policyOf(account: Account | null, defaults: PolicyDefaults): Policy {
+export function policyOf(account: JudgedAccount | null, defaults: PolicyDefaults): Policy {
   const plan = defaults.plans.get(account?.plan ?? '') ?? {};
   const onEmpty = ownOnEmpty(account) ?? plan.onEmpty ?? defaults.onEmpty;
   const noCredit = account?.noCredit ?? plan.noCredit ?? defaults.noCredit;
@@ -62,7 +94,7 @@ export function policyOf(account: Account | null, defaults: PolicyDefaults): Pol
   };
 }
 
-function ownOnEmpty(account: Account | null): OnEmpty | undefined {
+function ownOnEmpty(account: JudgedAccount | null): OnEmpty | undefined {
   if (account === null || account.onEmpty === null) return undefined;
   return account.onEmpty === 'grace'
     ? { kind: 'grace', pico: BigInt(account.gracePico ?? '0') }
@@ -72,7 +104,7 @@ function ownOnEmpty(account: Account | null): OnEmpty | undefined {
 /** What stands in the account itself: a freeze, a subscription that is not paid. No mode softens it. */
 export function refusedByAccount(
   customer: string,
-  account: Account | null,
+  account: JudgedAccount | null,
   nowMs: number,
 ): Refused | undefined {
   const none = { balancePico: null, requiredPico: null, resetsAtMs: null, topUpUrl: null } as const;

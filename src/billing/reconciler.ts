@@ -201,7 +201,7 @@ async function compareMeter(run: Run, scope: MeterScope, before: readonly Booked
   const sums =
     meter === undefined || trouble !== undefined
       ? undefined
-      : await asked(run, () => run.sums.hours({ meter: meter.id, ...scope }));
+      : await sumsOf(run, scope, [meter.id, ...(meter.former ?? [])]);
   if (meter !== undefined && !meter.hasDimensions && scope.eventName === run.dimensionsEventName)
     run.notes.add(
       `The meter ${meter.id} (${scope.eventName}) shows no dimensions: its sums are compared, but Stripe adds all models and token types into one number and cannot price them apart.`,
@@ -227,6 +227,21 @@ async function compareMeter(run: Run, scope: MeterScope, before: readonly Booked
   }
   // In the millisecond itself more may have been taken after the look.
   await settle(run, scope, { verdicts, acceptedMs: acceptedMs - 1 });
+}
+
+/** Of all the meters that had the event name, since what one of them has counted must not be sent to the next. */
+async function sumsOf(
+  run: Run,
+  scope: MeterScope,
+  meters: readonly string[],
+): Promise<ReadonlyMap<number, bigint> | undefined> {
+  const total = new Map<number, bigint>();
+  for (const meter of meters) {
+    const sums = await asked(run, () => run.sums.hours({ meter, ...scope }));
+    if (sums === undefined) return undefined;
+    for (const [hourMs, sum] of sums) total.set(hourMs, (total.get(hourMs) ?? 0n) + sum);
+  }
+  return total;
 }
 
 async function settle(

@@ -90,6 +90,8 @@ const FILE_PART = /^(?:file|input_file|document|video_url|input_video|video|cont
 /** Codings that spend bytes on every second: uncompressed, and MP3 with its 8 kbit/s at the least. */
 const SOUND = /(?:^|\/|-)(?:wav|mp3|mpeg|pcm16|l16)$/;
 
+const MODALITIES = /^(?:response_?)?modalities$/i;
+
 /** `endpoint` is the gateway's name of the route that was asked: which settings mean something depends on it. */
 export function featuresOf(body: unknown, endpoint: string): RequestFeatures {
   const seen: Seen = {
@@ -139,8 +141,8 @@ function readSetting(name: string, value: unknown, seen: Seen): void {
   if (value === null || value === false) return;
   if (SCHEMAS.has(name)) seen.schemas += 1;
   if (BOUNDLESS.has(name)) seen.boundless.add(name);
-  const words = new Set(listOf(value).map((word) => String(word).toLowerCase()));
-  if (/^(?:response_?)?modalities$/i.test(name)) {
+  if (MODALITIES.test(name)) {
+    const words = new Set(listOf(value).map((word) => String(word).toLowerCase()));
     seen.makesAudio ||= words.has('audio');
     seen.makesImages ||= words.has('image');
   }
@@ -165,7 +167,8 @@ function walk(value: unknown, seen: Seen): void {
   }
   if (!isRecord(value)) return;
   readPart(value, seen);
-  for (const [name, item] of Object.entries(value)) {
+  for (const name in value) {
+    const item = value[name];
     if (item === null) continue;
     if (WINDOWED.has(name)) seen.windowed.add(name);
     if (name === 'cache_control' && isRecord(item))

@@ -88,10 +88,12 @@ export function createStripeMoney(options: {
   };
 }
 
-/** No subscription, or none with an invoice to come. */
+/**
+ * No subscription, none with an invoice to come, or no previews in this account: nothing that the caller did is wrong, since
+ * all that is asked with is his id.
+ */
 const isNone = (error: unknown): boolean =>
-  error instanceof Stripe.errors.StripeError &&
-  (error.code === 'invoice_upcoming_none' || error.code === 'resource_missing');
+  error instanceof Stripe.errors.StripeError && (error.statusCode === 400 || error.statusCode === 404);
 
 function refuse(error: unknown): never {
   const status = error instanceof Stripe.errors.StripeError ? error.statusCode : undefined;

@@ -11,6 +11,8 @@ export interface MeterInfo {
   readonly isSum: boolean;
   /** Whether models and token types are told apart. */
   readonly hasDimensions: boolean;
+  /** Ids of the others that had this event name, now archived: what they counted stays counted. */
+  readonly former?: readonly string[];
 }
 
 export interface SumsQuery {
@@ -59,10 +61,8 @@ export function createStripeSums({
         .list({ limit: 100 }, options)
         .autoPagingToArray({ limit: METERS_MAX });
       const found = await within(list, deadline(ANSWER_MS)).catch(unreachable);
-      const infos = found.map(meterInfo);
-      return new Map(
-        infos.sort((a, b) => Number(a.isActive) - Number(b.isActive)).map((info) => [info.eventName, info]),
-      );
+      const infos = Map.groupBy(found.map(meterInfo), ({ eventName }) => eventName);
+      return new Map([...infos].map(([eventName, named]) => [eventName, presentOf(named)]));
     },
     async hours({ meter, customer, fromMs, toMs }) {
       const list = stripe.billing.meters
@@ -88,6 +88,13 @@ export function createStripeSums({
       }
     },
   };
+}
+
+/** The active one, with the others that summed. */
+function presentOf(named: readonly MeterInfo[]): MeterInfo {
+  const [present, ...others] = named.toSorted((a, b) => Number(b.isActive) - Number(a.isActive));
+  if (present === undefined) throw new Error('A group of meters has none.');
+  return { ...present, former: others.filter(({ isSum }) => isSum).map(({ id }) => id) };
 }
 
 const meterInfo = (meter: Stripe.Billing.Meter): MeterInfo => ({

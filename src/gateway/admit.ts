@@ -1,7 +1,6 @@
 /** Step 3: may this customer's call be served? If so it is on record, durably, before the provider is asked. */
 import { type ErrorCode, Refusal } from '../errors.ts';
 import type { Block, CallToOpen } from '../ledger/ledger.ts';
-import { duplicateKey } from '../usage/json-duplicates.ts';
 import { parseJson } from '../usage/json-value.ts';
 import { formatUsd } from '../usage/money.ts';
 import type { Call, CallMoney } from './call.ts';
@@ -92,7 +91,7 @@ export async function admit(
 const askedFor = ({ request, endpoint, target, targets }: Call): AskedFor => ({
   endpoint,
   bodyBytes: request.body.length,
-  body: () => (request.form === undefined ? bodyOf(request.body) : undefined),
+  body: () => (request.form === undefined ? parseJson(new TextDecoder().decode(request.body)) : undefined),
   formNames: request.form?.parts.map(({ name }) => name),
   estimateInput: () => target.route.provider.estimateInput(request),
   targets: targets.map(({ billedModel, upstreamModel, route }) => ({
@@ -101,18 +100,6 @@ const askedFor = ({ request, endpoint, target, targets }: Call): AskedFor => ({
     providerType: route.upstream.type,
   })),
 });
-
-/** What bounds a call must read the same to everybody: of two limits a provider may keep either. */
-function bodyOf(bytes: Uint8Array): unknown {
-  const text = new TextDecoder().decode(bytes);
-  const twice = duplicateKey(text);
-  if (twice === undefined) return parseJson(text);
-  const key = JSON.stringify(twice.slice(0, 64));
-  throw new Refusal(
-    'invalid_request',
-    `The key ${key} is given twice in one object of the body. Send it once.`,
-  );
-}
 
 const usd = (pico: bigint | null): string | null => (pico === null ? null : formatUsd(pico));
 

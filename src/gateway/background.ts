@@ -243,7 +243,7 @@ function callOf(stored: StoredResponse, route: Route): Call {
       headers: {},
     },
     startedAtMs: stored.openedAtMs,
-    money: { balancePico: null, plan: stored.background?.plan ?? null },
+    money: { balancePico: null, hasCredit: false, plan: stored.background?.plan ?? null },
   };
 }
 

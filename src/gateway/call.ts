@@ -22,8 +22,10 @@ export interface Call {
 
 /** How a call stands with its customer's money. Amounts are picodollars. */
 export interface CallMoney {
-  /** Credit less what is overdrawn, when the call was opened; null for who has never had any. */
+  /** Credit less what is overdrawn, when the call was opened; null where a later word goes to the caller, and without credit. */
   readonly balancePico: string | null;
+  /** He has, or had, credit. */
+  readonly hasCredit: boolean;
   /** The customer's plan: its markup counts. */
   readonly plan: string | null;
   /** What is held; the part for the output where the rest may go once the input is known. */

@@ -62,15 +62,40 @@ export function createModels(options: ModelsOptions): Models {
     for (const { route, ids } of lists) {
       for (const id of ids) models.push(model(`${route.upstream.name}/${id}`, route.upstream.name));
     }
-    const shape = SHAPES[modelsDialect(caller)];
+    const dialect = modelsDialect(caller);
+    const shape = SHAPES[dialect];
     if (wanted === undefined) return answer(caller, shape.list(models), options.runtime);
-    const one = models.find(({ id }) => id === wanted);
+    const one =
+      models.find(({ id }) => id === wanted) ??
+      barely(wanted, { models, dialect, resolver: options.resolver });
     if (one !== undefined) return answer(caller, shape.one(one), options.runtime);
     throw new Refusal('model_not_found', `No model "${wanted}" is served here. GET /v1/models lists them.`, {
       param: 'model',
     });
   };
 }
+
+/** A model asked for without its provider, as calls may name it: found where such a call would go. */
+function barely(
+  wanted: string,
+  { models, dialect, resolver }: { models: readonly Model[]; dialect: Dialect; resolver: Resolver },
+): Model | undefined {
+  try {
+    const [target] = resolver.resolve(wanted, CALLS[dialect]);
+    const listed = `${target?.route.upstream.name ?? ''}/${target?.upstreamModel ?? ''}`;
+    const found = models.find(({ id }) => id === listed);
+    return found === undefined ? undefined : { ...found, id: wanted };
+  } catch (error) {
+    if (error instanceof Refusal) return undefined;
+    throw error;
+  }
+}
+
+const CALLS = {
+  openai: 'chat.completions',
+  anthropic: 'messages',
+  gemini: 'generateContent',
+} as const satisfies Record<Dialect, string>;
 
 interface KeptList {
   untilMs: number;

@@ -126,9 +126,9 @@ export function createSettler(options: SettlerOptions): Settler {
       await written(call.id, () => ledger.settle(record.toSettle));
       const { bill } = record;
       options.billed?.(call, bill);
-      return call.money?.balancePico == null
-        ? bill
-        : { ...bill, balancePico: await balanceAfter(call, options) };
+      return call.money?.hasCredit === true && !call.request.stream
+        ? { ...bill, balancePico: await balanceAfter(call, options) }
+        : bill;
     },
 
     failedAttempt(call, ending, failure) {

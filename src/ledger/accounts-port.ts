@@ -20,6 +20,8 @@ export interface Account extends AccountSettings {
   /** Rises with every change of the account that is no mere spending. */
   readonly version: number;
   readonly hasHadGrant: boolean;
+  /** He has budgets of his own. */
+  readonly hasBudgets: boolean;
   readonly frozen: { readonly atMs: number; readonly why: string } | null;
   /** Refused as `subscription_inactive` from then on; grace has been added. */
   readonly paymentBlock: { readonly atMs: number; readonly why: string } | null;
@@ -135,6 +137,10 @@ export interface Guard {
   readonly gracePico: string;
   /** Open it all the same, with a mark. */
   readonly observe: boolean;
+  /** What is told of the customer's money beside the verdict, which costs as much as the opening: all, unless given. */
+  readonly tells?: 'money' | 'balance' | 'nothing' | undefined;
+  /** False where the account that was judged had no budget: with its version it has none now. */
+  readonly hasBudgets?: boolean | undefined;
 }
 
 /** A customer's money as a call finds it. */

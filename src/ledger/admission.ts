@@ -4,6 +4,7 @@ import type { LedgerParts } from './create-ledger.ts';
 import {
   moneyOf,
   openGuarded,
+  readBalance,
   readMoney,
   readOver,
   readStanding,
@@ -41,20 +42,10 @@ export async function admit(parts: LedgerParts, call: CallToOpen, guard?: Guard)
   const { id, customer, openedAtMs } = call;
   const nowMs = guard?.nowMs ?? openedAtMs;
   const opening =
-    guard === undefined
-      ? [openUnguarded(call, parts.bootId), CHANGED]
-      : [
-          openGuarded(call, guard, parts.bootId),
-          CHANGED,
-          readMoney(customer, nowMs),
-          ...(guard.observe ? [readOver(id)] : []),
-        ];
+    guard === undefined ? [openUnguarded(call, parts.bootId), CHANGED] : openingGuarded(call, guard, parts);
   for (let left = ADMIT_TRIES; left > 0; left -= 1) {
-    const [, opened, money, over] = await parts.database.batch(opening);
-    if (hasChanged(opened))
-      return guard === undefined
-        ? { kind: 'admitted' }
-        : { kind: 'admitted', money: moneyOf(money?.[0], [], nowMs), over: over?.[0]?.['over'] === 1 };
+    const [, opened, told, over] = await parts.database.batch(opening);
+    if (hasChanged(opened)) return admitted(guard, told?.[0], over?.[0]);
     const [blocks, onRecord, ...standing] = await parts.database.batch([
       { sql: READ_BLOCKS, params: [customer] },
       { sql: READ_CALL, params: [id] },
@@ -66,6 +57,21 @@ export async function admit(parts: LedgerParts, call: CallToOpen, guard?: Guard)
     if (judged !== undefined) return judged;
   }
   throw new Error(`Call ${id} was refused ${ADMIT_TRIES} times, with no reason on record.`);
+}
+
+function openingGuarded(call: CallToOpen, guard: Guard, { bootId }: LedgerParts): Statement[] {
+  const opening = [openGuarded(call, guard, bootId), CHANGED];
+  if (guard.observe) return [...opening, readMoney(call.customer, guard.nowMs), readOver(call.id)];
+  if (guard.tells === 'nothing') return opening;
+  const read = guard.tells === 'balance' ? readBalance : readMoney;
+  return [...opening, read(call.customer, guard.nowMs)];
+}
+
+function admitted(guard: Guard | undefined, told: Row | undefined, over: Row | undefined): Admission {
+  if (guard === undefined || (guard.tells === 'nothing' && !guard.observe)) return { kind: 'admitted' };
+  if (guard.tells === 'balance' && !guard.observe)
+    return { kind: 'admitted', balancePico: told === undefined ? '0' : textOf(told, 'balance') };
+  return { kind: 'admitted', money: moneyOf(told, [], guard.nowMs), over: over?.['over'] === 1 };
 }
 
 function openUnguarded(call: CallToOpen, bootId: string): Statement {

@@ -5,7 +5,7 @@
  * new call's share. The holds are the open rows themselves, so none can leak and none can be counted twice.
  */
 import { READ_ACCOUNT, accountFrom, BURN_ORDER } from './accounts.ts';
-import type { Account, BudgetSpan, Guard, Money } from './accounts-port.ts';
+import type { Account, Guard, Money } from './accounts-port.ts';
 import { budgetFrom } from './budgets.ts';
 import type { CallToOpen, Row, Statement } from './ledger.ts';
 import { textOf } from './rows.ts';
@@ -30,12 +30,13 @@ const BUDGET_SPENT = `CASE WHEN b.window_start_ms < CASE b.span WHEN 'day' THEN 
 const BUDGET_LACKS = (scope: 'customer' | 'key', subject: string, held: string): string => `EXISTS (
   SELECT 1 FROM budgets b WHERE b.subject = ${subject} AND b.scope = '${scope}'
     AND b.limit_pico - ${BUDGET_SPENT} - ${held} < CAST(:needed AS BIGINT))`;
-const CREDIT_LACKS = `${CREDIT(':customer', 'CAST(:now AS BIGINT)')} - ${OVERDRAWN(':customer')} + CAST(:grace AS BIGINT)
+const CREDIT_LACKS = (overdrawn: string): string =>
+  `${CREDIT(':customer', 'CAST(:now AS BIGINT)')} - ${overdrawn} + CAST(:grace AS BIGINT)
   - ${HELD('customer', ':customer')} < CAST(:needed AS BIGINT)`;
-const LACKS = (creditChecked: boolean): string =>
+const LACKS = (creditChecked: boolean, hasBudgets = true, overdrawn = OVERDRAWN(':customer')): string =>
   [
-    ...(creditChecked ? [CREDIT_LACKS] : []),
-    BUDGET_LACKS('customer', ':customer', HELD('customer', ':customer')),
+    ...(creditChecked ? [CREDIT_LACKS(overdrawn)] : []),
+    ...(hasBudgets ? [BUDGET_LACKS('customer', ':customer', HELD('customer', ':customer'))] : []),
     BUDGET_LACKS('key', ':key', HELD('key_id', ':key')),
   ].join(' OR ');
 
@@ -47,16 +48,21 @@ const LACKS = (creditChecked: boolean): string =>
  * Where it may not be opened its id comes out as NULL, which the column refuses and the statement ignores. Selected from
  * a WHERE instead, the row would go through a table of its own, since the table it is for is read: 11 of 28 us.
  */
-const OPEN_GUARDED = (creditChecked: boolean, observe: boolean): Named =>
+const OPEN_GUARDED = (id: string, over = '0'): Named =>
   named(`
   INSERT OR IGNORE INTO calls (id, customer, key_id, endpoint, provider, model, stream, opened_at_ms, opened_by, hold_pico,
     over)
   VALUES (
-    CASE WHEN NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
-      AND COALESCE((SELECT version FROM accounts WHERE customer = :customer), 0) = CAST(:version AS BIGINT)
-      ${observe ? '' : `AND NOT (${LACKS(creditChecked)})`} THEN :id END,
-    :customer, :key, :endpoint, :provider, :model, :stream, :opened, :boot, CAST(:hold AS BIGINT),
-    ${observe ? `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END` : '0'})`);
+    ${id},
+    :customer, :key, :endpoint, :provider, :model, :stream, :opened, :boot, CAST(:hold AS BIGINT), ${over})`);
+
+const UNCHANGED = `NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
+  AND COALESCE((SELECT version FROM accounts WHERE customer = :customer), 0) = CAST(:version AS BIGINT)`;
+/** Of who has an account the row is looked up once; and his budgets only where he had some at that version of it. */
+const ID_BY_ACCOUNT = (creditChecked: boolean, hasBudgets: boolean): string => `
+  (SELECT :id FROM accounts a WHERE a.customer = :customer AND a.version = CAST(:version AS BIGINT)
+    AND NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
+    AND NOT (${LACKS(creditChecked, hasBudgets, 'a.overdrawn_pico')}))`;
 
 /** A statement written with names, and the names in the order of its parameters. */
 interface Named {
@@ -74,17 +80,44 @@ function named(text: string): Named {
   return { sql, names };
 }
 
-const OPENINGS = {
-  checked: OPEN_GUARDED(true, false),
-  unchecked: OPEN_GUARDED(false, false),
-  observedChecked: OPEN_GUARDED(true, true),
-  observed: OPEN_GUARDED(false, true),
-} as const;
+type Opening = 'observed' | 'strangers' | 'budgeted' | 'plain';
+const openings = (creditChecked: boolean): Readonly<Record<Opening, Named>> => ({
+  observed: OPEN_GUARDED(
+    `CASE WHEN ${UNCHANGED} THEN :id END`,
+    `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END`,
+  ),
+  strangers: OPEN_GUARDED(`CASE WHEN ${UNCHANGED} AND NOT (${LACKS(creditChecked)}) THEN :id END`),
+  budgeted: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, true)),
+  plain: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, false)),
+});
+const CHECKED = openings(true);
+const UNCHECKED = openings(false);
+
+let starts = { dayEndMs: -Infinity, day: Infinity, week: 0, month: 0 };
+/** When the windows of that moment began: the same for a whole day, and a calendar costs as much as a look-up. */
+function startsOf(nowMs: number): Readonly<typeof starts> {
+  if (nowMs < starts.day || nowMs >= starts.dayEndMs) {
+    const { startMs: day, endMs } = windowOf('day', nowMs, null);
+    const [week, month] = [windowOf('week', nowMs, null).startMs, windowOf('month', nowMs, null).startMs];
+    starts = { dayEndMs: endMs ?? Infinity, day, week, month };
+  }
+  return starts;
+}
+
+function openingOf({ observe, creditChecked, version, hasBudgets }: Guard): Named {
+  const of = creditChecked ? CHECKED : UNCHECKED;
+  if (observe) return of.observed;
+  if (version === 0) return of.strangers;
+  return hasBudgets === false ? of.plain : of.budgeted;
+}
 
 /** A customer's money in three numbers. */
 const READ_MONEY = `
   SELECT CAST(${CREDIT('?1', 'CAST(?2 AS BIGINT)')} AS TEXT) AS credit,
     CAST(${OVERDRAWN('?1')} AS TEXT) AS overdrawn, CAST(${HELD('customer', '?1')} AS TEXT) AS held`;
+/** The same in one: credit less what is overdrawn. */
+const READ_BALANCE = `
+  SELECT CAST(${CREDIT('?1', 'CAST(?2 AS BIGINT)')} - overdrawn_pico AS TEXT) AS balance FROM accounts WHERE customer = ?1`;
 const READ_OVER = `SELECT COALESCE(over, 0) AS over FROM calls WHERE id = ?`;
 /** The budgets that a call falls under, each with what running calls hold of it. */
 const READ_BUDGETS = `
@@ -149,8 +182,8 @@ export const SHRINK_HOLD = `
 /** Opens a guarded call: whether it did is told by the statement that must follow. */
 export function openGuarded(call: CallToOpen, guard: Guard, boot: string): Statement {
   const { id, customer, keyId, endpoint, provider, model, openedAtMs } = call;
-  const { nowMs, period, holdPico, fitPico, creditChecked, observe } = guard;
-  const start = (span: BudgetSpan): number => windowOf(span, nowMs, period).startMs;
+  const { nowMs, period, holdPico, fitPico } = guard;
+  const { day, week, month } = startsOf(nowMs);
   const given: Readonly<Record<string, string | number>> = {
     id,
     customer,
@@ -165,16 +198,13 @@ export function openGuarded(call: CallToOpen, guard: Guard, boot: string): State
     needed: needed(holdPico, fitPico),
     grace: guard.gracePico,
     now: nowMs,
-    day: start('day'),
-    week: start('week'),
-    month: start('month'),
-    period: start('period'),
+    day,
+    week,
+    month,
+    period: period === null ? month : windowOf('period', nowMs, period).startMs,
     version: guard.version,
   };
-  const { sql, names } =
-    OPENINGS[
-      observe ? (creditChecked ? 'observedChecked' : 'observed') : creditChecked ? 'checked' : 'unchecked'
-    ];
+  const { sql, names } = openingOf(guard);
   return { sql, params: names.map((name) => given[name] ?? null) };
 }
 
@@ -187,6 +217,11 @@ export const readOver = (id: string): Statement => ({ sql: READ_OVER, params: [i
 
 export const readMoney = (customer: string, nowMs: number): Statement => ({
   sql: READ_MONEY,
+  params: [customer, nowMs],
+});
+
+export const readBalance = (customer: string, nowMs: number): Statement => ({
+  sql: READ_BALANCE,
   params: [customer, nowMs],
 });
 
@@ -222,13 +257,11 @@ export function moneyOf(row: Row | undefined, budgets: readonly Row[], nowMs: nu
 
 /** Counts a call that is about to be settled. Each statement asks whether it is still open, so that it counts once. */
 export function counting(id: string, costPico: string, endedAtMs: number): Statement[] {
-  const [day, week, month] = (['day', 'week', 'month'] as const).map(
-    (span) => windowOf(span, endedAtMs, null).startMs,
-  );
+  const { day, week, month } = startsOf(endedAtMs);
   return [
     { sql: BURN, params: [costPico, endedAtMs, id] },
     { sql: COUNT_GRANTS, params: [id] },
     { sql: COUNT_ACCOUNT, params: [id, costPico] },
-    { sql: COUNT_BUDGETS, params: [id, costPico, day ?? 0, week ?? 0, month ?? 0, endedAtMs] },
+    { sql: COUNT_BUDGETS, params: [id, costPico, day, week, month, endedAtMs] },
   ];
 }

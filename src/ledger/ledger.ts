@@ -70,8 +70,16 @@ export interface Block {
 }
 
 export type Admission =
-  /** With the money of a guarded customer, the call's own hold counted; `over`: it does not fit, and is only watched. */
-  | { readonly kind: 'admitted'; readonly money?: Money; readonly over?: boolean }
+  /**
+   * With what was asked for of a guarded customer's money, the call's own hold counted; the balance is his credit less what is
+   * overdrawn. `over`: it does not fit, and is only watched.
+   */
+  | {
+      readonly kind: 'admitted';
+      readonly money?: Money;
+      readonly balancePico?: string;
+      readonly over?: boolean;
+    }
   /** Money is watched here: judge the account (null: only the key has a budget) and ask again with a guard. */
   | { readonly kind: 'guarded'; readonly account: Account | null }
   /** It does not fit into what is free. */

@@ -3,8 +3,9 @@
  * replace `model` and nothing else. Refuses what two parsers might read differently.
  *
  * The whole text is validated (RFC 8259, with UTF-8 as section 8.1 demands), once, byte by byte: the cost is linear and
- * the nesting is a counter, so a hostile body buys neither time nor stack.
+ * the nesting is a counter, so a hostile body buys neither time nor stack. No object, at any depth, may have a key twice.
  */
+import { createOpenKeys, type OpenKeys } from './json-keys.ts';
 
 export interface JsonMember {
   /** The decoded key. */
@@ -54,15 +55,16 @@ export function scanJsonObject(bytes: Uint8Array): JsonScanResult {
   if (bytes[at] !== OPEN_BRACE) return problem('not_an_object', at, 'The body is not a JSON object.');
   const members = new Map<string, JsonMember>();
   const containers = new Uint8Array(JSON_DEPTH_MAX + 1);
+  const keys = createOpenKeys(bytes, quotedText);
   const insertAt = at + 1;
   at = skipSpace(bytes, insertAt);
   let open = bytes[at] !== CLOSE_BRACE;
   while (open) {
     const keyStart = at;
     const start = scanKey(bytes, at);
-    if (start < 0) return brokenAt(start);
-    const end = scanValue(bytes, start, containers);
-    if (end < 0) return brokenAt(end);
+    if (start < 0) return brokenAt(start, bytes);
+    const end = scanValue(bytes, start, { containers, keys });
+    if (end < 0) return brokenAt(end, bytes);
     const key = decodeKey(bytes, keyStart, start);
     const wrong = checkKey(key, members, keyStart);
     if (wrong !== undefined) return wrong;
@@ -70,7 +72,7 @@ export function scanJsonObject(bytes: Uint8Array): JsonScanResult {
     at = skipSpace(bytes, end);
     open = bytes[at] === COMMA;
     if (open) at = skipSpace(bytes, at + 1);
-    else if (bytes[at] !== CLOSE_BRACE) return brokenAt(broken(at, NOT_JSON));
+    else if (bytes[at] !== CLOSE_BRACE) return brokenAt(broken(at, NOT_JSON), bytes);
   }
   at = skipSpace(bytes, at + 1);
   if (at < bytes.length)
@@ -82,7 +84,7 @@ export function scanJsonObject(bytes: Uint8Array): JsonScanResult {
 export const memberText = (bytes: Uint8Array, member: JsonMember): string =>
   decoder.decode(bytes.subarray(member.start, member.end));
 
-/** A member's value; undefined when the object has no such member. Of equal keys inside it the last one stands. */
+/** A member's value; undefined when the object has no such member. */
 export function memberValue(bytes: Uint8Array, scan: JsonObjectScan, key: string): unknown {
   const member = scan.members.get(key);
   return member === undefined ? undefined : JSON.parse(memberText(bytes, member));
@@ -110,9 +112,10 @@ for (let byte = 0x20; byte < 0x80; byte += 1) PLAIN[byte] = byte === QUOTE || by
 const NOT_JSON = 0;
 const NOT_UTF8 = 1;
 const TOO_DEEP = 2;
+const TWICE = 3;
 const broken = (offset: number, why: number): number => -(offset * 4 + why) - 1;
 
-function brokenAt(failure: number): JsonProblem {
+function brokenAt(failure: number, bytes: Uint8Array): JsonProblem {
   const code = -failure - 1;
   const offset = code >> 2;
   switch (code & 3) {
@@ -120,6 +123,8 @@ function brokenAt(failure: number): JsonProblem {
       return problem('not_utf8', offset, `The JSON is not valid UTF-8 at byte ${offset}.`);
     case TOO_DEEP:
       return problem('too_deep', offset, `The JSON nests deeper than ${JSON_DEPTH_MAX} at byte ${offset}.`);
+    case TWICE:
+      return twice(quotedText(bytes, offset, scanString(bytes, offset)), offset);
     default:
       return problem('not_json', offset, `The body is not valid JSON at byte ${offset}.`);
   }
@@ -131,6 +136,9 @@ const problem = (kind: JsonProblemKind, offset: number, message: string): JsonPr
   message,
 });
 
+const twice = (key: string, offset: number): JsonProblem =>
+  problem('duplicate_key', offset, `The key ${shown(key)} is given twice, at byte ${offset}.`);
+
 function skipSpace(bytes: Uint8Array, from: number): number {
   let at = from;
   for (;;) {
@@ -141,16 +149,23 @@ function skipSpace(bytes: Uint8Array, from: number): number {
 }
 
 /** From a key's opening quote to the first byte of its value. */
-function scanKey(bytes: Uint8Array, from: number): number {
+function scanKey(bytes: Uint8Array, from: number, keys?: OpenKeys): number {
   if (bytes[from] !== QUOTE) return broken(from, NOT_JSON);
   const end = scanString(bytes, from);
   if (end < 0) return end;
+  if (keys?.isTwice(from, end) === true) return broken(from, TWICE);
   const colon = skipSpace(bytes, end);
   return bytes[colon] === COLON ? skipSpace(bytes, colon + 1) : broken(colon, NOT_JSON);
 }
 
-/** One whole value of the top level, however deep. `containers` remembers what is open, by depth. */
-function scanValue(bytes: Uint8Array, from: number, containers: Uint8Array): number {
+/** What is open, by depth, and the keys of what is an object. */
+interface Open {
+  readonly containers: Uint8Array;
+  readonly keys: OpenKeys;
+}
+
+/** One whole value of the top level, however deep. */
+function scanValue(bytes: Uint8Array, from: number, { containers, keys }: Open): number {
   let at = from;
   let depth = 1;
   for (;;) {
@@ -159,9 +174,10 @@ function scanValue(bytes: Uint8Array, from: number, containers: Uint8Array): num
       depth += 1;
       if (depth > JSON_DEPTH_MAX) return broken(at, TOO_DEEP);
       containers[depth] = first;
+      if (first === OPEN_BRACE) keys.open();
       at = skipSpace(bytes, at + 1);
       if (bytes[at] !== first + 2) {
-        if (first === OPEN_BRACE) at = scanKey(bytes, at);
+        if (first === OPEN_BRACE) at = scanKey(bytes, at, keys);
         if (at < 0) return at;
         continue;
       }
@@ -172,6 +188,7 @@ function scanValue(bytes: Uint8Array, from: number, containers: Uint8Array): num
     }
     // After a value: in ASCII a closing brace or bracket stands two past its opening one.
     while (depth > 1 && bytes[at] === (containers[depth] ?? 0) + 2) {
+      if (containers[depth] === OPEN_BRACE) keys.close();
       depth -= 1;
       at += 1;
       if (depth === 1) return at;
@@ -179,7 +196,7 @@ function scanValue(bytes: Uint8Array, from: number, containers: Uint8Array): num
     }
     if (bytes[at] !== COMMA) return broken(at, NOT_JSON);
     at = skipSpace(bytes, at + 1);
-    if (containers[depth] === OPEN_BRACE) at = scanKey(bytes, at);
+    if (containers[depth] === OPEN_BRACE) at = scanKey(bytes, at, keys);
     if (at < 0) return at;
   }
 }
@@ -282,8 +299,12 @@ const isTrail = (byte: number): boolean => byte >= 0x80 && byte <= 0xbf;
 
 /** The key between its opening quote and its value; what lies between the closing quote and the value is cut away. */
 function decodeKey(bytes: Uint8Array, keyStart: number, valueStart: number): string {
-  const end = bytes.lastIndexOf(QUOTE, valueStart - 1);
-  const text = decoder.decode(bytes.subarray(keyStart, end + 1));
+  return quotedText(bytes, keyStart, bytes.lastIndexOf(QUOTE, valueStart - 1) + 1);
+}
+
+/** The text between two quotes, which stand at the offsets (end exclusive). */
+function quotedText(bytes: Uint8Array, start: number, end: number): string {
+  const text = decoder.decode(bytes.subarray(start, end));
   return text.includes('\\') ? String(JSON.parse(text)) : text.slice(1, -1);
 }
 
@@ -296,7 +317,7 @@ function checkKey(
   offset: number,
 ): JsonProblem | undefined {
   if (members.has(key)) {
-    return problem('duplicate_key', offset, `The key ${shown(key)} is given twice, at byte ${offset}.`);
+    return twice(key, offset);
   }
   // Upper case first: the long s (U+017F) becomes S; then lower case: the Kelvin sign (U+212A) becomes k.
   if (!GUARDED.has(key) && key.length <= 14 && GUARDED.has(key.toUpperCase().toLowerCase())) {

@@ -198,6 +198,22 @@ describe('reconciliation', () => {
     expect(await violations(temporary.database)).toEqual([]);
   });
 
+  it('adds up the meters that had the event name one after the other', async () => {
+    await delivered('e1', 12);
+    await planted(await booked('q1', 40, { agoMs: 3 * HOUR }));
+    await marked('q1', 'quarantined');
+    simulator.world.meters.forEach((meter) => (meter.status = 'inactive'));
+    await stripe.billing.meters.create({
+      default_aggregation: { formula: 'sum' },
+      display_name: 'The new one',
+      event_name: METER,
+    });
+    await delivered('e2', 5);
+    pass(7 * HOUR);
+    // Sent again, what the old meter has would count twice.
+    expect(await compared()).toMatchObject({ verdict: 'equal', delivered: 1, lost: 0, confirmed: 3 });
+  });
+
   it('confirms only what was taken before the books were read', async () => {
     await delivered('e1', 12);
     pass(2 * HOUR);

@@ -9,7 +9,10 @@ beforeAll(async () => {
   // It is sent no model with a request for its list.
   silent = await startScripted({ '': () => undefined });
   gateway = await startTestGateway({
-    providers: { claude: { type: 'anthropic', base_url: silent.url, api_key: 'x' } },
+    providers: {
+      claude: { type: 'anthropic', base_url: silent.url, api_key: 'x' },
+      openai: { base_url: silent.url, api_key: 'x' },
+    },
   });
 });
 afterAll(async () => {
@@ -29,6 +32,20 @@ describe('the list of models', () => {
     expect(ids).toContain('demo/plain');
     expect(ids.some((id) => id.startsWith('claude/'))).toBe(true);
     await silent.closed();
+  });
+});
+
+describe('one model', () => {
+  it.each([
+    ['openai/gpt-4o', 200],
+    ['gpt-4o', 200],
+    ['no-such-model', 404],
+    ['nobody/gpt-4o', 404],
+  ])('is found by every name that a call may give it: %s', async (model, status) => {
+    const headers = { authorization: `Bearer ${SERVICE_KEY}` };
+    const reply = await fetch(`${gateway.url}/v1/models/${model}`, { headers });
+    const { id } = (await reply.json()) as { id?: string };
+    expect([reply.status, id]).toEqual([status, status === 200 ? model : undefined]);
   });
 });
 

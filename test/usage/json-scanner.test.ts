@@ -56,10 +56,22 @@ describe('the scanner finds members', () => {
   });
 });
 
+const manyKeys = (count: number): string =>
+  Array.from({ length: count }, (_, n) => `"k${String(n)}":0`).join(',');
+
+it('the scanner takes the same key in objects that are not the same', () => {
+  const inner = `{${manyKeys(40)},"b":{"b":[{"b":1},{"b":2}]}}`;
+  expect(scanned(`{"a":${inner},"b":${inner},"c":[${inner},${inner}]}`).members.size).toBe(3);
+});
+
 describe('the scanner refuses', () => {
   it.each([
     ['a key given twice', '{"model":"a","model":"b"}', 'duplicate_key'],
     ['a key given twice, once escaped', '{"model":"a","mod\\u0065l":"b"}', 'duplicate_key'],
+    ['a key given twice further down', '{"a":[{"b":1,"c":{"b":2},"b":3}]}', 'duplicate_key'],
+    ['a key given twice further down, once escaped', '{"a":{"b":1,"\\u0062":2}}', 'duplicate_key'],
+    ['a key given twice among many', `{"a":{${manyKeys(100)},"k50":0}}`, 'duplicate_key'],
+    ['a key given twice behind an escaped one', '{"a":{"\\u0062":1,"c":1,"c":2}}', 'duplicate_key'],
     ['a key that differs in case', '{"Model":"a"}', 'lookalike_key'],
     ['a key with a long s', '{"\u017ftream":true}', 'lookalike_key'],
     ['a key in capitals', '{"STREAM_OPTIONS":{}}', 'lookalike_key'],
