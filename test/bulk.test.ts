@@ -271,6 +271,34 @@ describe('import', () => {
     await expect(one.import('a,b\n1,2', { format: 'csv' })).rejects.toThrow('identifier');
   });
 
+  it.each(['lines', 'events'] as const)(
+    'takes nothing that this ledger has itself (export %s)',
+    async (kind) => {
+      const one = await place();
+      await called(one, [12, 5]);
+      await one.flush();
+      if (kind === 'lines') await called(one, [30, 7]);
+      await one.ledger.record({
+        identifier: 'fg_rec_unit',
+        destination: 'dimensions',
+        eventName: 'documents',
+        customer: 'cus_a',
+        model: '',
+        tokenType: '',
+        value: '3',
+        timestampMs: NOW - 1_000,
+      });
+      const before = await totals(one);
+      const text = await one.export({ kind });
+      const rows = text.trim().split('\n').length;
+      for (const dryRun of [true, false])
+        expect(await one.import(text, { dryRun })).toEqual({ imported: 0, already: rows, errors: [] });
+      expect(await totals(one)).toEqual(before);
+      const plain = await one.export({ kind: 'events', plain: true });
+      expect(await one.import(plain)).toMatchObject({ imported: 0 });
+    },
+  );
+
   it.each(['jsonl', 'csv'] as const)(
     'brings an exported ledger into an empty one, to the same totals, and sends nothing again (%s)',
     async (format) => {

@@ -136,7 +136,9 @@ function recordOf(options: ImporterOptions, cells: Cells, nowMs: number): Import
     tokenType,
     ...billedBy(cells, isUnit),
   ]);
-  const made = { identifier, customer, timestampMs, value, contentHash: options.crypto.sha256(content) };
+  const origin = { call: cells.get('faregate_call') ?? '', event: cells.get('faregate_event') ?? '' };
+  const contentHash = options.crypto.sha256(content);
+  const made = { identifier, customer, timestampMs, value, contentHash, origin };
   if (isUnit) return { ...made, usage: null, event: unitEvent(options, cells, { identifier, value, state }) };
   const usage = usageOf(options, cells, { identifier, timestampMs, value, model, tokenType });
   return { ...made, usage, event: lineEvent(options, cells, { identifier, value, state, usage }) };

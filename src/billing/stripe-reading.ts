@@ -167,7 +167,7 @@ const isLately = (
  * Cents that invoices took of a grant that has expired, of which Stripe's balance says nothing any more. Nothing where the
  * key may not read it.
  */
-async function appliedOf(stripe: Stripe, customer: string, grant: string): Promise<bigint> {
+export async function appliedOf(stripe: Stripe, customer: string, grant: string): Promise<bigint> {
   const params = { customer, credit_grant: grant, limit: PAGE_ROWS_MAX };
   const list = await readable(() => stripe.billing.creditBalanceTransactions.list(params, OPTIONS));
   let applied = 0n;

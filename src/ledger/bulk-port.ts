@@ -55,6 +55,8 @@ export interface ImportRecord {
   readonly identifier: string;
   /** Of everything else in it. */
   readonly contentHash: string;
+  /** The call and the event it was exported with: where this ledger has one of them, it has the usage. */
+  readonly origin: { readonly call: string; readonly event: string };
   readonly customer: string;
   readonly timestampMs: number;
   readonly value: string;

@@ -5,9 +5,13 @@ import type { Row, Statement } from './ledger.ts';
 import { linesToJson } from './lines.ts';
 import { textOf } from './rows.ts';
 
+/** The record is this ledger's own, exported and come back. */
+const IS_OWN = `(EXISTS (SELECT 1 FROM calls WHERE id = ?) OR EXISTS (SELECT 1 FROM meter_events WHERE identifier IN (?, ?)))`;
 const CLAIM = `
-  INSERT INTO imports (identifier, content_hash, call, imported_by, imported_at_ms) VALUES (?, ?, ?, ?, ?)
+  INSERT INTO imports (identifier, content_hash, call, imported_by, imported_at_ms)
+  SELECT ?, ?, ?, ?, CAST(? AS BIGINT) WHERE NOT ${IS_OWN}
   ON CONFLICT (identifier) DO NOTHING RETURNING identifier`;
+const READ_OWN = `SELECT 1 AS own WHERE ${IS_OWN}`;
 const READ = `SELECT content_hash FROM imports WHERE identifier = ?`;
 /** Only in the batch that claimed the identifier. */
 const IS_OURS = `EXISTS (SELECT 1 FROM imports WHERE identifier = ? AND imported_by = ?)`;
@@ -29,13 +33,17 @@ export function createImport({ database, bootId, stamp }: LedgerParts): Pick<Bul
   return {
     async importRecord(record, { nowMs, dryRun }) {
       const { identifier, contentHash, usage } = record;
+      const own = [record.origin.call, record.origin.event, identifier];
       if (dryRun) {
-        const [found = []] = await database.batch([{ sql: READ, params: [identifier] }]);
-        return outcomeOf(found, contentHash) ?? 'imported';
+        const [found = [], owned = []] = await database.batch([
+          { sql: READ, params: [identifier] },
+          { sql: READ_OWN, params: own },
+        ]);
+        return outcomeOf(found, contentHash) ?? (owned.length > 0 ? 'already' : 'imported');
       }
       const by = stamp();
       const ours = [identifier, by];
-      const claim = [identifier, contentHash, usage?.call ?? null, by, nowMs];
+      const claim = [identifier, contentHash, usage?.call ?? null, by, nowMs, ...own];
       const answers = await database.batch([
         { sql: CLAIM, params: claim },
         { sql: READ, params: [identifier] },
@@ -43,7 +51,7 @@ export function createImport({ database, bootId, stamp }: LedgerParts): Pick<Bul
         ...eventOf(record, ours, nowMs),
       ]);
       if (answers[0]?.length === 1) return 'imported';
-      return outcomeOf(answers[1] ?? [], contentHash) ?? 'differs';
+      return outcomeOf(answers[1] ?? [], contentHash) ?? 'already';
     },
   };
 }

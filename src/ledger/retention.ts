@@ -4,6 +4,7 @@
  */
 import type { LedgerParts } from './create-ledger.ts';
 import type { Row, Statement } from './ledger.ts';
+import { KEEP_UNIT } from './recording.ts';
 import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 
 export interface Dropped {
@@ -89,7 +90,11 @@ export function createRetention({ database }: LedgerParts): Retention {
       const [page = []] = await database.batch([{ sql: READ_UNITS, params: [...after, beforeMs] }]);
       const gone = page.filter((row) => numberOf(row, 'free') === 1 && numberOf(row, 'has_lines') === 0);
       if (gone.length > 0)
-        await database.batch(gone.map((row) => ({ sql: DROP_EVENT, params: [textOf(row, 'identifier')] })));
+        await database.batch(
+          gone.flatMap((row) =>
+            [KEEP_UNIT, DROP_EVENT].map((sql) => ({ sql, params: [textOf(row, 'identifier')] })),
+          ),
+        );
       const last = page.at(-1);
       const isMore = last !== undefined && page.length === CALLS_AT_ONCE_MAX;
       const next = isMore ? `${numberOf(last, 'timestamp_ms')}.${textOf(last, 'identifier')}` : null;

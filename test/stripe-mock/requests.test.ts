@@ -23,11 +23,12 @@ function callsInSource(): string[] {
 
 /** Not `stripe.world.…`, which is the simulator's. */
 const RESOURCES =
-  /^(?:billing|billingPortal|checkout|customers|events|invoices|prices|products|subscriptions|v2|webhookEndpoints)\./;
+  /^(?:billing|billingPortal|checkout|customers|events|invoices|payment\w+|prices|products|subscriptions|v2|webhookEndpoints)\./;
 
 it('every v1 request of the product is proved against the description that Stripe publishes', () => {
   const v1 = callsInSource().filter((call) => !call.startsWith('v2.'));
-  expect(REQUESTS.map(({ call }) => call).sort()).toEqual(v1);
+  const proved = new Set(REQUESTS.map(({ call }) => call.replace(/, .*/, '')));
+  expect([...proved].sort()).toEqual(v1);
 });
 
 it('every v2 request of the product is one whose parameters the types of the official package hold', () => {

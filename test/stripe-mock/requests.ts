@@ -7,12 +7,13 @@ import { meterWarnings } from '../../src/billing/meter-check.ts';
 import { createStripeAccount } from '../../src/billing/stripe-account.ts';
 import { createStripeMoney } from '../../src/billing/stripe-money.ts';
 import { createEventPoll } from '../../src/billing/stripe-poll.ts';
-import { createStripeReader } from '../../src/billing/stripe-reading.ts';
+import { appliedOf, createStripeReader } from '../../src/billing/stripe-reading.ts';
 import { createStripeV1Sink } from '../../src/billing/stripe-sink.ts';
 import { createStripeSums } from '../../src/billing/stripe-summaries.ts';
 import { createWithdrawals } from '../../src/billing/withdrawals.ts';
 import { PERMISSIONS, webhookFindings } from '../../src/cli/doctor.ts';
 import type { EventView, MeterEvent } from '../../src/ledger/ledger.ts';
+import { PAYMENT_REQUESTS } from './payment-requests.ts';
 
 export interface RequestToProve {
   /** As the official package names it. */
@@ -151,4 +152,10 @@ export const REQUESTS: readonly RequestToProve[] = [
     request: /^GET \/v1\/webhook_endpoints$/,
     make: (stripe) => webhookFindings(stripe, 'whsec_mock'),
   },
+  {
+    call: 'billing.creditBalanceTransactions.list',
+    request: /^GET \/v1\/billing\/credit_balance_transactions$/,
+    make: (stripe) => appliedOf(stripe, CUSTOMER, 'credgr_1'),
+  },
+  ...PAYMENT_REQUESTS,
 ];

@@ -1,6 +1,7 @@
 /**
  * Records that were imported, each once for ever: also when retention has deleted the call it made. `content_hash` tells a
- * repeat from another record under the same identifier; `imported_by` is the batch's own mark.
+ * repeat from another record under the same identifier; `imported_by` is the batch's own mark. Recorded units that
+ * retention deleted are kept here too (`recording.ts`).
  */
 export const IMPORTS_MIGRATION = {
   version: 17,
