@@ -1,7 +1,9 @@
 /** From the bound in tokens to money: what is held for a call, and what of it must fit. */
 import { type Bound, boundOf, type Vendor } from './bound.ts';
+import { mediaBoundOf } from './media-bound.ts';
 import { limitsOf } from './model-limits.ts';
 import type { Price, Prices } from './prices.ts';
+import { unitCost, type UnitRates } from './unit-prices.ts';
 import { featuresOf, type RequestFeatures } from './request-features.ts';
 
 export interface AskedTarget {
@@ -18,6 +20,8 @@ export interface Asked {
   readonly bodyBytes: number;
   /** The body's JSON, read when it is asked for; undefined for a form. */
   readonly body: () => unknown;
+  /** The names of a form's parts; undefined where the body is none. */
+  readonly formNames?: readonly string[] | undefined;
   /** Our own count of the input, in tokens. */
   readonly estimateInput: () => number;
   /** Whom the call may go to: the dearest counts. */
@@ -54,7 +58,7 @@ const searching = (features: RequestFeatures): RequestFeatures => ({
 });
 
 export interface HoldsOptions {
-  readonly prices: Pick<Prices, 'priceOf'>;
+  readonly prices: Pick<Prices, 'priceOf' | 'unitsOf'>;
   /** The catalogue's vendor of a configured provider's name. */
   readonly vendorOf: (provider: string) => string | null;
 }
@@ -76,6 +80,12 @@ export function createHolds({
     for (const target of asked.targets) {
       const price = prices.priceOf(target.billedModel, plan);
       if (price === null) return { kind: 'unpriced', model: target.billedModel };
+      const beside = mediaHold({ asked, target, features, price }, prices.unitsOf(target.billedModel, plan));
+      if (beside?.kind === 'unpriced') return beside;
+      if (beside !== undefined) {
+        worst = dearer(worst, beside);
+        continue;
+      }
       const vendor = vendorOf(target.billedModel.slice(0, target.billedModel.indexOf('/')));
       const bound = boundOf({
         vendor: wayOf(target.providerType),
@@ -88,7 +98,7 @@ export function createHolds({
       if (held.kind !== 'held') return held;
       // Of several targets the one that serves is not known yet: what its input costs says nothing of the next one's.
       const alone = asked.targets.length === 1 ? held : { ...held, outputPico: null };
-      if (worst?.kind !== 'held' || alone.holdPico > worst.holdPico) worst = alone;
+      worst = dearer(worst, alone);
     }
     return worst ?? { kind: 'boundless', reasons: ['nobody to ask'] };
   };
@@ -97,6 +107,25 @@ export function createHolds({
 /** Types that speak a vendor's dialect may be anybody's server; only the vendors' own are known. */
 const wayOf = (type: string): Vendor =>
   type === 'openai' || type === 'anthropic' || type === 'google' ? type : 'other';
+
+type Held = Extract<Assessment, { kind: 'held' }>;
+const dearer = (worst: Assessment | undefined, held: Held): Held =>
+  worst?.kind === 'held' && worst.holdPico >= held.holdPico ? worst : held;
+
+/** Pictures and sound, where their request bounds them: what is asked for is what is expected. Undefined for anything else. */
+function mediaHold(
+  { asked, target, features, price }: Pick<Weighed, 'asked' | 'features' | 'price'> & { target: AskedTarget },
+  rates: UnitRates,
+): Held | Extract<Assessment, { kind: 'unpriced' }> | undefined {
+  if (!MEDIA.test(asked.endpoint)) return undefined;
+  const bound = mediaBoundOf({ ...asked, ...target, formNames: asked.formNames, body: asked.body() });
+  if (bound === null) return undefined;
+  const tokens = boundCost(bound, features, price);
+  const units = unitCost(bound.units, rates);
+  if (tokens === null || units === null) return { kind: 'unpriced', model: target.billedModel };
+  const most = tokens.input + tokens.output + units;
+  return held(most, most, null);
+}
 
 interface Weighed {
   readonly asked: Asked;
@@ -123,7 +152,7 @@ function holdOf({ asked, bound, features, price, isStrict }: Weighed): Assessmen
   return held(read + generated + extra, bound.isCapped ? read + generated : read, output);
 }
 
-const held = (holdPico: bigint, fitPico: bigint, outputPico: bigint | null): Assessment => ({
+const held = (holdPico: bigint, fitPico: bigint, outputPico: bigint | null): Held => ({
   kind: 'held',
   holdPico: least(holdPico, HOLD_PICO_MAX),
   fitPico: least(fitPico, HOLD_PICO_MAX),

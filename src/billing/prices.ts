@@ -50,6 +50,8 @@ export interface PricesOptions {
 export interface Prices {
   /** The price now, markup included; null for a model nobody has a price for. */
   priceOf(billedModel: string, plan?: string | null): Price | null;
+  /** What is charged beside tokens, markup included. */
+  unitsOf(billedModel: string, plan?: string | null): UnitRates;
   /** What the usage costs; null when the model, or a class or unit that was used, has no price. */
   costPico(usage: Usage, billedModel: string, plan?: string | null): bigint | null;
   /** Names the catalogue and the configured prices: the same name, the same prices, but for what changes with the time. */
@@ -107,6 +109,7 @@ export function createPrices({
 
   return {
     priceOf: (billedModel, plan) => entryOf(billedModel, plan).price,
+    unitsOf: (billedModel, plan) => entryOf(billedModel, plan).units,
     version: versionOf({ overrides, markupMillionths, planMarkups }),
     costPico(usage, billedModel, plan) {
       const { price, units } = entryOf(billedModel, plan);

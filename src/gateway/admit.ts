@@ -21,6 +21,8 @@ export interface AskedFor {
   readonly bodyBytes: number;
   /** The body's JSON; undefined for a form. */
   readonly body: () => unknown;
+  /** The names of a form's parts; undefined where the body is none. */
+  readonly formNames?: readonly string[] | undefined;
   readonly estimateInput: () => number;
   readonly targets: readonly {
     readonly billedModel: string;
@@ -90,6 +92,7 @@ const askedFor = ({ request, endpoint, target, targets }: Call): AskedFor => ({
   endpoint,
   bodyBytes: request.body.length,
   body: () => (request.form === undefined ? parseJson(new TextDecoder().decode(request.body)) : undefined),
+  formNames: request.form?.parts.map(({ name }) => name),
   estimateInput: () => target.route.provider.estimateInput(request),
   targets: targets.map(({ billedModel, upstreamModel, route }) => ({
     billedModel,
