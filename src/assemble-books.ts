@@ -25,6 +25,14 @@ export interface BooksParts {
   readonly prices?: Pick<Prices, 'costPico'> | undefined;
   /** Told when events are due again. */
   readonly settled: () => void;
+  /** When chores begin, where they are not those of one process for all. */
+  readonly chores?: ChoreTimes | undefined;
+}
+
+/** Milliseconds: from 03:10 to the nightly comparison, and from the start to the first trimming. */
+export interface ChoreTimes {
+  readonly nightOffsetMs: number;
+  readonly firstTrimMs: number;
 }
 
 export interface AssembledBooks {
@@ -35,7 +43,7 @@ export interface AssembledBooks {
 
 /** For the start, and for `faregate restore`: before anything is recovered or delivered. */
 export const assembleRestore =
-  ({ settings: { billing }, runtime, ledger, crypto }: Omit<BooksParts, 'stripe' | 'settled'>) =>
+  ({ settings: { billing }, runtime, ledger, crypto }: Omit<BooksParts, 'stripe' | 'settled' | 'chores'>) =>
   (): Promise<RestoreReport> =>
     restoreLedger({
       ledger,
@@ -48,7 +56,7 @@ export const assembleRestore =
     });
 
 export function assembleBooks(parts: BooksParts): AssembledBooks {
-  const { settings, runtime, ledger, stripe, settled } = parts;
+  const { settings, runtime, ledger, stripe, settled, chores } = parts;
   const { billing } = settings;
   const days = settings.ledger.retentionDays;
   const reconciler = createReconciler({
@@ -60,8 +68,8 @@ export function assembleBooks(parts: BooksParts): AssembledBooks {
     resent: settled,
   });
   return {
-    nightly: createNightly({ ledger, runtime, reconciler }),
-    retention: createRetentionPasses({ ledger, runtime, days }),
+    nightly: createNightly({ ledger, runtime, reconciler, offsetMs: chores?.nightOffsetMs }),
+    retention: createRetentionPasses({ ledger, runtime, days, firstMs: chores?.firstTrimMs }),
     routes: [createBooksRoutes({ ledger, runtime, reconciler }), bulkRoutes(parts)],
   };
 }

@@ -8,10 +8,9 @@ import { createMoneyAdmin } from './admin-money.ts';
 import { type AppOptions, createApp } from './app.ts';
 import { modelsOf, vendorOf } from './billing/catalogue.ts';
 import { createRestoreRoute } from './admin-books.ts';
-import { assembleBooks, type AssembledBooks } from './assemble-books.ts';
+import { assembleBooks, type AssembledBooks, type ChoreTimes } from './assemble-books.ts';
 import { assembleDelivery } from './assemble-delivery.ts';
 import { assembleTopUps } from './assemble-top-ups.ts';
-import type { Alarms } from './billing/alarms.ts';
 import type { MeterDelivery } from './billing/delivery.ts';
 import type { Post } from './billing/sinks/http-sink.ts';
 import { type Budgets, type BudgetsOptions, createBudgets } from './billing/budgets.ts';
@@ -61,6 +60,8 @@ export interface Parts {
   readonly settled: () => void;
   /** Told when the process is on its way out: readiness says so. */
   readonly draining?: () => boolean;
+  /** When the ledger's chores begin, where they are not those of one process for all. */
+  readonly chores?: ChoreTimes;
 }
 
 export interface Gateway {
@@ -145,7 +146,7 @@ export function assemble(parts: Parts): Gateway {
       alarms: delivery.alarms.detail,
       more: [...books.routes, buying.routes, createRestoreRoute(undefined)],
     }),
-    ready: () => readiness(ledger, parts.draining?.() ?? false, delivery.alarms),
+    ready: () => readiness(ledger, parts.draining?.() ?? false, [delivery.alarms, books.nightly]),
     serve: parts.serve,
     ...(parts.rawPath === undefined ? {} : { rawPath: parts.rawPath }),
   });
@@ -269,12 +270,12 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
 async function readiness(
   ledger: Ledger,
   draining: boolean,
-  alarms: Pick<Alarms, 'detail'>,
+  told: readonly { detail(): Record<string, unknown> }[],
 ): Promise<{ ready: boolean; detail: Record<string, unknown> }> {
   if (draining) return { ready: false, detail: { reason: 'draining' } };
   try {
     await ledger.probe();
-    return { ready: true, detail: alarms.detail() };
+    return { ready: true, detail: Object.assign({}, ...told.map((one) => one.detail())) };
   } catch (error) {
     return { ready: false, detail: { reason: `the ledger takes no writes: ${String(error)}` } };
   }

@@ -12,6 +12,7 @@ import { authoriseAdmin } from './admin.ts';
 import { createApp } from './app.ts';
 import { assemble, type Gateway } from './assemble.ts';
 import { linksOf } from './assemble-top-ups.ts';
+import { createObjectChores, nightOffsetMs } from './billing/object-chores.ts';
 import { createStripeClient } from './billing/stripe-client.ts';
 import { linkReply } from './billing/top-up-links.ts';
 import { untrusted } from './billing/webhooks.ts';
@@ -193,6 +194,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
   readonly #gateway: Gateway;
   readonly #database: Database;
   readonly #ledger: Ledger;
+  readonly #chores: () => Promise<number | undefined>;
   #alarmAtMs = Infinity;
 
   constructor(context: DurableObjectState, env: Env) {
@@ -238,7 +240,10 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       },
       adminSecrets: adminSecrets(settings),
       settled: () => this.#wake(GATHER_MS),
+      // An object may end before a minute is over: what is put off by one would be so for ever.
+      chores: { nightOffsetMs: nightOffsetMs(context.id.toString()), firstTrimMs: 0 },
     });
+    this.#chores = createObjectChores({ ledger: this.#ledger, runtime, ...this.#gateway.books });
   }
 
   async fetch(request: Request): Promise<Response> {
@@ -281,6 +286,8 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       if (notice < Infinity) this.#wake(notice);
       const purchase = await this.#gateway.topUps.pass();
       if (purchase < Infinity) this.#wake(purchase);
+      const chore = await this.#chores();
+      if (chore !== undefined) this.#wake(chore);
       if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
     } catch (error) {
       console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));

@@ -7,6 +7,8 @@ export interface RetentionOptions {
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
   /** Null keeps everything. */
   readonly days: number | null;
+  /** From now to the first step, milliseconds. */
+  readonly firstMs?: number | undefined;
 }
 export interface RetentionPasses {
   /** One step, if one is due; answers after how many milliseconds the next one is, if any. */
@@ -20,9 +22,14 @@ const FIRST_MS = 60_000;
 /** Between two steps: the ledger's writer is busy with one for some 5 ms, so it keeps nine tenths of its time and more. */
 const STEP_MS = 100;
 
-export function createRetentionPasses({ ledger, runtime, days }: RetentionOptions): RetentionPasses {
+export function createRetentionPasses({
+  ledger,
+  runtime,
+  days,
+  firstMs = FIRST_MS,
+}: RetentionOptions): RetentionPasses {
   if (days === null) return { pass: async () => undefined };
-  let dueMs = runtime.now() + FIRST_MS;
+  let dueMs = runtime.now() + firstMs;
   let at: { readonly part: 'calls' | 'units'; readonly cursor: string | null } = {
     part: 'calls',
     cursor: null,

@@ -435,15 +435,17 @@ describe('reconciliation', () => {
 
 const runs = async (): Promise<number> => (await ledger.runs({ limit: 100 })).data.length;
 
+const nightlyOf = (deferred: Promise<unknown>[]) =>
+  createNightly({
+    ledger,
+    reconciler,
+    runtime: { now: runtime.now, log: runtime.log, defer: (work) => void deferred.push(work) },
+  });
+
 describe('the nightly comparison', () => {
   it('runs once a night, at ten past three, and makes up for a night that was missed', async () => {
     const deferred: Promise<unknown>[] = [];
-    const nightly = () =>
-      createNightly({
-        ledger,
-        reconciler,
-        runtime: { now: runtime.now, defer: (work) => void deferred.push(work) },
-      });
+    const nightly = () => nightlyOf(deferred);
     const night = nightly();
     await night.check();
     expect(await runs()).toBe(0);
@@ -460,5 +462,59 @@ describe('the nightly comparison', () => {
     await afterDowntime.check();
     await Promise.all(deferred);
     expect(await runs()).toBe(2);
+  });
+
+  it('is tried again within minutes when it failed, each time later, with an alarm at the third, and not by a restart', async () => {
+    await booked('one', 5);
+    await marked('one', 'accepted');
+    const deferred: Promise<unknown>[] = [];
+    let night = nightlyOf(deferred);
+    simulator.faults.add({ route: 'GET /v1/billing/meters', kind: 'server_error', times: 9 });
+    runtime.nowMs = Date.UTC(2026, 10, 22, 3, 10);
+    const attempts: number[] = [];
+    for (let minute = 0; minute < 60; minute += 1) {
+      await night.check();
+      const known = await runs();
+      if (known > attempts.length) attempts.push(minute);
+      await Promise.all(deferred);
+      // A process that ends takes nothing with it.
+      if (minute === 10) night = nightlyOf(deferred);
+      runtime.nowMs += 60_000;
+    }
+    expect(attempts).toEqual([0, 5, 15, 35]);
+    expect((await ledger.runs({ limit: 10 })).data.map(({ state }) => state)).toEqual([
+      'finished',
+      'failed',
+      'failed',
+      'failed',
+    ]);
+    const told = runtime.lines.map(({ event }) => event);
+    expect(told.filter((event) => event === 'reconciliation_keeps_failing')).toHaveLength(1);
+    expect(told).toContain('reconciliation_well_again');
+    expect(night.detail()).toEqual({});
+  });
+
+  it('says in readiness how many nights failed, until one went well', async () => {
+    const deferred: Promise<unknown>[] = [];
+    const night = nightlyOf(deferred);
+    simulator.faults.add({ route: 'GET /v1/billing/meters', kind: 'server_error', times: 99 });
+    await booked('one', 5);
+    await marked('one', 'accepted');
+    runtime.nowMs = Date.UTC(2026, 10, 22, 3, 10);
+    for (let n = 0; n < 4; n += 1) {
+      runtime.nowMs += await night.check();
+      await Promise.all(deferred);
+      runtime.nowMs += 2 * HOUR;
+    }
+    expect(night.detail()).toEqual({ reconciliations_failed_in_a_row: 4 });
+  });
+
+  it('is due at once for usage of a night that passed while no process was there', async () => {
+    await booked('one', 5, { agoMs: 30 * HOUR });
+    await marked('one', 'accepted');
+    const deferred: Promise<unknown>[] = [];
+    await nightlyOf(deferred).check();
+    await Promise.all(deferred);
+    expect(await runs()).toBe(1);
   });
 });
