@@ -18,7 +18,7 @@ import {
   errorInStream,
   isErrorAlone,
   opensWithError,
-  speaksOfUsageOption,
+  refusesUsageOption,
   unwritten,
   upstreamError,
   withoutSecret,
@@ -191,10 +191,10 @@ class Forwarding implements ReplySink {
     return whole ? undefined : 'ended its stream without its end marker';
   }
 
-  /** The upstream's answer as a failure. Its 400 about the option we added is our own doing. */
+  /** The upstream's answer as a failure. Its word against the option we added is our own doing. */
   #answered(): Failure {
     const text = this.#held.map((piece) => new TextDecoder().decode(piece)).join('');
-    if (this.#status === 400 && this.#prepared.exchange.addedUsageOption && speaksOfUsageOption(text))
+    if (this.#prepared.exchange.addedUsageOption && refusesUsageOption(this.#status, text))
       return { kind: 'usage_option' };
     return { kind: 'answered', status: this.#status ?? 0, headers: this.#upstreamHeaders, text };
   }

@@ -51,8 +51,9 @@ export function withoutSecret(pieces: Uint8Array[], secret: string | null): Uint
   return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : pieces;
 }
 
-/** Whether an upstream's 400 is about the option that asks it for usage. */
-export const speaksOfUsageOption = (text: string): boolean => /stream_options|include_usage/.test(text);
+/** Whether an upstream refuses the option that asks it for usage: with a 400 or, where FastAPI checks members, a 422. */
+export const refusesUsageOption = (status: number | null, text: string): boolean =>
+  (status === 400 || status === 422) && /stream_options|include_usage/.test(text);
 
 /** Whether a stream's first word is an error. Asked of its first pieces only; few have the word in them. */
 export function opensWithError(reader: ResponseReader, pieces: readonly Uint8Array[]): boolean {

@@ -239,3 +239,80 @@ describe('a response in the background', () => {
     expect((await ledger.storedResponse('cus_1', 'resp_1'))?.call).toBe('req_1');
   });
 });
+
+const heldOf = async (ledger: Ledger): Promise<string> => (await ledger.balance('cus_1', now)).heldPico;
+
+describe('what is held for it', () => {
+  const HOLD = 700n;
+  /** A customer of 1,000, and a response in the background that holds 700 of it. */
+  async function held(ledger: Ledger): Promise<void> {
+    const times = { effectiveAtMs: 0, expiresAtMs: null, createdAtMs: 0, voidedAtMs: null };
+    const amount = { amountPico: '1000', balancePico: '1000', applies: true };
+    const kind = { id: 'credgr_1', name: null, category: 'paid', priority: 50 } as const;
+    await ledger.recordGrants({ customer: 'cus_1', readAtMs: 1, grants: [{ ...kind, ...times, ...amount }] });
+    expect(await admitted(ledger, 'req_1')).toBe('admitted');
+    await ledger.openBackground({
+      call: 'req_1',
+      responseId: 'resp_1',
+      attempt: 1,
+      inputTokens: 7,
+      plan: null,
+      dueAtMs: OPENED_AT_MS + 1_000,
+    });
+  }
+  async function admitted(ledger: Ledger, id: string): Promise<string> {
+    const what = { keyId: 'key_1', endpoint: 'responses', provider: 'openai', model: MODEL, stream: false };
+    const account = await ledger.account('cus_1');
+    const guard = { nowMs: now, version: account?.version ?? 0, period: null, gracePico: '0' };
+    const money = { holdPico: String(HOLD), fitPico: String(HOLD), creditChecked: true, observe: false };
+    const call = { id, customer: 'cus_1', openedAtMs: now, ...what };
+    return (await ledger.admit(call, { ...guard, ...money })).kind;
+  }
+
+  it('stays while it is made, and keeps others out, until its provider says that it is done', async () => {
+    const { ledger, background } = boot('a');
+    await held(ledger);
+    answer = response('in_progress');
+    for (let minute = 1; minute <= 30; minute += 1) {
+      await passAt(background, OPENED_AT_MS + minute * 60_000);
+      expect(await heldOf(ledger)).toBe('700');
+    }
+    expect(await admitted(ledger, 'req_2')).toBe('short');
+    answer = DONE;
+    await passAt(background, OPENED_AT_MS + HOUR_MS);
+    expect(await heldOf(ledger)).toBe('0');
+    expect(await admitted(ledger, 'req_3')).toBe('admitted');
+  });
+
+  it('outlives a crash, and goes with the bill that the next start makes', async () => {
+    const before = boot('a');
+    await held(before.ledger);
+    const after = boot('b');
+    await after.ledger.recover({ nowMs: now });
+    expect(await heldOf(after.ledger)).toBe('700');
+    expect(await admitted(after.ledger, 'req_2')).toBe('short');
+    answer = DONE;
+    await passAt(after.background, OPENED_AT_MS + 90_000);
+    expect(await heldOf(after.ledger)).toBe('0');
+  });
+
+  it.each(['cancelled', 'failed', 'incomplete'])('goes when it is %s', async (status) => {
+    const { ledger, background } = boot('a');
+    await held(ledger);
+    answer = response(status);
+    await passAt(background, OPENED_AT_MS + 2_000);
+    expect(await heldOf(ledger)).toBe('0');
+    expect((await callOf(ledger))?.state).toBe('settled');
+  });
+
+  it('goes when it is given up', async () => {
+    const { ledger, background } = boot('a');
+    await held(ledger);
+    answer = { status: 404, body: { error: { message: 'not found' } } };
+    for (let look = 1; look <= 12; look += 1) {
+      expect(await heldOf(ledger)).toBe('700');
+      await passAt(background, OPENED_AT_MS + look * 120_000);
+    }
+    expect(await heldOf(ledger)).toBe('0');
+  });
+});

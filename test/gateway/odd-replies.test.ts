@@ -39,6 +39,12 @@ beforeAll(async () => {
     br: encoded('br', brotliCompressSync),
     compress: encoded('compress', (text) => Buffer.from(text)),
     twice: encoded('gzip, br', (text) => brotliCompressSync(gzipSync(text))),
+    strict: (exchange) => {
+      if (!exchange.body.includes('stream_options')) return encoded('identity', Buffer.from)(exchange);
+      const detail = [{ loc: ['body', 'stream_options'], msg: 'Extra inputs are not permitted' }];
+      exchange.response.writeHead(422, { 'content-type': 'application/json' });
+      exchange.response.end(JSON.stringify({ detail }));
+    },
     lies: encoded('gzip', (text) => Buffer.from(text)),
   });
   gateway = await startTestGateway({
@@ -104,6 +110,12 @@ describe('an encoded reply', () => {
     expect([reply.status, reply.headers.get('x-faregate-error')]).toEqual([502, 'upstream_error']);
     await reply.arrayBuffer();
   });
+});
+
+it('a provider that refuses the usage option with a 422, as FastAPI does, is asked again without it', async () => {
+  const got = await callThrough(gateway, { model: 'odd/strict', stream: true });
+  expect(got).toMatchObject({ status: 200, broken: false });
+  expect(got.text).toContain('Paid.');
 });
 
 it('a provider is asked for replies that can be read, and never sees the id that a caller gave his request', async () => {
