@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDelivery } from '../src/billing/delivery.ts';
 import { createStripeClient } from '../src/billing/stripe-client.ts';
-import { createStripeWays } from '../src/billing/stripe-ways.ts';
+import { createStripeWays, type Way } from '../src/billing/stripe-ways.ts';
 import { createLedger } from '../src/ledger/create-ledger.ts';
 import type { Database, Ledger } from '../src/ledger/ledger.ts';
 import { migrate } from '../src/ledger/migrations.ts';
@@ -32,6 +32,8 @@ export interface BacklogOptions {
   readonly events: number;
   /** Many, so that no customer's events pile up and are summed. */
   readonly customers?: number | undefined;
+  /** The stream unless given. */
+  readonly way?: Way | undefined;
   /** Told of every tenth part that is delivered. */
   readonly progress?: ((text: string) => void) | undefined;
 }
@@ -42,6 +44,7 @@ const SEED_CALLS = 10_000;
 export async function proveBacklog({
   events,
   customers = 2_000,
+  way = 'stream',
   progress = () => undefined,
 }: BacklogOptions): Promise<BacklogReport> {
   const directory = mkdtempSync(join(tmpdir(), 'faregate-backlog-'));
@@ -53,7 +56,7 @@ export async function proveBacklog({
     const ledger = createLedger({ database, bootId: 'backlog' });
     progress(`${String(events)} events to deliver are in ${directory}`);
     const before = await simulator.tell();
-    const drained = await drain(ledger, { url: simulator.url, events, progress });
+    const drained = await drain(ledger, { url: simulator.url, way, events, progress });
     const after = await simulator.tell();
     const counted = new Map(after.sums);
     return {
@@ -73,7 +76,7 @@ const cpuOf = ({ user, system }: NodeJS.CpuUsage): number => user + system;
 
 async function drain(
   ledger: Ledger,
-  { url, events, progress }: { url: string; events: number; progress: (text: string) => void },
+  { url, way, events, progress }: { url: string; way: Way; events: number; progress: (text: string) => void },
 ): Promise<Omit<BacklogReport, 'simulatorCpuMicrosecondsPerEvent' | 'differences' | 'surplus'>> {
   const runtime = createNodeRuntime({ json: true });
   const crypto = createNodeCrypto();
@@ -82,7 +85,7 @@ async function drain(
     ledger,
     runtime,
     crypto,
-    sink: createStripeWays('stream', { stripe, runtime }),
+    sink: createStripeWays(way, { stripe, runtime }),
     eventName: METER,
   });
   const rss: number[] = [];

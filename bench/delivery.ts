@@ -1,12 +1,14 @@
 /**
- * `npm run bench:delivery -- [events]`: events a second, from settled lines in a real file through the stream to the
- * simulator in another process, and the CPU of each: sealing, ledger and sending together, both threads.
+ * `npm run bench:delivery -- [events] [stream|v2|v1]`: events a second, from settled lines in a real file to the simulator
+ * in another process, by the stream unless said otherwise, and the CPU of each: sealing, ledger and sending together, both threads.
  */
 import { proveBacklog } from './backlog.ts';
 
-const report = await proveBacklog({ events: Number(process.argv[2] ?? 100_000) });
+const [events = '100000', named = 'stream'] = process.argv.slice(2);
+const way = named === 'v2' || named === 'v1' ? named : 'stream';
+const report = await proveBacklog({ events: Number(events), way });
 console.log(
-  `${String(report.events)} events: ${String(report.eventsPerSecond)} a second, ` +
+  `${String(report.events)} events by ${way}: ${String(report.eventsPerSecond)} a second, ` +
     `${String(report.cpuMicrosecondsPerEvent)} us CPU each, and ${String(report.simulatorCpuMicrosecondsPerEvent)} us of the simulator's`,
 );
 if (report.differences > 0 || report.surplus !== 0) {

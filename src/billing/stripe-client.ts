@@ -18,7 +18,7 @@ export const STRIPE_TIMEOUT_MS = 10_000;
 /** Throws `TypeError` for a blank key or a base URL that is not plain http(s). The API version is the package's own. */
 export function createStripeClient({ secretKey, apiBase, httpClient }: StripeClientOptions): Stripe {
   if (secretKey.trim() === '') throw new TypeError('The Stripe key is blank: set STRIPE_SECRET_KEY.');
-  return new Stripe(secretKey.trim(), {
+  const stripe = new Stripe(secretKey.trim(), {
     maxNetworkRetries: 0,
     timeout: STRIPE_TIMEOUT_MS,
     telemetry: false,
@@ -26,6 +26,39 @@ export function createStripeClient({ secretKey, apiBase, httpClient }: StripeCli
     httpClient: objectsOnly(httpClient ?? Stripe.createNodeHttpClient()),
     ...(apiBase === undefined ? {} : endpointOf(apiBase, httpClient === undefined)),
   });
+  return rememberingAgent(stripe);
+}
+
+/** How the SDK says what it is never changes here, and it would put it together anew for each request: 20 of some 250 us. */
+function rememberingAgent(stripe: Stripe): Stripe {
+  const own: unknown = Reflect.get(stripe, 'getClientUserAgent');
+  if (typeof own !== 'function') return stripe;
+  let known: string | undefined;
+  const getClientUserAgent = (told: (agent: string) => void): void => {
+    if (known !== undefined) told(known);
+    else
+      Reflect.apply(own, stripe, [
+        (agent: string) => {
+          known = agent;
+          told(agent);
+        },
+      ]);
+  };
+  return Object.assign(stripe, { getClientUserAgent });
+}
+
+/**
+ * Begins a request without the stack it is begun from: the SDK writes one down for each, in case it fails, and it takes 25
+ * of some 250 us. Only what happens before this returns has none.
+ */
+export function withoutStack<T>(begin: () => T): T {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return begin();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /**

@@ -6,7 +6,7 @@ import { realDeadline, within } from './deadline.ts';
 import type { Deadline } from './deadline.ts';
 import { payloadOf } from './layouts.ts';
 import type { MeterSink } from './ports.ts';
-import { STRIPE_TIMEOUT_MS } from './stripe-client.ts';
+import { STRIPE_TIMEOUT_MS, withoutStack } from './stripe-client.ts';
 import { acknowledged, dateOf, deliveryOf } from './stripe-outcome.ts';
 
 export interface StripeSinkOptions {
@@ -35,7 +35,10 @@ type Ask = (event: MeterEvent) => Promise<{ readonly identifier: string }>;
 function oneByOne({ runtime, deadline = realDeadline, heard }: StripeSinkOptions, ask: Ask): MeterSink {
   const sendOne = async (event: MeterEvent): Promise<Delivery> => {
     try {
-      const answer = await within(ask(event), deadline(STRIPE_TIMEOUT_MS));
+      const answer = await within(
+        withoutStack(() => ask(event)),
+        deadline(STRIPE_TIMEOUT_MS),
+      );
       heard?.(dateOf(answer));
       return acknowledged(event, answer.identifier, runtime.now());
     } catch (error) {
