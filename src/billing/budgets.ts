@@ -42,7 +42,7 @@ export type Verdict =
       readonly plan: string | null;
     }
   | { readonly kind: 'missing' }
-  | { readonly kind: 'blocked'; readonly block: Block }
+  | { readonly kind: 'blocked'; readonly block: Block; readonly topUpUrl: string | null }
   | Refused;
 
 export interface Budgets {
@@ -86,8 +86,9 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       if (admission.over === true) runtime.log('warn', 'budget_observed', overFields(call, admission));
       return { kind: 'admitted', hold: judged, ...standing(account, admission) };
     }
-    if (admission.kind !== 'short') return admission;
     const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
+    if (admission.kind === 'blocked') return blocked(options, call, admission.block);
+    if (admission.kind !== 'short') return admission;
     return { ...shortOf(call.customer, admission.money, { ...judged, policy, topUpUrl }), isWeighed: true };
   };
 
@@ -125,6 +126,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       if (admission.kind === 'guarded')
         return final(options, call, await guarded(call, asked, judgedPart(admission.account)));
       if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
+      if (admission.kind === 'blocked') return blocked(options, call, admission.block);
       return admission.kind === 'admitted'
         ? { kind: 'admitted', balancePico: null, hasCredit: false, plan: null }
         : admission;
@@ -133,6 +135,13 @@ export function createBudgets(options: BudgetsOptions): Budgets {
     shrunk: (call) => waiters.freed(call, false),
   };
 }
+
+/** Credit lifts an alert's block, so there is told where to add some. */
+const blocked = ({ topUpUrl }: BudgetsOptions, { customer }: CallToOpen, block: Block): Verdict => ({
+  kind: 'blocked',
+  block,
+  topUpUrl: block.code === 'alert_triggered' ? (topUpUrl?.(customer) ?? null) : null,
+});
 
 function final({ doubted, refused }: BudgetsOptions, { customer }: CallToOpen, verdict: Verdict): Verdict {
   if (verdict.kind === 'refused') refused?.(customer);

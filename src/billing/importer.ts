@@ -3,6 +3,7 @@ import type { Ledger } from '../ledger/ledger.ts';
 import type { ImportRecord } from '../ledger/bulk-port.ts';
 import type { EventState } from '../ledger/ledger.ts';
 import type { Crypto } from '../runtime.ts';
+import { callIdOf } from './call-ids.ts';
 import { parseUsd } from '../usage/money.ts';
 import type { Usage } from '../usage/usage.ts';
 import { csvCells, readRow } from './bulk-rows.ts';
@@ -164,7 +165,7 @@ function usageOf(
     throw new RangeError(`"payload_token_type" must be one of ${Object.keys(CLASSES).join(', ')}.`);
   const given = cells.get('faregate_cost_usd') ?? '';
   return {
-    call: `req_${callId(timestampMs, crypto.sha256(`import ${identifier}`))}`,
+    call: callIdOf(timestampMs, crypto.sha256(`import ${identifier}`)),
     provider: model.slice(0, model.indexOf('/')),
     model,
     tokenType,
@@ -291,20 +292,3 @@ const NOTHING: Usage = {
   audioOutput: 0,
   imageOutput: 0,
 };
-
-const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
-
-/** As the ids of calls are made: 10 characters of the time it was used, so that it lies among the others; 16 of the hash. */
-function callId(timestampMs: number, hash: string): string {
-  return base32(BigInt(timestampMs), 10) + base32(BigInt(`0x${hash.slice(0, 20)}`), 16);
-}
-
-function base32(value: bigint, chars: number): string {
-  let text = '';
-  let rest = value;
-  for (let index = 0; index < chars; index += 1) {
-    text = ALPHABET.charAt(Number(rest % 32n)) + text;
-    rest /= 32n;
-  }
-  return text;
-}

@@ -31,6 +31,8 @@ const CHARGE_RETRY_MS_MAX = 3_600_000;
 const LOOK_MS = 45_000;
 /** A charge that was not begun while the gateway was down is no longer wanted. */
 const STALE_MS = 3_600_000;
+/** So young, a row that says nothing of a request has none behind it. */
+const FRESH_MS = 60_000;
 /** Stripe remembers an idempotency key for 24 hours: after that a charge that nobody found is not repeated. */
 const UNSURE_MS = 82_800_000;
 /** A payment by bank that has not come by then does not come. */
@@ -73,7 +75,7 @@ async function charge(topUp: TopUp, { payments, runtime, save }: Step): Promise<
       message: 'He has no default payment method.',
     });
   }
-  if (topUp.attempts > 0) {
+  if (mayBeDone(topUp, nowMs)) {
     const found = await payments.findCharge(topUp);
     if (found.kind !== 'done') return later(topUp, nowMs, found.message);
     if (found.value !== null) return charged(topUp, found.value, { payments, nowMs });
@@ -129,7 +131,7 @@ async function look(topUp: TopUp, { payments, runtime }: Step): Promise<TopUp> {
 async function grant(topUp: TopUp, { payments, ledger, runtime, save }: Step): Promise<TopUp> {
   const nowMs = runtime.now();
   let known: Stripe.Billing.CreditGrant | null = null;
-  if (topUp.attempts > 0) {
+  if (mayBeDone(topUp, nowMs)) {
     const found = await payments.findGrant(topUp);
     if (found.kind !== 'done') return later(topUp, nowMs, found.message);
     known = found.value;
@@ -152,6 +154,10 @@ async function grant(topUp: TopUp, { payments, ledger, runtime, save }: Step): P
   await ledger.wantReading(customer, nowMs);
   return ended({ ...topUp, creditGrant: known.id }, 'granted', runtime.now());
 }
+
+/** It was asked for before; or by a ledger that was lost, of which this row came back from a backup. */
+const mayBeDone = ({ attempts, createdAtMs }: TopUp, nowMs: number): boolean =>
+  attempts > 0 || nowMs - createdAtMs > FRESH_MS;
 
 const paid = (topUp: TopUp, nowMs: number): TopUp => ({
   ...topUp,

@@ -34,7 +34,7 @@ export interface AskedFor {
 export type Verdict =
   | ({ readonly kind: 'admitted' } & CallMoney)
   | { readonly kind: 'missing' }
-  | { readonly kind: 'blocked'; readonly block: Block }
+  | { readonly kind: 'blocked'; readonly block: Block; readonly topUpUrl: string | null }
   | {
       readonly kind: 'refused';
       readonly code: ErrorCode;
@@ -85,7 +85,7 @@ export async function admit(
   );
   if (verdict.kind === 'admitted') return verdict;
   if (verdict.kind === 'missing') throw notFound(call.customer);
-  throw verdict.kind === 'blocked' ? blocked(call.customer, verdict.block) : refused(verdict);
+  throw verdict.kind === 'blocked' ? blocked(call.customer, verdict) : refused(verdict);
 }
 
 const askedFor = ({ request, endpoint, target, targets }: Call): AskedFor => ({
@@ -136,7 +136,7 @@ const REMEDIES: Readonly<Record<Block['code'], { readonly what: string; readonly
   subscription_inactive: { what: 'the subscription is not active', remedy: 'Pay the open invoice.' },
 };
 
-function blocked(customer: string, block: Block): Refusal {
+function blocked(customer: string, { block, topUpUrl }: Extract<Verdict, { kind: 'blocked' }>): Refusal {
   const { what, remedy } = REMEDIES[block.code];
   const source = block.source === '' ? '' : ` (${block.source})`;
   return new Refusal(block.code, `${customer} is refused: ${what}${source}. ${remedy}`, {
@@ -145,7 +145,7 @@ function blocked(customer: string, block: Block): Refusal {
       balance_usd: null,
       required_usd: null,
       resets_at: null,
-      top_up_url: null,
+      top_up_url: topUpUrl,
       remedy_hint: remedy,
     },
   });

@@ -90,6 +90,14 @@ const INVARIANTS = {
         WHERE b.customer = a.customer AND b.ended_at_ms >= a.finalised_through_ms), 0)
       OR a.overdrawn_pico <> COALESCE((SELECT SUM(b.pico) FROM credit_burns b WHERE b.customer = a.customer
         AND b.credit_grant = '' AND b.ended_at_ms >= a.finalised_through_ms), 0)`,
+  'A purchase of credit that was granted has a payment and a grant of its own; one that has ended waits for nothing.': `
+    SELECT id FROM top_ups
+    WHERE (state = 'granted' AND (payment IS NULL OR credit_grant IS NULL))
+      OR (ended_at_ms IS NULL) <> (not_before_ms IS NOT NULL)
+      OR (ended_at_ms IS NOT NULL) <> (state IN ('granted', 'failed', 'expired'))
+    UNION ALL SELECT MIN(id) AS id FROM top_ups WHERE payment IS NOT NULL GROUP BY payment HAVING COUNT(*) > 1
+    UNION ALL SELECT MIN(id) AS id FROM top_ups WHERE credit_grant IS NOT NULL
+    GROUP BY credit_grant HAVING COUNT(*) > 1`,
   'An open call of an account holds something, be it nothing.': `
     SELECT c.id FROM calls c JOIN accounts a ON a.customer = c.customer
     WHERE c.ended_at_ms IS NULL AND c.hold_pico IS NULL`,

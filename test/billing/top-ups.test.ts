@@ -381,6 +381,24 @@ describe('a crash or a silence of Stripe’s', () => {
     }
   });
 
+  it('and a ledger put back from before all that is asked of Stripe what became of it', async () => {
+    const { spend, touch, charges, bought, balance, database, clock, rows } = await scene();
+    await spend(4);
+    await touch();
+    for (const [state, hours] of [
+      ['charging', 25],
+      ['paid', 60],
+    ] as const) {
+      const undo = `UPDATE top_ups SET state = ?, attempts = 0, grant_tries = 0, ended_at_ms = NULL, not_before_ms = 0`;
+      await database.batch([{ sql: undo, params: [state] }]);
+      clock.ms += hours * HOUR_MS;
+      await touch();
+      expect([charges().length, bought().length]).toEqual([1, 1]);
+      expect((await rows()).map(({ state: now }) => now)).toEqual(['granted']);
+    }
+    expect(await balance()).toBe('11.00');
+  });
+
   it('of 23 hours ends the charge unconfirmed, after a last look', async () => {
     const { spend, touch, charges, rows, clock, simulator } = await scene();
     await spend(4);

@@ -115,6 +115,15 @@ describe('a customer with credit', () => {
     });
   });
 
+  it('is told where to add credit when an alert of Stripe has fired, too', async () => {
+    const customer = await customerWith(USD);
+    await gateway.stripe.trigger('billing.alert.triggered', { customer });
+    expect(await refusal(await ask(customer))).toMatchObject({
+      code: 'alert_triggered',
+      metadata: { top_up_url: `https://shop.example/top-up?who=${customer}` },
+    });
+  });
+
   it('is refused a call that is dearer than what he has', async () => {
     const customer = await customerWith(USD);
     const { code, metadata } = await refusal(await ask(customer, { max_tokens: 1_000_000 }));

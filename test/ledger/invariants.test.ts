@@ -50,6 +50,16 @@ it.each([
   ['A call has tokens exactly when it has lines', `UPDATE calls SET usage_source = 'none' WHERE tokens > 0`],
   ['An event has an acceptance time', `UPDATE meter_events SET state = 'accepted', attempts = 1`],
   ['An event that is not pending has been tried', `UPDATE meter_events SET state = 'sending', attempts = 1`],
+  [
+    'A purchase of credit that was granted has a payment and a grant of its own',
+    `INSERT INTO top_ups (id, customer, kind, cents, state, created_at_ms, ended_at_ms)
+     VALUES ('top_1', 'cus_1', 'auto', 500, 'granted', 1, 2)`,
+  ],
+  [
+    'A purchase of credit that was granted has a payment and a grant of its own',
+    `INSERT INTO top_ups (id, customer, kind, cents, state, payment, created_at_ms, ended_at_ms)
+     VALUES ('top_1', 'cus_1', 'auto', 500, 'failed', 'pi_1', 1, 2), ('top_2', 'cus_1', 'link', 500, 'failed', 'pi_1', 1, 2)`,
+  ],
 ])('finds what breaks "%s" after %s', async (invariant, sql) => {
   await opened.database.batch([{ sql, params: [] }]);
   const found = (await violations(opened.database)).map((violation) => violation.invariant);
