@@ -247,6 +247,30 @@ function describeReads(given: Given): void {
       expect(await statesOf(other)).toEqual(['accepted', 'accepted']);
     });
 
+    it('sells credit by the link in a refusal, once, however often Stripe tells of it', async () => {
+      const world = given();
+      const customer = world.newCustomer();
+      world.stripe.addCredit(customer, 1);
+      const refused = await world.ask(customer, { body: { ...Object(chat('plain').body), max_tokens: 1e6 } });
+      expect([refused.status, refused.headers.get('x-faregate-error')]).toEqual([
+        402,
+        'request_exceeds_balance',
+      ]);
+      const { error } = JSON.parse(refused.text) as { error: { metadata: { top_up_url: string } } };
+      const { pathname } = new URL(error.metadata.top_up_url);
+      const opened = await world.place.fetch(pathname, { redirect: 'manual' });
+      expect(opened.status).toBe(303);
+      await fetch(opened.headers.get('location') ?? '', { method: 'POST', redirect: 'manual' });
+      const paid = world.stripe.world.events.findLast(({ type }) => type === 'checkout.session.completed');
+      for (let time = 0; time < 3; time += 1)
+        expect((await world.tell(JSON.stringify(paid))).status).toBe(200);
+      const credit = async (): Promise<unknown> => (await world.admin(`/customers/${customer}/credit`)).json;
+      await expect.poll(credit, { timeout: 10_000 }).toMatchObject({ credit_usd: '10.01' });
+      const grants = [...world.stripe.world.grants.values()].filter((grant) => grant.customer === customer);
+      expect(grants).toHaveLength(2);
+      expect((await world.place.fetch(`${pathname}0`, { redirect: 'manual' })).status).toBe(403);
+    });
+
     it('is closed to the operator without the admin key', async () => {
       const { place } = given();
       expect((await place.fetch('/admin/v1/calls?customer=cus_case1')).status).toBe(401);

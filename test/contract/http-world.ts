@@ -81,6 +81,7 @@ providers:
 models:
   fast: acme/plain
   either: [down/plain, acme/plain]
+budget: { top_up_link: { base_url: "https://gate.example" } }
 prices:
   acme/plain: { input: 1, output: 4, cache_read: 0.1 }
 `;
