@@ -6,9 +6,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createBudgets } from '../src/billing/budgets.ts';
-import { createHolds } from '../src/billing/holds.ts';
-import { createPrices } from '../src/billing/prices.ts';
+import { createBudgets } from '../src/billing/budgets/budgets.ts';
+import { createHolds } from '../src/billing/budgets/holds.ts';
+import { createPrices } from '../src/billing/prices/prices.ts';
 import { createLedger } from '../src/ledger/create-ledger.ts';
 import type { CallToOpen } from '../src/ledger/ledger.ts';
 import { migrate } from '../src/ledger/migrations.ts';

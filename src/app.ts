@@ -5,8 +5,8 @@
  */
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { getPath } from 'hono/utils/url';
-import { paidReply } from './billing/top-up-links.ts';
-import { WEBHOOK_BYTES_MAX } from './billing/webhooks.ts';
+import { paidReply } from './billing/top-ups/links.ts';
+import { WEBHOOK_BYTES_MAX } from './billing/stripe/webhooks.ts';
 import { type Dialect, Refusal, refusalReply } from './errors.ts';
 import { BODY_ENDPOINTS, modelInPath, VERSIONS } from './gateway/endpoints.ts';
 import type { Inference } from './gateway/inference.ts';

@@ -1,10 +1,10 @@
 /** Usage in bulk: out of one ledger and into another. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type BulkRow, csvCells, csvHeader, rowText } from '../src/billing/bulk-rows.ts';
-import { createDelivery } from '../src/billing/delivery.ts';
-import { type ExportRequest, exportText } from '../src/billing/exporter.ts';
-import { createImporter, type ImportReport } from '../src/billing/importer.ts';
-import type { Layout } from '../src/billing/layouts.ts';
+import { type BulkRow, csvCells, csvHeader, rowText } from '../src/billing/bulk/bulk-rows.ts';
+import { createDelivery } from '../src/billing/delivery/delivery.ts';
+import { type ExportRequest, exportText } from '../src/billing/bulk/exporter.ts';
+import { createImporter, type ImportReport } from '../src/billing/bulk/importer.ts';
+import type { Layout } from '../src/billing/delivery/layouts.ts';
 import { createLedger } from '../src/ledger/create-ledger.ts';
 import { violations } from '../src/ledger/invariants.ts';
 import type { Delivery, Ledger, MeterEvent } from '../src/ledger/ledger.ts';

@@ -176,11 +176,11 @@ describe('docs/operations.md', () => {
     const known = [
       ...fixed,
       ...inference,
-      ...routes('src/admin.ts', '/admin/v1'),
-      ...routes('src/admin-books.ts', '/admin/v1'),
-      ...routes('src/admin-bulk.ts', '/admin/v1'),
-      ...routes('src/admin-money.ts', '/admin/v1'),
-      ...routes('src/admin-top-ups.ts', '/admin/v1'),
+      ...routes('src/admin/admin.ts', '/admin/v1'),
+      ...routes('src/admin/books.ts', '/admin/v1'),
+      ...routes('src/admin/bulk.ts', '/admin/v1'),
+      ...routes('src/admin/money.ts', '/admin/v1'),
+      ...routes('src/admin/top-ups.ts', '/admin/v1'),
     ];
     const documented = named
       .flatMap((cell) => cell.split(', '))

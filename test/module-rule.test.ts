@@ -17,16 +17,17 @@ const FORBIDDEN: readonly (readonly [room: string, file: string, imports: readon
   ['ledger', 'src/ledger/x.ts', ['../billing/ports.ts', '../errors.ts', 'node:sqlite']],
   ['keys', 'src/keys/x.ts', ['../gateway/ports.ts', '../usage/usage.ts', 'node:crypto']],
   ['billing', 'src/billing/x.ts', ['../gateway/ports.ts', '../keys/keys.ts', 'hono', 'node:fs']],
+  ['a room of billing', 'src/billing/delivery/x.ts', ['../../gateway/ports.ts', 'undici']],
   [
     'config',
     'src/config/x.ts',
-    ['../gateway/ports.ts', '../billing/prices.ts', '../errors.ts', 'node:fs', 'hono'],
+    ['../gateway/ports.ts', '../billing/prices/prices.ts', '../errors.ts', 'node:fs', 'hono'],
   ],
   ['config.ts', 'src/config.ts', ['./gateway/ports.ts', './platform/sqlite.ts', 'node:fs']],
-  ['gateway', 'src/gateway/x.ts', ['../billing/prices.ts', '../platform/sqlite.ts', 'hono', 'stripe']],
+  ['gateway', 'src/gateway/x.ts', ['../billing/prices/prices.ts', '../platform/sqlite.ts', 'hono', 'stripe']],
   ['app', 'src/app.ts', ['./platform/sqlite.ts', './simulator/stripe.ts', 'node:http']],
-  ['assemble', 'src/assemble.ts', ['./platform/sqlite.ts', './node.ts', 'undici']],
-  ['admin', 'src/admin.ts', ['./platform/sqlite.ts', './cli/check.ts']],
+  ['assemble', 'src/assemble/assemble.ts', ['../platform/sqlite.ts', '../node.ts', 'undici']],
+  ['admin', 'src/admin/admin.ts', ['../platform/sqlite.ts', '../cli/check.ts']],
   ['platform', 'src/platform/x.ts', ['../simulator/stripe.ts', '../app.ts', '../cli/check.ts']],
 ];
 

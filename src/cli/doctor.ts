@@ -4,9 +4,9 @@ import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Stripe } from 'stripe';
 import { PROVIDERS } from '../../providers/index.ts';
-import { meterWarnings } from '../billing/meter-check.ts';
-import { createStripeClient } from '../billing/stripe-client.ts';
-import { dateOf } from '../billing/stripe-outcome.ts';
+import { meterWarnings } from '../billing/delivery/meter-check.ts';
+import { createStripeClient } from '../billing/stripe/client.ts';
+import { dateOf } from '../billing/delivery/outcome.ts';
 import type { ConfiguredUpstream, Settings } from '../config.ts';
 import { type CommonOptions, EXIT, addConfiguredCommand, loadSettings, say } from './command.ts';
 

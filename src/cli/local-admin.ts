@@ -1,12 +1,12 @@
 /** The admin routes over a database file that no gateway has open. */
 import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
-import { createMoneyAdmin } from '../admin-money.ts';
-import { createAdmin } from '../admin.ts';
-import { createRestoreRoute } from '../admin-books.ts';
-import { assembleBooks, assembleRestore } from '../assemble-books.ts';
-import { createPrices } from '../billing/prices.ts';
-import { createStripeClient } from '../billing/stripe-client.ts';
+import { createMoneyAdmin } from '../admin/money.ts';
+import { createAdmin } from '../admin/admin.ts';
+import { createRestoreRoute } from '../admin/books.ts';
+import { assembleBooks, assembleRestore } from '../assemble/books.ts';
+import { createPrices } from '../billing/prices/prices.ts';
+import { createStripeClient } from '../billing/stripe/client.ts';
 import type { Settings } from '../config.ts';
 import { Refusal, refusalReply } from '../errors.ts';
 import { createKeys } from '../keys/create-keys.ts';

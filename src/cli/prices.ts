@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { billedName } from '../billing/billed-model.ts';
-import { modelsOf } from '../billing/catalogue.ts';
-import { createPrices, type Price, type Prices, type TokenClass } from '../billing/prices.ts';
+import { modelsOf } from '../billing/prices/catalogue.ts';
+import { createPrices, type Price, type Prices, type TokenClass } from '../billing/prices/prices.ts';
 import type { Settings } from '../config.ts';
 import { formatUsd } from '../usage/money.ts';
 import { type CommonOptions, addConfiguredCommand, loadSettings, say, table } from './command.ts';

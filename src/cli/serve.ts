@@ -1,6 +1,6 @@
 /** The two commands that stay: `start` and `dev`. */
 import type { Command } from 'commander';
-import type { Gateway } from '../assemble.ts';
+import type { Gateway } from '../assemble/assemble.ts';
 import { LedgerUnavailable } from '../ledger/ledger.ts';
 import { createNodeRuntime } from '../platform/node-runtime.ts';
 import type { Runtime } from '../runtime.ts';

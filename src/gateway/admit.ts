@@ -10,7 +10,7 @@ export interface CustomerDirectory {
   verify(customer: string): Promise<'known' | 'missing' | 'unverified'> | 'known' | 'missing' | 'unverified';
 }
 
-/** What a customer's money says of a call. It opens the call, too: see src/billing/budgets.ts. */
+/** What a customer's money says of a call. It opens the call, too: see src/billing/budgets/budgets.ts. */
 export interface Budgets {
   admit(call: CallToOpen, asked: AskedFor): Promise<Verdict>;
 }

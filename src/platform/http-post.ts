@@ -1,5 +1,5 @@
 /** A POST for the sinks that are not Stripe, on the platform's own fetch: 10 s at most, no redirects. */
-import { NotReached, type Post } from '../billing/sinks/http-sink.ts';
+import { NotReached, type Post } from '../billing/delivery/sinks/http-sink.ts';
 
 const POST_MS = 10_000;
 const TEXT_CHARS_MAX = 500;

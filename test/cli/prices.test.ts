@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CATALOGUE_VERSION } from '../../src/billing/prices.ts';
+import { CATALOGUE_VERSION } from '../../src/billing/prices/prices.ts';
 
 const BIN = new URL('../../bin/faregate.mjs', import.meta.url).pathname;
 const PACKAGE = new URL('../../node_modules/@pydantic/genai-prices/package.json', import.meta.url).pathname;

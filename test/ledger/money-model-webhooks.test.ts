@@ -4,9 +4,9 @@
  */
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { createStripeSide, type StripeSide } from '../../src/billing/stripe-side.ts';
-import { APPLIED_TYPES } from '../../src/billing/webhook-facts.ts';
-import { createWebhooks } from '../../src/billing/webhooks.ts';
+import { createStripeSide, type StripeSide } from '../../src/billing/stripe/side.ts';
+import { APPLIED_TYPES } from '../../src/billing/stripe/webhook-facts.ts';
+import { createWebhooks } from '../../src/billing/stripe/webhooks.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import { violations } from '../../src/ledger/invariants.ts';
 import type { Database, Ledger } from '../../src/ledger/ledger.ts';

@@ -1,6 +1,6 @@
 /** Many calls at once against money for some of them, from several ledgers over one database. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createBudgets } from '../../src/billing/budgets.ts';
+import { createBudgets } from '../../src/billing/budgets/budgets.ts';
 import type { Guard } from '../../src/ledger/accounts-port.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import { violations } from '../../src/ledger/invariants.ts';

@@ -1,8 +1,8 @@
 /** What is deleted, and above all what is not. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createDelivery } from '../../src/billing/delivery.ts';
-import type { Layout } from '../../src/billing/layouts.ts';
-import { createRetentionPasses } from '../../src/billing/retention.ts';
+import { createDelivery } from '../../src/billing/delivery/delivery.ts';
+import type { Layout } from '../../src/billing/delivery/layouts.ts';
+import { createRetentionPasses } from '../../src/billing/bulk/retention.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import { violations } from '../../src/ledger/invariants.ts';
 import type { Delivery, Ledger, MeterEvent } from '../../src/ledger/ledger.ts';

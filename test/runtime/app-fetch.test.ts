@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { assemble } from '../../src/assemble.ts';
-import { createStripeClient } from '../../src/billing/stripe-client.ts';
+import { assemble } from '../../src/assemble/assemble.ts';
+import { createStripeClient } from '../../src/billing/stripe/client.ts';
 import { createKeys } from '../../src/keys/create-keys.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';

@@ -1,14 +1,14 @@
 /** One process of the gateway: the product's own parts, on a clock, a disk, a provider and a Stripe that are given. */
 import { createHash } from 'node:crypto';
 import { openaiCompatible } from '../../providers/openai-compatible.ts';
-import { createBudgets } from '../../src/billing/budgets.ts';
-import { createCustomers } from '../../src/billing/customers.ts';
-import { createDelivery, type MeterDelivery } from '../../src/billing/delivery.ts';
-import { createLateVerdicts } from '../../src/billing/late-verdicts.ts';
+import { createBudgets } from '../../src/billing/budgets/budgets.ts';
+import { createCustomers } from '../../src/billing/stripe/customers.ts';
+import { createDelivery, type MeterDelivery } from '../../src/billing/delivery/delivery.ts';
+import { createLateVerdicts } from '../../src/billing/delivery/late-verdicts.ts';
 import type { Transports } from '../../src/billing/ports.ts';
-import { createStripeAccount } from '../../src/billing/stripe-account.ts';
-import { createStripeWays, type Way } from '../../src/billing/stripe-ways.ts';
-import { createWebhooks, type Webhooks } from '../../src/billing/webhooks.ts';
+import { createStripeAccount } from '../../src/billing/stripe/account.ts';
+import { createStripeWays, type Way } from '../../src/billing/delivery/ways.ts';
+import { createWebhooks, type Webhooks } from '../../src/billing/stripe/webhooks.ts';
 import { createIdempotency } from '../../src/gateway/idempotency.ts';
 import { createInference, type Inference } from '../../src/gateway/inference.ts';
 import { createLimiter } from '../../src/gateway/limits.ts';

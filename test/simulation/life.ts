@@ -5,7 +5,7 @@
  */
 import { LedgerUnavailable } from '../../src/ledger/ledger.ts';
 import { violations } from '../../src/ledger/invariants.ts';
-import type { Way } from '../../src/billing/stripe-ways.ts';
+import type { Way } from '../../src/billing/delivery/ways.ts';
 import { type Books, disagreements, imbalances } from './books.ts';
 import { createCaller, type SimulatedCaller } from './caller.ts';
 import { Clock, type Owner, quiet } from './clock.ts';

@@ -1,6 +1,6 @@
 /** The v1 requests by which customers buy credit. */
 import type { Stripe } from 'stripe';
-import { createStripePayments, type StripePayments } from '../../src/billing/stripe-payments.ts';
+import { createStripePayments, type StripePayments } from '../../src/billing/top-ups/payments.ts';
 import type { TopUp } from '../../src/ledger/top-ups.ts';
 import type { RequestToProve } from './requests.ts';
 

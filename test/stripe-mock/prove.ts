@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import type { Stripe } from 'stripe';
-import { createStripeClient } from '../../src/billing/stripe-client.ts';
+import { createStripeClient } from '../../src/billing/stripe/client.ts';
 import { REQUESTS } from './requests.ts';
 import { installed, startMock } from './server.ts';
 

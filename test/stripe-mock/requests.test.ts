@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Stripe } from 'stripe';
 import { expect, expectTypeOf, it } from 'vitest';
-import { v2Params } from '../../src/billing/stripe-sink.ts';
+import { v2Params } from '../../src/billing/delivery/v2-sink.ts';
 import { REQUESTS } from './requests.ts';
 
 const SOURCE = new URL('../../src/', import.meta.url).pathname;

@@ -3,14 +3,14 @@
  * against Stripe's published description. test/stripe-mock/requests.test.ts says when one is missing here.
  */
 import type { Stripe } from 'stripe';
-import { meterWarnings } from '../../src/billing/meter-check.ts';
-import { createStripeAccount } from '../../src/billing/stripe-account.ts';
-import { createStripeMoney } from '../../src/billing/stripe-money.ts';
-import { createEventPoll } from '../../src/billing/stripe-poll.ts';
-import { appliedOf, createStripeReader } from '../../src/billing/stripe-reading.ts';
-import { createStripeV1Sink } from '../../src/billing/stripe-sink.ts';
-import { createStripeSums } from '../../src/billing/stripe-summaries.ts';
-import { createWithdrawals } from '../../src/billing/withdrawals.ts';
+import { meterWarnings } from '../../src/billing/delivery/meter-check.ts';
+import { createStripeAccount } from '../../src/billing/stripe/account.ts';
+import { createStripeMoney } from '../../src/billing/stripe/money.ts';
+import { createEventPoll } from '../../src/billing/stripe/poll.ts';
+import { appliedOf, createStripeReader } from '../../src/billing/stripe/reading.ts';
+import { createStripeV1Sink } from '../../src/billing/delivery/v2-sink.ts';
+import { createStripeSums } from '../../src/billing/reconcile/summaries.ts';
+import { createWithdrawals } from '../../src/billing/delivery/withdrawals.ts';
 import { PERMISSIONS, webhookFindings } from '../../src/cli/doctor.ts';
 import type { EventView, MeterEvent } from '../../src/ledger/ledger.ts';
 import { PAYMENT_REQUESTS } from './payment-requests.ts';

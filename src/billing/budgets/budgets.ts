@@ -1,0 +1,247 @@
+/**
+ * Whether a customer's money allows a call. The ledger decides, in the statement that opens the call; here his account is
+ * judged beforehand, the hold is made, and a refusal is given its reason.
+ */
+import type { Guard, Money } from '../../ledger/accounts-port.ts';
+import type { Admission, Block, CallToOpen, Ledger } from '../../ledger/ledger.ts';
+import type { Runtime } from '../../runtime.ts';
+import type { Asked, Assessment, Hold, HoldPolicy } from './holds.ts';
+import {
+  type JudgedAccount,
+  judgedPart,
+  type Policy,
+  policyOf,
+  type PolicyDefaults,
+  type Refused,
+  refusedByAccount,
+} from './policy.ts';
+import { shortOf } from './shortfall.ts';
+import { createWaiters } from './waiters.ts';
+
+export interface BudgetsOptions {
+  readonly ledger: Pick<Ledger, 'admit'>;
+  readonly assess: (asked: Asked, policy: HoldPolicy) => Assessment;
+  readonly runtime: Pick<Runtime, 'now' | 'after' | 'log'>;
+  readonly defaults: PolicyDefaults;
+  /** Where a customer may add credit; null where the operator has no such page. */
+  readonly topUpUrl?: ((customer: string) => string | null) | undefined;
+  /** Told of who is refused for what Stripe alone can lift: perhaps it has, and nobody was told. */
+  readonly doubted?: ((customer: string) => void) | undefined;
+  /** Told of every refusal: credit may have to be bought. */
+  readonly refused?: ((customer: string) => void) | undefined;
+}
+
+export type Verdict =
+  | {
+      readonly kind: 'admitted';
+      /** What is held for it; undefined for a customer whose money nobody watches. */
+      readonly hold?: Hold | undefined;
+      /** Credit less what is overdrawn; null where it was not asked for, and for who has never had any. */
+      readonly balancePico: string | null;
+      readonly hasCredit: boolean;
+      readonly plan: string | null;
+    }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'blocked'; readonly block: Block; readonly topUpUrl: string | null }
+  | Refused;
+
+export interface Budgets {
+  /** Opens the call if the customer's money allows it. Waits 2 s at most for running calls to free what they hold. */
+  admit(call: CallToOpen, asked: Asked): Promise<Verdict>;
+  /** A call was settled: who waits for what it held may try again. */
+  settled(call: string): void;
+  /** It holds less. */
+  shrunk(call: string): void;
+}
+
+/** A call waits so long for running calls to settle before it is sent away, in milliseconds. */
+export const WAIT_MS = 2_000;
+/** Accounts remembered, so that a guarded call takes one step instead of three; some 300 bytes each. */
+const ACCOUNTS_REMEMBERED_MAX = 131_072;
+/** What Stripe alone can lift. */
+const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
+/** An account that changes faster than a call can be judged by it is being fought over. */
+const JUDGED_MAX = 10;
+
+export function createBudgets(options: BudgetsOptions): Budgets {
+  const { ledger, runtime, defaults } = options;
+  const memory = createMemory();
+  const waiters = createWaiters(runtime);
+
+  /** A refusal that the ledger was not asked about is `hasty`: it is as old as the account it was made from. */
+  const attempt = async (call: CallToOpen, asked: Asked, account: JudgedAccount | null): Promise<Attempt> => {
+    const nowMs = runtime.now();
+    const policy = policyOf(account, defaults);
+    const refused = refusedByAccount(call.customer, account, nowMs);
+    if (refused !== undefined) return { kind: 'hasty', refused };
+    const assessed = options.assess(asked, { mode: policy.mode, plan: account?.plan ?? null });
+    const judged = judge(call, assessed, policy);
+    if (judged.kind === 'refused') return { kind: 'hasty', refused: judged };
+    const admission = await ledger.admit(
+      call,
+      guardOf(account, policy, { ...judged, nowMs, tells: tellsOf(call) }),
+    );
+    if (admission.kind === 'admitted') {
+      waiters.opened(call);
+      if (admission.over === true) runtime.log('warn', 'budget_observed', overFields(call, admission));
+      return { kind: 'admitted', hold: judged, ...standing(account, admission) };
+    }
+    const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
+    if (admission.kind === 'blocked') return blocked(options, call, admission.block);
+    if (admission.kind !== 'short') return admission;
+    return { ...shortOf(call.customer, admission.money, { ...judged, policy, topUpUrl }), isWeighed: true };
+  };
+
+  const guarded = async (call: CallToOpen, asked: Asked, first: JudgedAccount | null): Promise<Verdict> => {
+    const untilMs = runtime.now() + WAIT_MS;
+    let account = first;
+    for (let judged = 0; judged < JUDGED_MAX;) {
+      const mark = waiters.mark(call);
+      const answer = await attempt(call, asked, account);
+      if (answer.kind === 'hasty') return answer.refused;
+      if (answer.kind === 'guarded') {
+        account = judgedPart(answer.account);
+        judged += 1;
+        continue;
+      }
+      memory.set(call, account ?? (answer.kind === 'admitted' ? null : undefined));
+      const waits = answer.kind === 'refused' && answer.code === 'in_flight_budget_exceeded';
+      if (!waits || !(await waiters.room(call, { mark, untilMs }))) return answer;
+    }
+    throw new Error(`The account of ${call.customer} changed ${JUDGED_MAX} times while it was judged.`);
+  };
+
+  return {
+    async admit(call, asked) {
+      const known = memory.get(call);
+      if (known !== undefined) {
+        const verdict = await guarded(call, asked, known);
+        if (verdict.kind !== 'refused' || verdict.isWeighed === true) return final(options, call, verdict);
+        memory.set(call, undefined);
+      } else if (defaults.noCredit === 'refuse') {
+        // Where credit is required of everybody, who has no account has none.
+        return final(options, call, await guarded(call, asked, null));
+      }
+      const admission = await ledger.admit(call);
+      if (admission.kind === 'guarded')
+        return final(options, call, await guarded(call, asked, judgedPart(admission.account)));
+      if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
+      if (admission.kind === 'blocked') return blocked(options, call, admission.block);
+      return admission.kind === 'admitted'
+        ? { kind: 'admitted', balancePico: null, hasCredit: false, plan: null }
+        : admission;
+    },
+    settled: (call) => waiters.freed(call, true),
+    shrunk: (call) => waiters.freed(call, false),
+  };
+}
+
+/** Credit lifts an alert's block, so there is told where to add some. */
+const blocked = ({ topUpUrl }: BudgetsOptions, { customer }: CallToOpen, block: Block): Verdict => ({
+  kind: 'blocked',
+  block,
+  topUpUrl: block.code === 'alert_triggered' ? (topUpUrl?.(customer) ?? null) : null,
+});
+
+function final({ doubted, refused }: BudgetsOptions, { customer }: CallToOpen, verdict: Verdict): Verdict {
+  if (verdict.kind === 'refused') refused?.(customer);
+  if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) doubted?.(customer);
+  return verdict;
+}
+
+/** Accounts as they were last seen, by customer and key. Past the bound the longest unused goes. */
+function createMemory(): {
+  readonly get: (call: CallToOpen) => JudgedAccount | null | undefined;
+  readonly set: (call: CallToOpen, account: JudgedAccount | null | undefined) => void;
+} {
+  const remembered = new Map<string, JudgedAccount | null>();
+  return {
+    get: (call) => remembered.get(nameOf(call)),
+    set(call, account) {
+      const name = nameOf(call);
+      remembered.delete(name);
+      if (account === undefined) return;
+      remembered.set(name, account);
+      const oldest = remembered.size > ACCOUNTS_REMEMBERED_MAX ? remembered.keys().next() : undefined;
+      if (oldest?.done === false) remembered.delete(oldest.value);
+    },
+  };
+}
+
+type Admitted = Extract<Admission, { kind: 'admitted' }>;
+
+type Attempt =
+  Verdict | Extract<Admission, { kind: 'guarded' }> | { readonly kind: 'hasty'; readonly refused: Refused };
+
+/** A key may have a budget of its own, so that the same customer is guarded under one key and not under another. */
+const nameOf = ({ customer, keyId }: CallToOpen): string => `${customer} ${keyId}`;
+
+/** What is held; or that the call cannot be weighed where it would have to be. */
+function judge(
+  { customer }: CallToOpen,
+  assessed: Assessment,
+  policy: Policy,
+): ({ readonly kind: 'held' } & Hold) | Refused {
+  if (assessed.kind === 'held') return assessed;
+  const nothing = { kind: 'held', holdPico: 0n, fitPico: 0n, outputPico: null } as const;
+  if (policy.mode === 'observe') return nothing;
+  const refused = { kind: 'refused', balancePico: null, requiredPico: null, resetsAtMs: null } as const;
+  if (assessed.kind === 'unpriced') {
+    if (!policy.creditChecked) return nothing;
+    return {
+      ...refused,
+      code: 'model_not_priced',
+      source: assessed.model,
+      topUpUrl: null,
+      message: `${customer} pays from credit, and ${assessed.model} has no price to take from it.`,
+      remedy: 'Use a model that has a price, or ask the operator to set one.',
+    };
+  }
+  return {
+    ...refused,
+    code: 'request_exceeds_balance',
+    source: assessed.reasons.join(', '),
+    topUpUrl: null,
+    message: `What this request costs has no bound (${assessed.reasons.join(', ')}), and the budget of ${customer} is strict.`,
+    remedy: 'Leave that out, or name a limit on the output, such as max_tokens.',
+  };
+}
+
+const guardOf = (
+  account: JudgedAccount | null,
+  policy: Policy,
+  { holdPico, fitPico, nowMs, tells }: Hold & Pick<Guard, 'nowMs' | 'tells'>,
+): Guard => ({
+  nowMs,
+  tells,
+  version: account?.version ?? 0,
+  hasBudgets: account?.hasBudgets,
+  period: account?.period ?? null,
+  holdPico: String(holdPico),
+  fitPico: String(fitPico),
+  creditChecked: policy.creditChecked,
+  gracePico: String(policy.gracePico),
+  observe: policy.mode === 'observe',
+});
+
+/** The head of a reply that waits for its bill tells what the call left; any other what it found. */
+const tellsOf = ({ stream, endpoint }: CallToOpen): Guard['tells'] =>
+  stream || endpoint === 'audio.speech' ? 'balance' : 'nothing';
+
+const standing = (account: JudgedAccount | null, { money, balancePico }: Admitted) => ({
+  plan: account?.plan ?? null,
+  hasCredit: account?.hasHadGrant === true,
+  balancePico:
+    account?.hasHadGrant !== true
+      ? null
+      : money === undefined
+        ? (balancePico ?? null)
+        : String(BigInt(money.creditPico) - BigInt(money.overdrawnPico)),
+});
+
+const overFields = ({ id, customer }: CallToOpen, { money }: { readonly money?: Money }) => ({
+  request_id: id,
+  customer,
+  credit_pico: money?.creditPico,
+  held_pico: money?.heldPico,
+});

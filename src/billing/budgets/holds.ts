@@ -1,0 +1,195 @@
+/** From the bound in tokens to money: what is held for a call, and what of it must fit. */
+import { type Bound, boundOf, type Vendor } from './bound.ts';
+import { mediaBoundOf } from './media-bound.ts';
+import { limitsOf } from './model-limits.ts';
+import type { Price, Prices } from '../prices/prices.ts';
+import { unitCost, type UnitRates } from '../prices/unit-prices.ts';
+import { featuresOf, type RequestFeatures } from './request-features.ts';
+
+export interface AskedTarget {
+  /** As billed: `openai/gpt-4o-mini`. */
+  readonly billedModel: string;
+  readonly upstreamModel: string;
+  /** The configured provider's type. */
+  readonly providerType: string;
+}
+
+/** A request as far as its cost needs it. */
+export interface Asked {
+  readonly endpoint: string;
+  readonly bodyBytes: number;
+  /** The body's JSON, read when it is asked for; undefined for a form. */
+  readonly body: () => unknown;
+  /** The names of a form's parts; undefined where the body is none. */
+  readonly formNames?: readonly string[] | undefined;
+  /** Our own count of the input, in tokens. */
+  readonly estimateInput: () => number;
+  /** Whom the call may go to: the dearest counts. */
+  readonly targets: readonly AskedTarget[];
+}
+
+export interface Hold {
+  readonly holdPico: bigint;
+  readonly fitPico: bigint;
+  /** The part of it for what is generated, where the rest may go once the input is known; null where it may not. */
+  readonly outputPico: bigint | null;
+}
+
+export type Assessment =
+  | ({ readonly kind: 'held' } & Hold)
+  /** No price: what it costs cannot be known. */
+  | { readonly kind: 'unpriced'; readonly model: string }
+  /** Nothing bounds it, for these reasons, and the mode is strict. */
+  | { readonly kind: 'boundless'; readonly reasons: readonly string[] };
+
+/** Held beside the estimate where the vendor may run a model as often as it likes: a few searches and a page read. */
+export const BOUNDLESS_PICO = 50_000_000_000n;
+/** No call holds more: 64 bits have room for four hundred such calls of one customer. It is ten thousand dollars. */
+export const HOLD_PICO_MAX = 10_000_000_000_000_000n;
+
+const MEDIA = /^(?:images|audio)\./;
+const EMBEDDING = /^(?:embeddings|embedContent|batchEmbedContents)$/;
+
+/** Models that search by themselves, asked or not, and are paid for it by the search. */
+const SEARCHES = /search|deep-research|sonar|compound|:online$/i;
+const searching = (features: RequestFeatures): RequestFeatures => ({
+  ...features,
+  boundless: [...features.boundless, 'a model that searches'],
+});
+
+export interface HoldsOptions {
+  readonly prices: Pick<Prices, 'priceOf' | 'unitsOf'>;
+  /** The catalogue's vendor of a configured provider's name. */
+  readonly vendorOf: (provider: string) => string | null;
+}
+
+export interface HoldPolicy {
+  readonly mode: 'strict' | 'standard' | 'observe';
+  /** Whose markup counts. */
+  readonly plan: string | null;
+}
+
+/** Assesses requests. In `strict` the hold is the bound; otherwise what is expected, and never more than the bound. */
+export function createHolds({
+  prices,
+  vendorOf,
+}: HoldsOptions): (asked: Asked, policy: HoldPolicy) => Assessment {
+  return (asked, { mode, plan }) => {
+    const features = featuresOf(asked.body(), asked.endpoint);
+    let worst: Assessment | undefined;
+    for (const target of asked.targets) {
+      const price = prices.priceOf(target.billedModel, plan);
+      if (price === null) return { kind: 'unpriced', model: target.billedModel };
+      const beside = mediaHold({ asked, target, features, price }, prices.unitsOf(target.billedModel, plan));
+      if (beside?.kind === 'unpriced') return beside;
+      if (beside !== undefined) {
+        worst = dearer(worst, beside);
+        continue;
+      }
+      const vendor = vendorOf(target.billedModel.slice(0, target.billedModel.indexOf('/')));
+      const bound = boundOf({
+        vendor: wayOf(target.providerType),
+        bodyBytes: asked.bodyBytes,
+        features: SEARCHES.test(target.upstreamModel) ? searching(features) : features,
+        limits: limitsOf(vendor, target.upstreamModel),
+        generates: !EMBEDDING.test(asked.endpoint),
+      });
+      const held = holdOf({ asked, bound, features, price, isStrict: mode === 'strict' });
+      if (held.kind !== 'held') return held;
+      // Of several targets the one that serves is not known yet: what its input costs says nothing of the next one's.
+      const alone = asked.targets.length === 1 ? held : { ...held, outputPico: null };
+      worst = dearer(worst, alone);
+    }
+    return worst ?? { kind: 'boundless', reasons: ['nobody to ask'] };
+  };
+}
+
+/** Types that speak a vendor's dialect may be anybody's server; only the vendors' own are known. */
+const wayOf = (type: string): Vendor =>
+  type === 'openai' || type === 'anthropic' || type === 'google' ? type : 'other';
+
+type Held = Extract<Assessment, { kind: 'held' }>;
+const dearer = (worst: Assessment | undefined, held: Held): Held =>
+  worst?.kind === 'held' && worst.holdPico >= held.holdPico ? worst : held;
+
+/** Pictures and sound, where their request bounds them: what is asked for is what is expected. Undefined for anything else. */
+function mediaHold(
+  { asked, target, features, price }: Pick<Weighed, 'asked' | 'features' | 'price'> & { target: AskedTarget },
+  rates: UnitRates,
+): Held | Extract<Assessment, { kind: 'unpriced' }> | undefined {
+  if (!MEDIA.test(asked.endpoint)) return undefined;
+  const bound = mediaBoundOf({ ...asked, ...target, formNames: asked.formNames, body: asked.body() });
+  if (bound === null) return undefined;
+  const tokens = boundCost(bound, features, price);
+  const units = unitCost(bound.units, rates);
+  if (tokens === null || units === null) return { kind: 'unpriced', model: target.billedModel };
+  const most = tokens.input + tokens.output + units;
+  return held(most, most, null);
+}
+
+interface Weighed {
+  readonly asked: Asked;
+  readonly bound: Bound;
+  readonly features: RequestFeatures;
+  readonly price: Price;
+  readonly isStrict: boolean;
+}
+
+function holdOf({ asked, bound, features, price, isStrict }: Weighed): Assessment {
+  const isMedia = MEDIA.test(asked.endpoint);
+  const most = isMedia ? null : boundCost(bound, features, price);
+  if (isStrict) {
+    if (most === null) return { kind: 'boundless', reasons: isMedia ? [asked.endpoint] : bound.reasons };
+    return held(most.input + most.output, most.input + most.output, most.output);
+  }
+  const input = Math.min(asked.estimateInput(), bound.inputTokens ?? Infinity);
+  const rates = dearest(price, bound.inputTokens ?? input, features);
+  const read = BigInt(input) * rates.input;
+  const generated = BigInt(bound.outputExpected) * rates.output;
+  const isBoundless = isMedia || bound.inputTokens === null;
+  const extra = isBoundless ? BOUNDLESS_PICO : 0n;
+  const output = isBoundless ? null : generated;
+  return held(read + generated + extra, bound.isCapped ? read + generated : read, output);
+}
+
+const held = (holdPico: bigint, fitPico: bigint, outputPico: bigint | null): Held => ({
+  kind: 'held',
+  holdPico: least(holdPico, HOLD_PICO_MAX),
+  fitPico: least(fitPico, HOLD_PICO_MAX),
+  outputPico: outputPico === null ? null : least(outputPico, HOLD_PICO_MAX),
+});
+
+const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
+/** What the call costs at most; null where nothing bounds it. */
+export function boundCost(
+  { inputTokens, outputTokens }: Pick<Bound, 'inputTokens' | 'outputTokens'>,
+  features: RequestFeatures,
+  price: Price,
+): { readonly input: bigint; readonly output: bigint } | null {
+  if (inputTokens === null || outputTokens === null) return null;
+  const rates = dearest(price, inputTokens, features);
+  return { input: BigInt(inputTokens) * rates.input, output: BigInt(outputTokens) * rates.output };
+}
+
+/** The highest rates that can apply: of every tier that so long a prompt may fall into, and every class it may be counted as. */
+function dearest(
+  price: Price,
+  inputTokens: number,
+  features: RequestFeatures,
+): { readonly input: bigint; readonly output: bigint } {
+  let [input, output] = [0n, 0n];
+  for (const { aboveInputTokens, rates } of price) {
+    if (aboveInputTokens > 0 && aboveInputTokens >= inputTokens) continue;
+    for (const name of INPUT_RATES) input = higher(input, rates[name]);
+    // An hour's cache is written only on request. Other classes vendors choose as they like.
+    if (features.cacheWrites === 'hour') input = higher(input, rates.cacheWrite1h);
+    for (const name of OUTPUT_RATES) output = higher(output, rates[name]);
+  }
+  return { input, output };
+}
+
+const INPUT_RATES = ['uncachedInput', 'cacheRead', 'cacheWrite', 'audioInput', 'imageInput'] as const;
+const OUTPUT_RATES = ['textOutput', 'reasoning', 'audioOutput', 'imageOutput'] as const;
+
+const higher = (high: bigint, rate: bigint | null): bigint => (rate !== null && rate > high ? rate : high);

@@ -1,0 +1,77 @@
+/**
+ * The limit on generated tokens that a request names. Only the name counts that its route knows: a lenient server ignores
+ * another route's, and what it ignores is no limit.
+ */
+import { isRecord } from '../../usage/json-value.ts';
+
+export interface OutputCaps {
+  /** Every limit the request names; empty where it names none, or one that cannot be relied on. */
+  readonly caps: readonly number[];
+  /** How many replies one prompt is given. */
+  readonly replies: number;
+  /** For thought, where a Gemini is given a budget; null where it is left to the model. */
+  readonly thinkingBudget: number | null;
+}
+
+type Members = Readonly<Record<string, unknown>>;
+
+const GEMINI_CAPS = ['maxOutputTokens', 'max_output_tokens'];
+const CAPS: Readonly<Record<string, readonly string[]>> = {
+  'chat.completions': ['max_tokens', 'max_completion_tokens'],
+  completions: ['max_tokens'],
+  responses: ['max_output_tokens'],
+  messages: ['max_tokens'],
+  generateContent: GEMINI_CAPS,
+  streamGenerateContent: GEMINI_CAPS,
+  interactions: GEMINI_CAPS,
+};
+const REPLIES = ['n', 'best_of', 'candidateCount', 'candidate_count'];
+/** No reply is so long, and no request has so many; it keeps 1e999, which JSON allows, a number. */
+const COUNT_MAX = 1_000_000_000;
+
+/** Reads a request to one of the gateway's routes. */
+export function outputCapsOf(body: Members, endpoint: string): OutputCaps {
+  const configs = configsOf(body);
+  const isGemini = CAPS[endpoint] === GEMINI_CAPS;
+  const given = (isGemini ? configs : [body])
+    .flatMap((settings) => (CAPS[endpoint] ?? []).map((name) => settings[name]))
+    .filter((value) => value !== undefined && value !== null)
+    .map(countOf);
+  // A cap of nothing, or less, means none to some servers; of two they may take either.
+  const isSound = given.every((cap) => cap >= 1);
+  let replies = 1;
+  for (const settings of [body, ...configs])
+    for (const name of REPLIES)
+      if (settings[name] !== undefined) replies = larger(replies, countOf(settings[name]));
+  return {
+    caps: isSound ? given : [],
+    replies,
+    thinkingBudget: thinkingBudgetOf(configs),
+  };
+}
+
+/** NaN is never larger. */
+const larger = (a: number, b: number): number => (b > a ? b : a);
+
+/** Gemini's settings lie one deeper, under either name. */
+export const configsOf = (body: Members): readonly Members[] =>
+  ['generationConfig', 'generation_config'].map((name) => body[name]).filter(isRecord);
+
+/** Servers that coerce read a number in a text. NaN where it is none. */
+function countOf(value: unknown): number {
+  if (typeof value !== 'number' && typeof value !== 'string') return NaN;
+  const text = typeof value === 'string' ? value.trim() : value;
+  return text === '' ? NaN : Math.min(Number(text), COUNT_MAX);
+}
+
+/** Below zero leaves it to the model. */
+function thinkingBudgetOf(configs: readonly Members[]): number | null {
+  const budgets = configs
+    .flatMap((config) => [config['thinkingConfig'], config['thinking_config']])
+    .filter(isRecord)
+    .flatMap((thinking) => [thinking['thinkingBudget'], thinking['thinking_budget']])
+    .filter((budget) => budget !== undefined && budget !== null)
+    .map(countOf);
+  if (budgets.length === 0 || !budgets.every((budget) => budget >= 0)) return null;
+  return Math.max(...budgets);
+}

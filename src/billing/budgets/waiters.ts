@@ -1,0 +1,81 @@
+/** Calls that would fit once others settle wait here, by customer and by key, first come first. */
+import type { CallToOpen } from '../../ledger/ledger.ts';
+import type { Runtime } from '../../runtime.ts';
+
+export interface Waiters {
+  /** A call runs that holds something. */
+  opened(call: CallToOpen): void;
+  /** It holds nothing more, or (`isDone` false) less: its customer's and its key's waiters are woken. */
+  freed(call: string, isDone: boolean): void;
+  /** How often something was freed for this call so far: give it to `room`, so that nothing is missed in between. */
+  mark(call: CallToOpen): number;
+  /** True once something was freed since the mark; false when it is too late, or too many wait. */
+  room(call: CallToOpen, since: { readonly mark: number; readonly untilMs: number }): Promise<boolean>;
+}
+
+/** Calls that may wait at once, of one customer and in all: each is an open request. */
+const WAITING_OF_ONE_MAX = 256;
+const WAITING_MAX = 2_000;
+/** Holders remembered; past it the longest running are forgotten, and their end wakes nobody. */
+const HOLDERS_MAX = 50_000;
+
+export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters {
+  const holders = new Map<string, readonly [string, string]>();
+  const waiting = new Map<string, Set<() => void>>();
+  /** Bounded: of who is forgotten a waiter may sleep to its deadline, no longer. */
+  const freeings = new Map<string, number>();
+  let total = 0;
+
+  const wake = (name: string): void => {
+    freeings.set(name, (freeings.get(name) ?? 0) + 1);
+    const oldest = freeings.size > HOLDERS_MAX ? freeings.keys().next() : undefined;
+    if (oldest?.done === false) freeings.delete(oldest.value);
+    for (const go of waiting.get(name) ?? []) go();
+  };
+  const mark: Waiters['mark'] = (call) =>
+    namesOf(call).reduce((sum, name) => sum + (freeings.get(name) ?? 0), 0);
+
+  return {
+    opened(call) {
+      holders.set(call.id, namesOf(call));
+      const oldest = holders.size > HOLDERS_MAX ? holders.keys().next() : undefined;
+      if (oldest?.done === false) holders.delete(oldest.value);
+    },
+    freed(call, isDone) {
+      const held = holders.get(call);
+      if (held === undefined) return;
+      if (isDone) holders.delete(call);
+      for (const name of held) wake(name);
+    },
+    mark,
+    room(call, since) {
+      const leftMs = since.untilMs - runtime.now();
+      const own = namesOf(call);
+      const tooMany = total >= WAITING_MAX || (waiting.get(own[0])?.size ?? 0) >= WAITING_OF_ONE_MAX;
+      if (leftMs <= 0) return Promise.resolve(false);
+      if (mark(call) !== since.mark) return Promise.resolve(true);
+      if (tooMany) return Promise.resolve(false);
+      total += 1;
+      return new Promise((resolve) => {
+        const leave = (woken: boolean): void => {
+          total -= 1;
+          cancel();
+          for (const name of own) {
+            const set = waiting.get(name);
+            set?.delete(go);
+            if (set?.size === 0) waiting.delete(name);
+          }
+          resolve(woken);
+        };
+        const go = (): void => leave(true);
+        const cancel = runtime.after(leftMs, () => leave(false));
+        for (const name of own) waiting.set(name, (waiting.get(name) ?? new Set()).add(go));
+      });
+    },
+  };
+}
+
+const namesOf = ({ customer, keyId }: CallToOpen): readonly [string, string] => [
+  `customer ${customer}`,
+  `key ${keyId}`,
+];

@@ -1,0 +1,130 @@
+/**
+ * Meter events to Stripe's stream: up to 100 a request, under a session of 15 minutes. Nothing is checked at once: what
+ * is wrong with an event is told by a thin event later (`late-verdicts.ts`).
+ */
+import { Stripe } from 'stripe';
+import type { Delivery, MeterEvent } from '../../ledger/ledger.ts';
+import { realDeadline, within } from '../stripe/deadline.ts';
+import type { MeterSink } from '../ports.ts';
+import { STRIPE_TIMEOUT_MS } from '../stripe/client.ts';
+import { dateOf, deliveryOf, NOT_STRIPE } from './outcome.ts';
+import { v2Params } from './v2-sink.ts';
+import type { StripeSinkOptions } from './v2-sink.ts';
+
+export const STREAM_EVENTS_MAX = 100;
+/** A session is given up so long before its end: a request takes 10 s at most. */
+const SESSION_SPARE_MS = 60_000;
+/** Stripe's session; for an answer whose times make no sense. */
+const SESSION_MS = 900_000;
+
+interface Session {
+  readonly token: string;
+  readonly untilMs: number;
+}
+
+export function createStripeStream({
+  stripe,
+  runtime,
+  deadline = realDeadline,
+  heard,
+}: StripeSinkOptions): MeterSink {
+  let session: Promise<Session> | undefined;
+
+  const open = async (): Promise<Session> => {
+    const options = { maxNetworkRetries: 0, timeout: STRIPE_TIMEOUT_MS };
+    const made = await within(
+      stripe.v2.billing.meterEventSession.create({}, options),
+      deadline(STRIPE_TIMEOUT_MS),
+    );
+    heard?.(dateOf(made));
+    if (typeof made.authentication_token !== 'string')
+      throw new TypeError(`No session came back. ${NOT_STRIPE}`);
+    // By its length, not its end: this machine's clock may differ from Stripe's.
+    const lengthMs = Date.parse(made.expires_at) - Date.parse(made.created);
+    const usedMs = lengthMs > 0 ? lengthMs : SESSION_MS;
+    return { token: made.authentication_token, untilMs: runtime.now() + usedMs - SESSION_SPARE_MS };
+  };
+
+  /** The session; joined by all who ask meanwhile, and asked for anew when it failed or its time is nearly over. */
+  const sessionNow = async (): Promise<Session> => {
+    const wanted = (session ??= open());
+    try {
+      const known = await wanted;
+      const leftMs = known.untilMs - runtime.now();
+      if (leftMs > 0 && leftMs <= SESSION_MS) return known;
+    } catch (error) {
+      if (session === wanted) session = undefined;
+      throw error;
+    }
+    if (session === wanted) session = undefined;
+    return sessionNow();
+  };
+
+  const post = async (events: readonly MeterEvent[], token: string): Promise<void> => {
+    const request = stripe.v2.billing.meterEventStream.create(
+      { events: events.map(v2Params) },
+      { apiKey: token, maxNetworkRetries: 0, timeout: STRIPE_TIMEOUT_MS },
+    );
+    const answer: unknown = await within(request, deadline(STRIPE_TIMEOUT_MS));
+    heard?.(dateOf(answer));
+    if (!isTaken(answer)) throw new TypeError(`The answer is not the stream's. ${NOT_STRIPE}`);
+  };
+
+  const send = async (events: readonly MeterEvent[], renewed = false): Promise<readonly Delivery[]> => {
+    let token: string;
+    try {
+      ({ token } = await sessionNow());
+    } catch (error) {
+      return events.map((event) => unopened(event, error, runtime.now()));
+    }
+    try {
+      await post(events, token);
+      return events.map(({ identifier }) => ({ identifier, kind: 'accepted' }));
+    } catch (error) {
+      heard?.(dateOf(error));
+      if (isSessionOver(error)) {
+        session = undefined;
+        if (!renewed) return send(events, true);
+      }
+      const answers = events.map((event) => deliveryOf(event, error, runtime.now()));
+      if (events.length === 1 || !OF_ONE.has(answers[0]?.kind)) return answers;
+      // One of them is not wanted, or there already; which one, halves tell.
+      const half = events.length >> 1;
+      return [...(await send(events.slice(0, half))), ...(await send(events.slice(half)))];
+    }
+  };
+  return { send: (events) => send(events) };
+}
+
+const OF_ONE: ReadonlySet<string | undefined> = new Set(['refused', 'duplicate']);
+
+/** The stream answers `{}`; the SDK takes any other JSON without an `error`, whatever its status, for success too. */
+function isTaken(answer: unknown): boolean {
+  if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) return false;
+  const { statusCode = 200, requestId } = ('lastResponse' in answer ? answer.lastResponse : {}) as {
+    statusCode?: unknown;
+    requestId?: unknown;
+  };
+  if (typeof statusCode !== 'number' || statusCode >= 300) return false;
+  return Object.keys(answer).length === 0 || (typeof requestId === 'string' && requestId.startsWith('req_'));
+}
+
+/** Without a session no event was sent, whatever the answer was. */
+function unopened(event: MeterEvent, error: unknown, nowMs: number): Delivery {
+  const answer = deliveryOf(event, error, nowMs);
+  if (answer.kind === 'retry' && answer.cause !== 'forbidden') return answer;
+  const why = 'error' in answer ? answer.error : 'it is refused as a duplicate';
+  const isRefusal = answer.kind === 'refused' || answer.kind === 'retry';
+  return {
+    identifier: event.identifier,
+    kind: 'retry',
+    cause: isRefusal ? 'misdirected' : 'unreachable',
+    notBeforeMs: 'notBeforeMs' in answer ? answer.notBeforeMs : nowMs,
+    error: `The stream gives no session: ${why}`,
+  };
+}
+
+const isSessionOver = (error: unknown): boolean =>
+  error instanceof Stripe.errors.TemporarySessionExpiredError ||
+  (error instanceof Stripe.errors.StripeError &&
+    (error.statusCode === 401 || error.code === 'temporary_session_expired'));

@@ -1,0 +1,185 @@
+/** What a Stripe event says of a customer, as far as it decides who is served. */
+import type { CustomerFact } from '../../ledger/ledger.ts';
+import type { Stripe } from 'stripe';
+import { isOwing, isPaid, periodStart } from './payment.ts';
+import type { SubscriptionState } from './payment.ts';
+import type { StripeAccount } from '../ports.ts';
+import { counts, isLive } from './reading.ts';
+import type { Hint } from './hints.ts';
+import { customerOf, referenceOf, UnreadableEvent } from './event.ts';
+import type { Members, StripeEvent } from './event.ts';
+
+/** What an alert does when it fires: the default, and the alerts, by id or title, that only notify. */
+export interface AlertPolicy {
+  readonly default: 'block' | 'notify';
+  readonly notifyOnly: readonly string[];
+}
+
+/**
+ * The events that are applied: 20, as many as Stripe's list of events may be asked for at once. Those that are no facts
+ * in themselves are news that the customer's money is to be read.
+ */
+export const APPLIED_TYPES: ReadonlySet<string> = new Set([
+  'billing.alert.triggered',
+  'billing.alert.recovered',
+  'billing.credit_grant.created',
+  'billing.credit_grant.updated',
+  'billing.credit_balance_transaction.created',
+  'customer.deleted',
+  'customer.subscription.created',
+  'customer.subscription.updated',
+  'customer.subscription.deleted',
+  'customer.subscription.paused',
+  'customer.subscription.resumed',
+  'entitlements.active_entitlement_summary.updated',
+  'invoice.created',
+  'invoice.finalized',
+  'invoice.paid',
+  'invoice.payment_succeeded',
+  'invoice.payment_failed',
+  'invoice.overdue',
+  'invoice.voided',
+  'invoice.marked_uncollectible',
+]);
+
+/** The customer whose money an event is news of; undefined for none. */
+export function newsOf({ type, object }: Snapshot): string | undefined {
+  if (!APPLIED_TYPES.has(type) || !/^(billing\.credit_|customer\.subscription\.|invoice\.)/.test(type))
+    return undefined;
+  // An invoice that is only drafted takes nothing and asks for nothing.
+  return type === 'invoice.created' ? undefined : (customerOf(object) ?? undefined);
+}
+
+/** What the event itself says, for where the present state cannot be read. */
+export function hintOf({ type, object, createdS }: Snapshot): Hint | undefined {
+  if (type.startsWith('customer.subscription.') && typeof object['status'] === 'string')
+    return { createdS, subscription: object as unknown as SubscriptionState };
+  if (type === 'invoice.paid' || type === 'invoice.payment_succeeded') return paidHint(object, createdS);
+  if (type !== 'billing.credit_grant.created') return undefined;
+  const grant = object as unknown as Stripe.Billing.CreditGrant;
+  return counts(grant) ? { createdS, grant } : undefined;
+}
+
+function paidHint(object: Members, createdS: number): Hint | undefined {
+  const invoice = referenceOf(object['id'], 'id');
+  const subscription = subscriptionOf(object);
+  if (invoice === null || subscription === null) return undefined;
+  return { createdS, paid: { invoice, subscription } };
+}
+
+interface FactsOptions {
+  readonly account: Pick<StripeAccount, 'hasAvailableCredit'>;
+  readonly alerts: AlertPolicy;
+}
+
+type Snapshot = Extract<StripeEvent, { kind: 'snapshot' }>;
+
+/** Throws `UnreadableEvent`, and `StripeUnreachable` where the event is only news that something must be asked. */
+export async function factsOf(
+  event: Snapshot,
+  { account, alerts }: FactsOptions,
+): Promise<readonly CustomerFact[]> {
+  const { object } = event;
+  switch (event.type) {
+    case 'billing.alert.triggered':
+      return triggered(object, alerts);
+    case 'billing.alert.recovered':
+      return recovered(object);
+    case 'billing.credit_grant.created':
+    case 'billing.credit_grant.updated':
+      return granted(event, account);
+    case 'invoice.created':
+    case 'invoice.finalized':
+    case 'invoice.payment_failed':
+    case 'invoice.payment_succeeded':
+    case 'invoice.paid':
+      return invoiced(event);
+    case 'customer.subscription.created':
+    case 'customer.subscription.updated':
+      return subscribed(event);
+    case 'customer.deleted': {
+      const customer = customerOf(object, 'id');
+      return customer === null ? [] : [{ kind: 'deleted', customer }];
+    }
+    default:
+      return [];
+  }
+}
+
+function triggered(object: Members, policy: AlertPolicy): readonly CustomerFact[] {
+  const customer = customerOf(object);
+  const { alert, title } = alertOf(object);
+  const isNotice =
+    policy.default === 'notify' || policy.notifyOnly.includes(alert) || policy.notifyOnly.includes(title);
+  return customer === null || isNotice ? [] : [{ kind: 'alert_triggered', customer, alert, title }];
+}
+
+function recovered(object: Members): readonly CustomerFact[] {
+  const customer = customerOf(object);
+  return customer === null ? [] : [{ kind: 'alert_recovered', customer, alert: alertOf(object).alert }];
+}
+
+/** Stripe sends the alert whole or as its id; without a title the id stands for it. */
+function alertOf(object: Members): { alert: string; title: string } {
+  const alert = referenceOf(object['alert'], 'alert');
+  if (alert === null) throw new UnreadableEvent('alert is absent');
+  const { title } =
+    typeof object['alert'] === 'object' ? { title: undefined, ...object['alert'] } : { title: undefined };
+  return { alert, title: typeof title === 'string' && title !== '' ? title : alert };
+}
+
+/** The grant itself says little (it may be spent, expired, or not yet in effect): Stripe is asked what is left. */
+async function granted(
+  { object, createdS }: Pick<Snapshot, 'object' | 'createdS'>,
+  account: FactsOptions['account'],
+): Promise<readonly CustomerFact[]> {
+  const customer = customerOf(object);
+  if (customer === null) return [];
+  // Where the key may not read the balance, a grant that is in effect has its word.
+  if (!((await account.hasAvailableCredit(customer)) ?? isCredit(object, createdS))) return [];
+  return [{ kind: 'alerts_lifted', customer, why: 'credit is available' }];
+}
+
+function isCredit(object: Members, createdS: number): boolean {
+  const grant = object as unknown as Stripe.Billing.CreditGrant;
+  return counts(grant) && (grant.amount.monetary?.value ?? 0) > 0 && isLive(grant, createdS);
+}
+
+/**
+ * A renewal's invoice is made as the new period begins, paid or not; a subscription's first period begins when its first
+ * invoice is paid. The period begins when the invoice's own `period_end` is over, which for an invoice paid late is long
+ * before the payment: what fired since then is of the new period and stays.
+ */
+function invoiced({ type, object, createdS }: Snapshot): readonly CustomerFact[] {
+  const wasPaid = type === 'invoice.paid' || type === 'invoice.payment_succeeded';
+  const { billing_reason: reason, period_end: end } = object;
+  if (reason !== 'subscription_cycle' && !(reason === 'subscription_create' && wasPaid)) return [];
+  const isKnown = typeof end === 'number' && Number.isSafeInteger(end);
+  if (!isKnown && !wasPaid && type !== 'invoice.created') return [];
+  return begun(object, subscriptionOf(object), isKnown ? Math.min(end, createdS) : createdS);
+}
+
+/** A subscription says when its present period began, whatever else of it has changed. */
+function subscribed({ object, createdS }: Snapshot): readonly CustomerFact[] {
+  const { id, status } = object;
+  if (typeof status !== 'string' || !(isPaid(status) || isOwing(status))) return [];
+  const startS = periodStart(object as unknown as SubscriptionState);
+  return startS === undefined ? [] : begun(object, referenceOf(id, 'id'), Math.min(startS, createdS));
+}
+
+function begun(object: Members, subscription: string | null, beforeS: number): readonly CustomerFact[] {
+  const customer = customerOf(object);
+  const why = `a billing period began${subscription === null ? '' : ` for ${subscription}`}`;
+  return customer === null ? [] : [{ kind: 'alerts_lifted', customer, why, beforeS }];
+}
+
+/** `parent.subscription_details.subscription` since API version 2025-03-31, `subscription` before. */
+function subscriptionOf(object: Members): string | null {
+  const parent = object['parent'];
+  if (typeof parent !== 'object' || parent === null || !('subscription_details' in parent)) {
+    return referenceOf(object['subscription'], 'subscription');
+  }
+  const details = parent.subscription_details;
+  if (typeof details !== 'object' || details === null || !('subscription' in details)) return null;
+  return referenceOf(details.subscription, 'parent.subscription_details.subscription');
+}
