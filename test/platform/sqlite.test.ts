@@ -147,7 +147,7 @@ async function admittedUntilFull(database: Database): Promise<string[]> {
 }
 
 it('admits no call it cannot record when the disk is full, and goes on when there is room', async () => {
-  const { database, file, close } = await openTemporary({ pagesMax: 80 });
+  const { database, file, close } = await openTemporary({ pagesMax: 120 });
   await migrate(database);
   const admitted = await admittedUntilFull(database);
   expect(admitted.length).toBeGreaterThan(0);

@@ -102,13 +102,6 @@ describe('usage in a stream is asked for', () => {
     expect(sent(body, { asksUsage: false })).toBe('{"model":"gpt-test","stream":true}');
   });
 
-  it('over keys given twice inside the options', () => {
-    const body = '{"model":"a","stream":true,"stream_options":{"include_usage":true,"include_usage":false}}';
-    expect(prepare(body).addedUsageOption).toBe(true);
-    expect(sent(body)).toContain('"stream_options":{"include_usage":true}');
-    expect(sent(body, { asksUsage: false })).toContain('"stream_options":{"include_usage":false}');
-  });
-
   it('last, for decoders that ignore case', () => {
     const body = '{"model":"a","stream":true,"stream_options":{"include_usage":true,"Include_Usage":false}}';
     expect(sent(body)).toContain('{"Include_Usage":false,"include_usage":true}');
