@@ -34,7 +34,7 @@ for (const { kind, about, what } of problems.slice(0, SHOWN_MAX)) console.error(
 for (const failure of failures.slice(0, SHOWN_MAX)) console.error(failure);
 if (problems.length + failures.length > 0) {
   console.error(
-    `The books do not agree. Again with: npm run prove:kill -- --kills ${values.kills} --seed ${values.seed}${values.writes ? ' --writes' : ''}`,
+    `${problems.length > 0 ? 'The books do not agree' : 'The books agree, but not all went as it should'}. Again with: npm run prove:kill -- --kills ${values.kills} --seed ${values.seed}${values.writes ? ' --writes' : ''}`,
   );
   process.exitCode = 1;
 }
