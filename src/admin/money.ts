@@ -9,6 +9,7 @@ import { balanceJson, budgetJson, customerJson } from '../billing/reads/money-js
 import type { StripeMoney } from '../billing/stripe/money.ts';
 import type { Refresher } from '../billing/stripe/refresh.ts';
 import { parseUsd } from '../usage/money.ts';
+import { bodyOf, parse, refused } from './request.ts';
 
 export interface MoneyAdminOptions {
   readonly ledger: Ledger;
@@ -78,7 +79,7 @@ export function createMoneyAdmin(options: MoneyAdminOptions): Hono {
   admin.get('/customers/:customer', async (c) => c.json(await oneCustomer(ledger, c.req.param('customer'))));
   admin.post('/customers/:customer', async (c) => {
     const customer = named(c.req.param('customer'));
-    await change(options, customer, parse(changeSchema, await bodyOf(c.req.raw)));
+    await change(options, customer, await sent(c.req.raw, changeSchema));
     return c.json(await oneCustomer(ledger, customer));
   });
   admin.get('/customers/:customer/credit', async (c) => {
@@ -87,7 +88,7 @@ export function createMoneyAdmin(options: MoneyAdminOptions): Hono {
   });
   admin.post('/customers/:customer/credit', async (c) => {
     const customer = named(c.req.param('customer'));
-    const grant = await grantCredit(options, customer, parse(creditSchema, await bodyOf(c.req.raw)));
+    const grant = await grantCredit(options, customer, await sent(c.req.raw, creditSchema));
     return c.json({ grant, ...(await creditOf(options, customer)) }, 201);
   });
 
@@ -97,7 +98,7 @@ export function createMoneyAdmin(options: MoneyAdminOptions): Hono {
     return c.json(pageOfBudgets(all, paging(c.req.query())));
   });
   admin.post('/budgets', async (c) => {
-    const { customer, key, span, limit_usd: limitPico } = parse(budgetSchema, await bodyOf(c.req.raw));
+    const { customer, key, span, limit_usd: limitPico } = await sent(c.req.raw, budgetSchema);
     const scope = customer === undefined ? 'key' : 'customer';
     const subject = customer ?? key ?? '';
     if (scope === 'key' && span === 'period')
@@ -212,29 +213,11 @@ function named(customer: string): string {
   throw refused('customer', `"${customer.slice(0, 80)}" is no Stripe customer id: it begins with cus_.`);
 }
 
-const refused = (param: string, message: string): Refusal =>
-  new Refusal('invalid_request', message, { param });
-
 /** The operator's bodies are a few settings; past this nothing is read. */
 const BODY_CHARS_MAX = 65_536;
 
-async function bodyOf(request: Request): Promise<unknown> {
-  const text = await request.text();
-  if (text.length > BODY_CHARS_MAX) throw refused('body', 'The body is too large.');
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw refused('body', `The body is no JSON: ${String(error)}`);
-  }
-}
-
-function parse<T>(schema: z.ZodType<T>, body: unknown): T {
-  const result = schema.safeParse(body);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const param = issue?.path.join('.') ?? '';
-  throw refused(param, `${param === '' ? 'The body' : `"${param}"`}: ${issue?.message ?? 'wrong'}.`);
-}
+const sent = async <T>(request: Request, schema: z.ZodType<T>): Promise<T> =>
+  parse(schema, await bodyOf(request, BODY_CHARS_MAX));
 
 const paging = (query: Readonly<Record<string, string>>): { cursor: string | undefined; limit: number } => {
   const limit = Number(query['limit'] ?? 100);

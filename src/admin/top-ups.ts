@@ -9,6 +9,7 @@ import type { NewTopUp, TopUp, TopUpRule } from '../ledger/top-ups.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { autoTopUp } from '../config/top-up.ts';
 import { formatCents, parseCents } from '../usage/money.ts';
+import { bodyOf, parse, refused } from './request.ts';
 
 export interface TopUpAdminOptions {
   readonly ledger: Pick<Ledger, 'topUps' | 'topUpRule' | 'setTopUpRule'>;
@@ -44,7 +45,7 @@ export function createTopUpRoutes({ ledger, topUps, links }: TopUpAdminOptions):
   });
   admin.post('/customers/:customer/top-ups', async (c) => {
     const customer = named(c.req.param('customer'));
-    const { amount_usd: amount, charge } = parse(wantedSchema, await bodyOf(c.req.raw));
+    const { amount_usd: amount, charge } = parse(wantedSchema, await bodyOf(c.req.raw, BODY_CHARS_MAX, {}));
     if (!charge) {
       const opened = await links.checkout(customer, amount === undefined ? null : centsOf(amount));
       if (opened.kind === 'open')
@@ -58,7 +59,7 @@ export function createTopUpRoutes({ ledger, topUps, links }: TopUpAdminOptions):
   });
   admin.post('/customers/:customer/auto-top-up', async (c) => {
     const customer = named(c.req.param('customer'));
-    const { rule } = parse(ruleSchema, await bodyOf(c.req.raw));
+    const { rule } = parse(ruleSchema, await bodyOf(c.req.raw, BODY_CHARS_MAX, {}));
     const stored = rule == null ? rule : { ...rule, belowPico: rule.belowPico.toString() };
     await ledger.setTopUpRule(customer, stored);
     topUps.ruled();
@@ -108,25 +109,4 @@ function centsOf(amount: string | number): number {
 function named(customer: string): string {
   if (CUSTOMER.test(customer)) return customer;
   throw refused('customer', `"${customer.slice(0, 80)}" is no Stripe customer id: it begins with cus_.`);
-}
-
-const refused = (param: string, message: string): Refusal =>
-  new Refusal('invalid_request', message, { param });
-
-async function bodyOf(request: Request): Promise<unknown> {
-  const text = await request.text();
-  if (text.length > BODY_CHARS_MAX) throw refused('body', 'The body is too large.');
-  try {
-    return text === '' ? {} : JSON.parse(text);
-  } catch (error) {
-    throw refused('body', `The body is no JSON: ${String(error)}`);
-  }
-}
-
-function parse<T>(schema: z.ZodType<T>, body: unknown): T {
-  const result = schema.safeParse(body);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const param = issue?.path.join('.') ?? '';
-  throw refused(param, `${param === '' ? 'The body' : `"${param}"`}: ${issue?.message ?? 'wrong'}.`);
 }

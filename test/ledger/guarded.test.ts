@@ -50,6 +50,7 @@ async function ask({ hold, keyId = 'key_1', customer = CUSTOMER, ...more }: Ask)
   const guard: Guard = {
     nowMs: NOW,
     version: account?.version ?? 0,
+    hasBudgets: account?.hasBudgets,
     period: account?.period ?? null,
     holdPico: String(hold),
     fitPico: String(hold),
@@ -277,6 +278,15 @@ describe('a local budget', () => {
     expect(
       await ledger.admit(callToOpen({ customer: 'cus_b', keyId: 'key_2', openedAtMs: NOW })),
     ).toMatchObject({ kind: 'admitted' });
+  });
+
+  it('that is made after an account was judged without one is not passed by', async () => {
+    await record(grant('g', 1_000));
+    const before = (await ledger.account(CUSTOMER))?.version ?? 0;
+    await budget('total', 10);
+    const late = await ask({ hold: 11, ...free, version: before, hasBudgets: false });
+    expect(late.admission).toMatchObject({ kind: 'guarded', account: { hasBudgets: true } });
+    expect((await ask({ hold: 11, ...free })).kind).toBe('short');
   });
 
   it('may be changed and taken away', async () => {

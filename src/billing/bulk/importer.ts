@@ -5,7 +5,7 @@ import type { EventState } from '../../ledger/ledger.ts';
 import type { Crypto } from '../../runtime.ts';
 import { callIdOf } from '../reads/call-ids.ts';
 import { parseUsd } from '../../usage/money.ts';
-import type { Usage } from '../../usage/usage.ts';
+import { type Usage, ZERO_TOKENS } from '../../usage/usage.ts';
 import { csvCells, readRow } from './bulk-rows.ts';
 import { eventNameOf, type Layout, type LayoutOptions } from '../delivery/layouts.ts';
 
@@ -277,18 +277,5 @@ const CLASSES = {
 
 function countsOf(tokenType: string, tokens: number): Usage | undefined {
   const name = Object.entries(CLASSES).find(([type]) => type === tokenType)?.[1];
-  return name === undefined ? undefined : { ...NOTHING, [name]: tokens };
+  return name === undefined ? undefined : { ...ZERO_TOKENS, [name]: tokens };
 }
-
-const NOTHING: Usage = {
-  uncachedInput: 0,
-  cacheRead: 0,
-  cacheWrite: 0,
-  cacheWrite1h: 0,
-  audioInput: 0,
-  imageInput: 0,
-  textOutput: 0,
-  reasoning: 0,
-  audioOutput: 0,
-  imageOutput: 0,
-};
