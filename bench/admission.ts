@@ -16,6 +16,8 @@ import { createNodeRuntime } from '../src/platform/node-runtime.ts';
 import { openSqlite } from '../src/platform/sqlite.ts';
 
 const IN_FLIGHT = 64;
+const TURN = 1_000;
+const WARM_UP_TURNS = 3;
 const customers = Number(process.argv[2] ?? 100_000);
 const calls = Number(process.argv[3] ?? 20_000);
 const MODEL = 'openai/gpt-4o-mini';
@@ -49,19 +51,19 @@ const asked = {
   targets: [{ billedModel: MODEL, upstreamModel: 'gpt-4o-mini', providerType: 'openai' }],
 };
 let made = 0;
-let stream = true;
 
 await lanes(customers, (at) => fund(`cus_credit_${String(at)}`));
 await lanes(Math.min(customers, 20_000), (at) => budget(`cus_credit_${String(at)}`));
 judging();
-await measure('nobody watches', 'cus_free_', customers);
 // Each customer once, as after a day: a first call since the start asks the ledger for his account before.
-await lanes(customers, async (at) => settle(await admit(`cus_credit_${String(at)}`)));
-await measure('credit', 'cus_credit_', customers);
-await measure('credit, the same 500 customers', 'cus_credit_', 500);
-stream = false;
-await measure('credit, not streamed', 'cus_credit_', customers);
-await measure('credit, not streamed, the same 500 customers', 'cus_credit_', 500);
+await lanes(customers, async (at) => settle(await admit(caseOf('cus_credit_', customers), at)));
+await measure([
+  caseOf('cus_free_', customers),
+  caseOf('cus_credit_', customers),
+  caseOf('cus_credit_', 500),
+  caseOf('cus_credit_', customers, true),
+  caseOf('cus_credit_', 500, true),
+]);
 await database.close();
 rmSync(directory, { recursive: true });
 
@@ -96,44 +98,67 @@ function judging(): void {
   const before = process.cpuUsage();
   for (let at = 0; at < calls; at += 1) assess(asked, { mode: 'strict', plan: null });
   const used = process.cpuUsage(before);
-  console.log(`judging a request of ${String(body.length)} bytes: ${each(used.user + used.system)} us`);
+  const each = (used.user + used.system) / calls;
+  console.log(`judging a request of ${String(body.length)} bytes: ${each.toFixed(1)} us`);
 }
 
-function each(microseconds: number): string {
-  return (microseconds / calls).toFixed(1);
+interface Case {
+  readonly title: string;
+  readonly prefix: string;
+  readonly among: number;
+  readonly stream: boolean;
+  /** Microseconds of CPU a call, of each turn. */
+  readonly opened: number[];
+  readonly settled: number[];
 }
 
+function caseOf(prefix: string, among: number, stream = false): Case {
+  const title = [
+    prefix === 'cus_free_' ? 'nobody watches' : 'credit',
+    ...(among < customers ? [`the same ${String(among)} customers`] : []),
+    ...(stream ? ['streamed, its head tells the balance'] : []),
+  ].join(', ');
+  return { title, prefix, among, stream, opened: [], settled: [] };
+}
+
+/** A thousand calls, as many as run in a busy gateway; answers microseconds of CPU for each. */
 async function timed(work: () => Promise<void>): Promise<number> {
   const before = process.cpuUsage();
-  // Opened and settled in turns of a thousand: as many calls run as would in a busy gateway.
-  await lanes(1_000, work);
+  await lanes(TURN, work);
   const used = process.cpuUsage(before);
-  return used.user + used.system;
+  return (used.user + used.system) / TURN;
 }
 
-async function measure(title: string, prefix: string, among: number): Promise<void> {
-  const open: CallToOpen[] = [];
-  const opening = async (): Promise<void> =>
-    void open.push(await admit(`${prefix}${String((made * 7919) % among)}`));
-  const settling = async (): Promise<void> => {
-    const call = open.pop();
-    if (call !== undefined) await settle(call);
-  };
-  let [opened, settled] = [0, 0];
-  await timed(opening);
-  await timed(settling);
-  for (let turn = 0; turn < calls / 1_000; turn += 1) {
-    opened += await timed(opening);
-    settled += await timed(settling);
+/** The cases take turns: what one is measured against runs in the same second, since the machine's own pace changes. */
+async function measure(cases: readonly Case[]): Promise<void> {
+  for (let turn = -WARM_UP_TURNS; turn < calls / TURN; turn += 1) {
+    for (const one of cases) {
+      const open: CallToOpen[] = [];
+      const opened = await timed(async () => void open.push(await admit(one, made * 7919)));
+      const settled = await timed(async () => settle(open.pop()));
+      if (turn < 0) continue;
+      one.opened.push(opened);
+      one.settled.push(settled);
+    }
   }
-  console.log(`${title}: ${each(opened)} us of CPU to open, ${each(settled)} us to settle`);
+  const [plain] = cases;
+  for (const { title, opened, settled } of cases) {
+    const beyond = median(opened.map((each, turn) => each - (plain?.opened[turn] ?? NaN)));
+    console.log(
+      `${title}: ${median(opened).toFixed(1)} us of CPU to open, ${beyond.toFixed(1)} of them for its money; ${median(settled).toFixed(1)} us to settle`,
+    );
+  }
 }
 
-async function admit(customer: string): Promise<CallToOpen> {
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+}
+
+async function admit({ prefix, among, stream }: Case, at: number): Promise<CallToOpen> {
   const number = (made += 1);
   const call: CallToOpen = {
     id: `01k${number.toString(32).padStart(23, '0')}`,
-    customer,
+    customer: `${prefix}${String(at % among)}`,
     keyId: 'k_demo',
     endpoint: 'chat.completions',
     provider: 'openai',
@@ -146,7 +171,9 @@ async function admit(customer: string): Promise<CallToOpen> {
   return call;
 }
 
-async function settle({ id }: CallToOpen): Promise<void> {
+async function settle(call: CallToOpen | undefined): Promise<void> {
+  if (call === undefined) return;
+  const { id } = call;
   await ledger.settle({
     id,
     endedAtMs: Date.now(),

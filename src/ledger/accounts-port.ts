@@ -139,7 +139,7 @@ export interface Guard {
   readonly observe: boolean;
   /** What is told of the customer's money beside the verdict, which costs as much as the opening: all, unless given. */
   readonly tells?: 'money' | 'balance' | 'nothing' | undefined;
-  /** False where the account that was judged had no budget: with its version it has none now. */
+  /** False where neither the account that was judged has a budget (with its version it has none now) nor, as far as is known, the key. */
   readonly hasBudgets?: boolean | undefined;
 }
 

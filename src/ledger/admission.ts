@@ -85,6 +85,8 @@ function judge({ account, money }: Standing, guard: Guard | undefined): Admissio
   const isWatched = account !== null || money.budgets.length > 0;
   if (guard === undefined) return isWatched ? { kind: 'guarded', account } : undefined;
   if ((account?.version ?? 0) !== guard.version) return { kind: 'guarded', account };
+  if (guard.hasBudgets === false && money.budgets.length > 0)
+    return { kind: 'guarded', account: account && { ...account, hasBudgets: true } };
   return { kind: 'short', account, money };
 }
 

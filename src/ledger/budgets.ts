@@ -22,8 +22,9 @@ const PUT_BUDGET = (spent: string): string => `
   WHERE 1 = 1
   ON CONFLICT (subject, scope, span) DO UPDATE SET id = excluded.id, limit_pico = excluded.limit_pico,
     window_start_ms = excluded.window_start_ms, spent_pico = excluded.spent_pico`;
+/** What its running calls hold counts from now on. */
 const GUARD_KEYS_CALLS = `
-  UPDATE calls SET hold_pico = 0 WHERE key_id = ? AND ended_at_ms IS NULL AND hold_pico IS NULL`;
+  UPDATE calls SET hold_pico = COALESCE(hold_pico, 0), guarded_key = key_id WHERE key_id = ? AND ended_at_ms IS NULL`;
 const BUMP_ACCOUNT = `UPDATE accounts SET version = version + 1 WHERE customer = ?`;
 
 const REMOVE_BUDGET = `DELETE FROM budgets WHERE id = ? RETURNING id`;

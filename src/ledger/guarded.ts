@@ -19,7 +19,7 @@ const CREDIT = (customer: string, at: string): string =>
     WHERE customer = ${customer} AND ${IN_EFFECT(at, at)}), 0)`;
 const OVERDRAWN = (customer: string): string =>
   `COALESCE((SELECT overdrawn_pico FROM accounts WHERE customer = ${customer}), 0)`;
-const HELD = (column: 'customer' | 'key_id', value: string): string =>
+const HELD = (column: 'customer' | 'guarded_key', value: string): string =>
   `COALESCE((SELECT SUM(hold_pico) FROM calls
     WHERE ${column} = ${value} AND ended_at_ms IS NULL AND hold_pico IS NOT NULL), 0)`;
 
@@ -33,12 +33,11 @@ const BUDGET_LACKS = (scope: 'customer' | 'key', subject: string, held: string):
 const CREDIT_LACKS = (overdrawn: string): string =>
   `${CREDIT(':customer', 'CAST(:now AS BIGINT)')} - ${overdrawn} + CAST(:grace AS BIGINT)
   - ${HELD('customer', ':customer')} < CAST(:needed AS BIGINT)`;
-const LACKS = (creditChecked: boolean, hasBudgets = true, overdrawn = OVERDRAWN(':customer')): string =>
-  [
-    ...(creditChecked ? [CREDIT_LACKS(overdrawn)] : []),
-    ...(hasBudgets ? [BUDGET_LACKS('customer', ':customer', HELD('customer', ':customer'))] : []),
-    BUDGET_LACKS('key', ':key', HELD('key_id', ':key')),
-  ].join(' OR ');
+const KEY_HAS_BUDGET = `EXISTS (SELECT 1 FROM budgets WHERE subject = :key AND scope = 'key')`;
+const BUDGETS_LACK = `${BUDGET_LACKS('customer', ':customer', HELD('customer', ':customer'))}
+  OR ${BUDGET_LACKS('key', ':key', HELD('guarded_key', ':key'))}`;
+const LACKS = (creditChecked: boolean, budgets = BUDGETS_LACK, overdrawn = OVERDRAWN(':customer')): string =>
+  [...(creditChecked ? [CREDIT_LACKS(overdrawn)] : []), budgets].join(' OR ');
 
 /**
  * Opens a call if nothing blocks its customer, his account is still the one that was judged, and it fits (or is only
@@ -48,21 +47,25 @@ const LACKS = (creditChecked: boolean, hasBudgets = true, overdrawn = OVERDRAWN(
  * Where it may not be opened its id comes out as NULL, which the column refuses and the statement ignores. Selected from
  * a WHERE instead, the row would go through a table of its own, since the table it is for is read: 11 of 28 us.
  */
-const OPEN_GUARDED = (id: string, over = '0'): Named =>
+const OPEN_GUARDED = (
+  id: string,
+  over = '0',
+  guardedKey = `CASE WHEN ${KEY_HAS_BUDGET} THEN :key END`,
+): Named =>
   named(`
   INSERT OR IGNORE INTO calls (id, customer, key_id, endpoint, provider, model, stream, opened_at_ms, opened_by, hold_pico,
-    over)
+    over, guarded_key)
   VALUES (
     ${id},
-    :customer, :key, :endpoint, :provider, :model, :stream, :opened, :boot, CAST(:hold AS BIGINT), ${over})`);
+    :customer, :key, :endpoint, :provider, :model, :stream, :opened, :boot, CAST(:hold AS BIGINT), ${over}, ${guardedKey})`);
 
 const UNCHANGED = `NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
   AND COALESCE((SELECT version FROM accounts WHERE customer = :customer), 0) = CAST(:version AS BIGINT)`;
-/** Of who has an account the row is looked up once; and his budgets only where he had some at that version of it. */
-const ID_BY_ACCOUNT = (creditChecked: boolean, hasBudgets: boolean): string => `
+/** Of who has an account the row is looked up once. */
+const ID_BY_ACCOUNT = (creditChecked: boolean, budgets: string): string => `
   (SELECT :id FROM accounts a WHERE a.customer = :customer AND a.version = CAST(:version AS BIGINT)
     AND NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
-    AND NOT (${LACKS(creditChecked, hasBudgets, 'a.overdrawn_pico')}))`;
+    AND NOT (${LACKS(creditChecked, budgets, 'a.overdrawn_pico')}))`;
 
 /** A statement written with names, and the names in the order of its parameters. */
 interface Named {
@@ -87,8 +90,9 @@ const openings = (creditChecked: boolean): Readonly<Record<Opening, Named>> => (
     `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END`,
   ),
   strangers: OPEN_GUARDED(`CASE WHEN ${UNCHANGED} AND NOT (${LACKS(creditChecked)}) THEN :id END`),
-  budgeted: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, true)),
-  plain: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, false)),
+  budgeted: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, BUDGETS_LACK)),
+  // Where the key has a budget after all the call is not opened, and comes again as one with budgets.
+  plain: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, KEY_HAS_BUDGET), '0', 'NULL'),
 });
 const CHECKED = openings(true);
 const UNCHECKED = openings(false);
@@ -123,7 +127,7 @@ const READ_OVER = `SELECT COALESCE(over, 0) AS over FROM calls WHERE id = ?`;
 const READ_BUDGETS = `
   SELECT b.id AS id, b.scope AS scope, b.subject AS subject, b.span AS span, CAST(b.limit_pico AS TEXT) AS limit_pico,
     b.window_start_ms AS window_start_ms, CAST(b.spent_pico AS TEXT) AS spent_pico, a.period_start_ms AS period_start_ms,
-    a.period_end_ms AS period_end_ms, CAST(CASE b.scope WHEN 'key' THEN ${HELD('key_id', 'b.subject')}
+    a.period_end_ms AS period_end_ms, CAST(CASE b.scope WHEN 'key' THEN ${HELD('guarded_key', 'b.subject')}
       ELSE ${HELD('customer', 'b.subject')} END AS TEXT) AS held
   FROM budgets b LEFT JOIN accounts a ON b.scope = 'customer' AND a.customer = b.subject
   WHERE (b.subject = ? AND b.scope = 'customer') OR (b.subject = ? AND b.scope = 'key')`;

@@ -98,6 +98,9 @@ const INVARIANTS = {
     UNION ALL SELECT MIN(id) AS id FROM top_ups WHERE payment IS NOT NULL GROUP BY payment HAVING COUNT(*) > 1
     UNION ALL SELECT MIN(id) AS id FROM top_ups WHERE credit_grant IS NOT NULL
     GROUP BY credit_grant HAVING COUNT(*) > 1`,
+  'An open call of a key with a budget counts among what the key holds.': `
+    SELECT c.id FROM calls c JOIN budgets b ON b.scope = 'key' AND b.subject = c.key_id
+    WHERE c.ended_at_ms IS NULL AND c.guarded_key IS NULL`,
   'An open call of an account holds something, be it nothing.': `
     SELECT c.id FROM calls c JOIN accounts a ON a.customer = c.customer
     WHERE c.ended_at_ms IS NULL AND c.hold_pico IS NULL`,

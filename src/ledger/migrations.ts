@@ -15,6 +15,7 @@ import { COSTS_WITHOUT_LINES_MIGRATION } from './migrations/012-costs-without-li
 import { CUSTOMER_OBJECTS_MIGRATION } from './migrations/013-customer-objects.ts';
 import { IMPORTS_MIGRATION } from './migrations/017-imports.ts';
 import { TOP_UPS_MIGRATION } from './migrations/018-top-ups.ts';
+import { FEWER_HOLD_INDEXES_MIGRATION } from './migrations/023-fewer-hold-indexes.ts';
 import { NARROW_EVENT_INDEXES_MIGRATION } from './migrations/022-narrow-event-indexes.ts';
 import { numberOf } from './rows.ts';
 
@@ -148,6 +149,7 @@ const MIGRATIONS: readonly Migration[] = [
   IMPORTS_MIGRATION,
   TOP_UPS_MIGRATION,
   NARROW_EVENT_INDEXES_MIGRATION,
+  FEWER_HOLD_INDEXES_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */

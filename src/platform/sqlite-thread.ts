@@ -59,7 +59,7 @@ function opened(port: MessagePort, { file, pagesMax }: ThreadOptions): Owner {
   const lock = file === ':memory:' ? undefined : locked(file);
   const database = new DatabaseSync(file, { timeout: BUSY_MS, enableForeignKeyConstraints: true });
   // FULL: in WAL mode anything less may lose acknowledged commits when the power goes.
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;');
+  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;');
   if (pagesMax !== null) database.exec(`PRAGMA max_page_count = ${Math.trunc(pagesMax)}`);
   return {
     port,

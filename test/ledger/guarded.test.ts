@@ -289,6 +289,26 @@ describe('a local budget', () => {
     expect((await ask({ hold: 11, ...free })).kind).toBe('short');
   });
 
+  it('of a key that is made after an account was judged without one has the call judged again', async () => {
+    await record(grant('g', 1_000));
+    const account = await ledger.account(CUSTOMER);
+    expect(account?.hasBudgets).toBe(false);
+    const before = await ask({ hold: 60 });
+    await ledger.putBudget(
+      { id: 'bud_key', scope: 'key', subject: 'key_1', span: 'total', limitPico: '100' },
+      NOW,
+    );
+    // The account's version is the one that was judged: the key's budget alone says that it must be judged again.
+    const again = await ask({ hold: 40 });
+    expect(again.admission).toMatchObject({ kind: 'guarded', account: { hasBudgets: true } });
+    // What ran before the budget was made is held of it.
+    expect((await ask({ hold: 41, hasBudgets: true })).kind).toBe('short');
+    expect((await ask({ hold: 40, hasBudgets: true })).kind).toBe('admitted');
+    expect((await ask({ hold: 900, keyId: 'key_2' })).kind).toBe('admitted');
+    await settle(before.id, 10);
+    expect((await ask({ hold: 50, hasBudgets: true, creditChecked: false })).kind).toBe('admitted');
+  });
+
   it('may be changed and taken away', async () => {
     await budget('total', 10);
     expect((await ask({ hold: 11, ...free })).kind).toBe('short');

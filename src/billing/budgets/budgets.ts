@@ -92,11 +92,12 @@ export function createBudgets(options: BudgetsOptions): Budgets {
     return { ...shortOf(call.customer, admission.money, { ...judged, policy, topUpUrl }), isWeighed: true };
   };
 
-  const guarded = async (call: CallToOpen, asked: Asked, first: JudgedAccount | null): Promise<Verdict> => {
+  /** `first` as it is remembered under the name, or as the ledger has just told it. */
+  const guarded = async ({ call, asked, name }: Visit, first: JudgedAccount | null): Promise<Verdict> => {
     const untilMs = runtime.now() + WAIT_MS;
     let account = first;
     for (let judged = 0; judged < JUDGED_MAX;) {
-      const mark = waiters.mark(call);
+      const mark = waiters.mark();
       const answer = await attempt(call, asked, account);
       if (answer.kind === 'hasty') return answer.refused;
       if (answer.kind === 'guarded') {
@@ -104,7 +105,8 @@ export function createBudgets(options: BudgetsOptions): Budgets {
         judged += 1;
         continue;
       }
-      memory.set(call, account ?? (answer.kind === 'admitted' ? null : undefined));
+      if (account !== null || answer.kind === 'admitted') memory.set(name, account);
+      else memory.forget(name);
       const waits = answer.kind === 'refused' && answer.code === 'in_flight_budget_exceeded';
       if (!waits || !(await waiters.room(call, { mark, untilMs }))) return answer;
     }
@@ -113,18 +115,19 @@ export function createBudgets(options: BudgetsOptions): Budgets {
 
   return {
     async admit(call, asked) {
-      const known = memory.get(call);
+      const visit: Visit = { call, asked, name: nameOf(call) };
+      const known = memory.get(visit.name);
       if (known !== undefined) {
-        const verdict = await guarded(call, asked, known);
+        const verdict = await guarded(visit, known);
         if (verdict.kind !== 'refused' || verdict.isWeighed === true) return final(options, call, verdict);
-        memory.set(call, undefined);
+        memory.forget(visit.name);
       } else if (defaults.noCredit === 'refuse') {
         // Where credit is required of everybody, who has no account has none.
-        return final(options, call, await guarded(call, asked, null));
+        return final(options, call, await guarded(visit, null));
       }
       const admission = await ledger.admit(call);
       if (admission.kind === 'guarded')
-        return final(options, call, await guarded(call, asked, judgedPart(admission.account)));
+        return final(options, call, await guarded(visit, judgedPart(admission.account)));
       if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
       if (admission.kind === 'blocked') return blocked(options, call, admission.block);
       return admission.kind === 'admitted'
@@ -149,22 +152,29 @@ function final({ doubted, refused }: BudgetsOptions, { customer }: CallToOpen, v
   return verdict;
 }
 
-/** Accounts as they were last seen, by customer and key. Past the bound the longest unused goes. */
+/** A call that asks, and the name that its account is remembered by. */
+interface Visit {
+  readonly call: CallToOpen;
+  readonly asked: Asked;
+  readonly name: string;
+}
+
+/** Accounts as they were last seen, by customer and key. Past the bound the longest known goes. */
 function createMemory(): {
-  readonly get: (call: CallToOpen) => JudgedAccount | null | undefined;
-  readonly set: (call: CallToOpen, account: JudgedAccount | null | undefined) => void;
+  readonly get: (name: string) => JudgedAccount | null | undefined;
+  readonly set: (name: string, account: JudgedAccount | null) => void;
+  readonly forget: (name: string) => void;
 } {
   const remembered = new Map<string, JudgedAccount | null>();
   return {
-    get: (call) => remembered.get(nameOf(call)),
-    set(call, account) {
-      const name = nameOf(call);
-      remembered.delete(name);
-      if (account === undefined) return;
+    get: (name) => remembered.get(name),
+    set(name, account) {
+      if (remembered.get(name) === account) return;
       remembered.set(name, account);
       const oldest = remembered.size > ACCOUNTS_REMEMBERED_MAX ? remembered.keys().next() : undefined;
       if (oldest?.done === false) remembered.delete(oldest.value);
     },
+    forget: (name) => void remembered.delete(name),
   };
 }
 

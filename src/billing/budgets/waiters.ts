@@ -7,8 +7,8 @@ export interface Waiters {
   opened(call: CallToOpen): void;
   /** It holds nothing more, or (`isDone` false) less: its customer's and its key's waiters are woken. */
   freed(call: string, isDone: boolean): void;
-  /** How often something was freed for this call so far: give it to `room`, so that nothing is missed in between. */
-  mark(call: CallToOpen): number;
+  /** This moment among all freeings: give it to `room`, so that nothing is missed in between. */
+  mark(): number;
   /** True once something was freed since the mark; false when it is too late, or too many wait. */
   room(call: CallToOpen, since: { readonly mark: number; readonly untilMs: number }): Promise<boolean>;
 }
@@ -18,22 +18,25 @@ const WAITING_OF_ONE_MAX = 256;
 const WAITING_MAX = 2_000;
 /** Holders remembered; past it the longest running are forgotten, and their end wakes nobody. */
 const HOLDERS_MAX = 50_000;
+/** Freeings remembered: who marked a moment before them tries again at once. */
+const FREED_MAX = 1_024;
+
+type Names = readonly [string, string];
 
 export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters {
-  const holders = new Map<string, readonly [string, string]>();
+  const holders = new Map<string, Names>();
   const waiting = new Map<string, Set<() => void>>();
-  /** Bounded: of who is forgotten a waiter may sleep to its deadline, no longer. */
-  const freeings = new Map<string, number>();
+  /** Freeings so far, and whose the latest were. */
+  let freeings = 0;
+  const latest: Names[] = [];
   let total = 0;
 
-  const wake = (name: string): void => {
-    freeings.set(name, (freeings.get(name) ?? 0) + 1);
-    const oldest = freeings.size > HOLDERS_MAX ? freeings.keys().next() : undefined;
-    if (oldest?.done === false) freeings.delete(oldest.value);
-    for (const go of waiting.get(name) ?? []) go();
+  const isFreed = (own: Names, mark: number): boolean => {
+    if (freeings - mark > FREED_MAX) return true;
+    for (let at = mark; at < freeings; at += 1)
+      if (latest[at % FREED_MAX]?.some((name) => own.includes(name)) === true) return true;
+    return false;
   };
-  const mark: Waiters['mark'] = (call) =>
-    namesOf(call).reduce((sum, name) => sum + (freeings.get(name) ?? 0), 0);
 
   return {
     opened(call) {
@@ -45,15 +48,18 @@ export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters 
       const held = holders.get(call);
       if (held === undefined) return;
       if (isDone) holders.delete(call);
-      for (const name of held) wake(name);
+      latest[freeings % FREED_MAX] = held;
+      freeings += 1;
+      if (waiting.size === 0) return;
+      for (const name of held) for (const go of waiting.get(name) ?? []) go();
     },
-    mark,
+    mark: () => freeings,
     room(call, since) {
       const leftMs = since.untilMs - runtime.now();
       const own = namesOf(call);
       const tooMany = total >= WAITING_MAX || (waiting.get(own[0])?.size ?? 0) >= WAITING_OF_ONE_MAX;
       if (leftMs <= 0) return Promise.resolve(false);
-      if (mark(call) !== since.mark) return Promise.resolve(true);
+      if (isFreed(own, since.mark)) return Promise.resolve(true);
       if (tooMany) return Promise.resolve(false);
       total += 1;
       return new Promise((resolve) => {
@@ -75,7 +81,4 @@ export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters 
   };
 }
 
-const namesOf = ({ customer, keyId }: CallToOpen): readonly [string, string] => [
-  `customer ${customer}`,
-  `key ${keyId}`,
-];
+const namesOf = ({ customer, keyId }: CallToOpen): Names => [`customer ${customer}`, `key ${keyId}`];
