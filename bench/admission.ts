@@ -1,7 +1,8 @@
 /**
  * CPU of admission at many customers: what opening a call costs where nobody watches the customer's money, where he has
- * credit, and where he has credit and budgets. `node bench/admission.ts [customers] [calls]`; real file, 64 in flight,
- * both threads. Settlement is measured apart. The judging itself (bound, price, policy) is measured without the ledger.
+ * credit (one in five a budget too), and where the same few call who have both. `node bench/admission.ts [customers]
+ * [calls]`; real file, 64 in flight, both threads. Settlement is measured apart. The judging itself (bound, price,
+ * policy) is measured without the ledger.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,6 +21,8 @@ const TURN = 1_000;
 const WARM_UP_TURNS = 3;
 const customers = Number(process.argv[2] ?? 100_000);
 const calls = Number(process.argv[3] ?? 20_000);
+/** So many customers have a budget too: of all a fifth, of the few that call again and again every one. */
+const BUDGETED = 20_000;
 const MODEL = 'openai/gpt-4o-mini';
 
 const directory = mkdtempSync(join(tmpdir(), 'faregate-bench-'));
@@ -53,13 +56,14 @@ const asked = {
 let made = 0;
 
 await lanes(customers, (at) => fund(`cus_credit_${String(at)}`));
-await lanes(Math.min(customers, 20_000), (at) => budget(`cus_credit_${String(at)}`));
+await lanes(Math.min(customers, BUDGETED), (at) => budget(`cus_credit_${String(at)}`));
 judging();
 // Each customer once, as after a day: a first call since the start asks the ledger for his account before.
-await lanes(customers, async (at) => settle(await admit(caseOf('cus_credit_', customers), at)));
+const credit = caseOf('cus_credit_', customers);
+await lanes(customers, async (at) => settle(await admit(credit, at)));
 await measure([
   caseOf('cus_free_', customers),
-  caseOf('cus_credit_', customers),
+  credit,
   caseOf('cus_credit_', 500),
   caseOf('cus_credit_', customers, true),
   caseOf('cus_credit_', 500, true),
@@ -115,7 +119,7 @@ interface Case {
 function caseOf(prefix: string, among: number, stream = false): Case {
   const title = [
     prefix === 'cus_free_' ? 'nobody watches' : 'credit',
-    ...(among < customers ? [`the same ${String(among)} customers`] : []),
+    ...(among < customers ? [`the same ${String(among)} customers, with a budget`] : []),
     ...(stream ? ['streamed, its head tells the balance'] : []),
   ].join(', ');
   return { title, prefix, among, stream, opened: [], settled: [] };

@@ -17,6 +17,7 @@ import { createStripeClient } from './billing/stripe/client.ts';
 import { linkReply } from './billing/top-ups/links.ts';
 import { untrusted } from './billing/stripe/webhooks.ts';
 import { type Settings, settingsFor } from './config.ts';
+import { isCustomerId } from './customer-id.ts';
 import { Refusal } from './errors.ts';
 import { authenticate, customerOf } from './gateway/authenticate.ts';
 import { readRequestHeaders } from './gateway/headers.ts';
@@ -95,7 +96,7 @@ function createFront(env: Env): Hono {
     record: async ({ header, body }) => {
       authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, { header });
       const { customer } = (readJson(body) ?? {}) as { customer?: unknown };
-      const name = typeof customer === 'string' && CUSTOMER.test(customer) ? customer : ACCOUNT_OBJECT;
+      const name = isCustomerId(customer) ? customer : ACCOUNT_OBJECT;
       const headers = { authorization: `Bearer ${settings.adminKey ?? ''}` };
       return send(name, new Request(`${OBJECT_ORIGIN}/v1/usage/record`, { method: 'POST', headers, body }));
     },
@@ -153,7 +154,7 @@ async function objectOf(request: Request, keys: Keys): Promise<string> {
 function adminObject(path: string, customer: string | undefined): string {
   if (path.startsWith('/admin/v1/keys')) return KEYS_OBJECT;
   const named = customer ?? /^\/admin\/v1\/customers\/(\w+)/.exec(path)?.[1];
-  if (named !== undefined && CUSTOMER.test(named)) return named;
+  if (isCustomerId(named)) return named;
   throw new Refusal(
     'invalid_request',
     'Say whose: on Workers every customer has a ledger of his own. Add ?customer=cus_....',
@@ -162,8 +163,6 @@ function adminObject(path: string, customer: string | undefined): string {
     },
   );
 }
-
-const CUSTOMER = /^cus_[A-Za-z0-9_]{1,251}$/;
 
 /** Null for what is no JSON: the object it is sent to says so. */
 function readJson(text: string): unknown {

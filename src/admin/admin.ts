@@ -1,6 +1,7 @@
 /** `/admin/v1`: what the operator, the command line and the checks read and change. Opened by the admin key only. */
 import { Hono } from 'hono';
 import type { Withdrawal } from '../billing/delivery/withdrawals.ts';
+import { isCustomerId } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
 import type { RecordRequest } from '../app.ts';
 import type { RecordedUsage } from '../billing/reads/usage-record.ts';
@@ -227,8 +228,7 @@ function parseWantedKey(body: unknown): WantedKey {
   const { customer, service, label, limits } = (body ?? {}) as Readonly<Record<string, unknown>>;
   const wanted = { label: typeof label === 'string' ? label : '', limits: parseLimits(limits ?? {}) };
   if (service === true && customer === undefined) return { customer: null, ...wanted };
-  if (typeof customer === 'string' && /^cus_[A-Za-z0-9_]{1,251}$/.test(customer))
-    return { customer, ...wanted };
+  if (isCustomerId(customer)) return { customer, ...wanted };
   throw new Refusal(
     'invalid_request',
     'Give either "customer": "cus_..." for a bound key, or "service": true.',

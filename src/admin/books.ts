@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import type { ReconcileScope, Reconciler } from '../billing/reconcile/reconciler.ts';
 import type { RestoreReport } from '../billing/bulk/restore.ts';
+import { isCustomerId } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { RunCell, RunView } from '../ledger/reconcile-port.ts';
@@ -62,7 +63,7 @@ function scopeOf(body: unknown): ReconcileScope {
   const toMs = momentOf(to, 'to');
   if (fromMs !== undefined && toMs !== undefined && fromMs >= toMs)
     throw new Refusal('invalid_request', '"from" must be before "to".', { param: 'from' });
-  if (customer !== undefined && !(typeof customer === 'string' && /^cus_[A-Za-z0-9_]{1,251}$/.test(customer)))
+  if (customer !== undefined && !isCustomerId(customer))
     throw new Refusal('invalid_request', '"customer" must be a Stripe customer id, cus_....', {
       param: 'customer',
     });

@@ -9,6 +9,7 @@ import {
   type ExportRequest,
 } from '../billing/bulk/exporter.ts';
 import type { Importer } from '../billing/bulk/importer.ts';
+import { isCustomerId } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
 
 export interface BulkRoutesOptions {
@@ -73,7 +74,7 @@ function exportOf(
   const known = EXPORT_KINDS.find((one) => one === kind);
   if (known === undefined)
     throw new Refusal('not_found', `There is no export of "${kind}": ${EXPORT_KINDS.join(', ')}.`);
-  if (customer !== undefined && !/^cus_[A-Za-z0-9_]{1,251}$/.test(customer))
+  if (customer !== undefined && !isCustomerId(customer))
     throw new Refusal('invalid_request', 'customer must be a Stripe customer id, cus_....', {
       param: 'customer',
     });

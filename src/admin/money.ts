@@ -8,8 +8,9 @@ import { Refusal } from '../errors.ts';
 import { balanceJson, budgetJson, customerJson } from '../billing/reads/money-json.ts';
 import type { StripeMoney } from '../billing/stripe/money.ts';
 import type { Refresher } from '../billing/stripe/refresh.ts';
+import { CUSTOMER_ID } from '../customer-id.ts';
 import { parseUsd } from '../usage/money.ts';
-import { bodyOf, parse, refused } from './request.ts';
+import { bodyOf, named, parse, refused } from './request.ts';
 
 export interface MoneyAdminOptions {
   readonly ledger: Ledger;
@@ -19,7 +20,6 @@ export interface MoneyAdminOptions {
   readonly stripe?: { readonly money: StripeMoney; readonly refresher: Pick<Refresher, 'pass'> } | undefined;
 }
 
-const CUSTOMER = /^cus_[A-Za-z0-9_]{1,251}$/;
 const KEY = /^[a-z0-9]{1,64}$/;
 
 /** USD as text or number, exact: a number is taken by its shortest decimal text. */
@@ -54,7 +54,7 @@ const creditSchema = z.strictObject({
 });
 const budgetSchema = z
   .strictObject({
-    customer: z.string().regex(CUSTOMER).optional(),
+    customer: z.string().regex(CUSTOMER_ID).optional(),
     key: z.string().regex(KEY).optional(),
     span: z.enum(['day', 'week', 'month', 'period', 'total']),
     limit_usd: amount,
@@ -206,11 +206,6 @@ function pageOfBudgets(
   const shown = all.slice(after, after + limit);
   const next = after + limit < all.length ? (shown.at(-1)?.id ?? null) : null;
   return { data: shown.map(budgetJson), next_cursor: next };
-}
-
-function named(customer: string): string {
-  if (CUSTOMER.test(customer)) return customer;
-  throw refused('customer', `"${customer.slice(0, 80)}" is no Stripe customer id: it begins with cus_.`);
 }
 
 /** The operator's bodies are a few settings; past this nothing is read. */

@@ -1,5 +1,6 @@
 /** What the operator's routes read of a request. */
 import type { z } from 'zod';
+import { CUSTOMER_ID } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
 
 /**
@@ -25,6 +26,12 @@ export function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const issue = result.error.issues[0];
   const param = issue?.path.join('.') ?? '';
   throw refused(param, `${param === '' ? 'The body' : `"${param}"`}: ${issue?.message ?? 'wrong'}.`);
+}
+
+/** @throws {Refusal} 400 for a path's customer that is none. */
+export function named(customer: string): string {
+  if (CUSTOMER_ID.test(customer)) return customer;
+  throw refused('customer', `"${customer.slice(0, 80)}" is no Stripe customer id: it begins with cus_.`);
 }
 
 export const refused = (param: string, message: string): Refusal =>

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
+import { CUSTOMER_ID } from '../customer-id.ts';
 import { type AdminFetch, ask, query, withAdmin } from './admin.ts';
 import {
   CommandFailure,
@@ -63,7 +64,7 @@ export function registerKeys(program: Command): void {
 }
 
 export function customerId(text: string): string {
-  if (/^cus_[A-Za-z0-9_]{1,251}$/.test(text)) return text;
+  if (CUSTOMER_ID.test(text)) return text;
   throw new InvalidArgumentError('It is "cus_" and letters, digits or underscores, 255 at most.');
 }
 

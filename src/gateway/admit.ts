@@ -88,10 +88,12 @@ export async function admit(
   throw verdict.kind === 'blocked' ? blocked(call.customer, verdict) : refused(verdict);
 }
 
+const utf8 = new TextDecoder();
+
 const askedFor = ({ request, endpoint, target, targets }: Call): AskedFor => ({
   endpoint,
   bodyBytes: request.body.length,
-  body: () => (request.form === undefined ? parseJson(new TextDecoder().decode(request.body)) : undefined),
+  body: () => (request.form === undefined ? parseJson(utf8.decode(request.body)) : undefined),
   formNames: request.form?.parts.map(({ name }) => name),
   estimateInput: () => target.route.provider.estimateInput(request),
   targets: targets.map(({ billedModel, upstreamModel, route }) => ({

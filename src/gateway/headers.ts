@@ -2,6 +2,7 @@
  * Which header lines mean something to the gateway and which travel on. One pass over a request's lines; an allow-list
  * for a reply's.
  */
+import { isCustomerId } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
 
 export interface RequestHeaders {
@@ -16,9 +17,6 @@ export interface RequestHeaders {
   /** What the provider may see. */
   readonly forwarded: Readonly<Record<string, string>>;
 }
-
-/** Stripe ids are far shorter; the bound keeps a header from becoming a database key of any size. */
-const CUSTOMER_ID = /^cus_[A-Za-z0-9_]{1,251}$/;
 
 /**
  * Reads the header lines of an inference request.
@@ -120,7 +118,7 @@ function bearer(value: string): string {
 function customerOf(customers: ReadonlyMap<string, string>): string | undefined {
   let customer: string | undefined;
   for (const [name, value] of customers) {
-    if (!CUSTOMER_ID.test(value)) {
+    if (!isCustomerId(value)) {
       throw new Refusal(
         'invalid_request',
         `The header ${name} is not a Stripe customer id: it must be cus_ and letters, digits or underscores, 255 characters at most.`,

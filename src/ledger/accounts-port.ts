@@ -20,8 +20,6 @@ export interface Account extends AccountSettings {
   /** Rises with every change of the account that is no mere spending. */
   readonly version: number;
   readonly hasHadGrant: boolean;
-  /** He has budgets of his own. */
-  readonly hasBudgets: boolean;
   readonly frozen: { readonly atMs: number; readonly why: string } | null;
   /** Refused as `subscription_inactive` from then on; grace has been added. */
   readonly paymentBlock: { readonly atMs: number; readonly why: string } | null;
@@ -139,7 +137,7 @@ export interface Guard {
   readonly observe: boolean;
   /** What is told of the customer's money beside the verdict, which costs as much as the opening: all, unless given. */
   readonly tells?: 'money' | 'balance' | 'nothing' | undefined;
-  /** False where neither the account that was judged has a budget (with its version it has none now) nor, as far as is known, the key. */
+  /** False where the call fell under no budget when its customer was judged. One that was made since sends it back. */
   readonly hasBudgets?: boolean | undefined;
 }
 

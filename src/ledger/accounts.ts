@@ -8,9 +8,7 @@ import { numberOf, numberOrNull, textOf, textOrNull, wordOf, wordOrNull } from '
 export const BALANCE_PICO_MAX = 4_000_000_000_000_000_000n;
 
 const ACCOUNT_COLUMNS = `customer, version, plan, mode, on_empty, CAST(grace_pico AS TEXT) AS grace_pico, no_credit,
-  has_had_grant,
-  CASE WHEN EXISTS (SELECT 1 FROM budgets b WHERE b.subject = accounts.customer AND b.scope = 'customer') THEN 1 ELSE 0 END
-    AS has_budgets, frozen_at_ms, frozen_why, subscription, subscription_state, payment_block_at_ms, payment_block_why,
+  has_had_grant, frozen_at_ms, frozen_why, subscription, subscription_state, payment_block_at_ms, payment_block_why,
   period_start_ms, period_end_ms, finalised_through_ms, CAST(unbilled_pico AS TEXT) AS unbilled_pico,
   CAST(overdrawn_pico AS TEXT) AS overdrawn_pico, CAST(stripe_available_pico AS TEXT) AS stripe_available_pico,
   CAST(stripe_ledger_pico AS TEXT) AS stripe_ledger_pico, stripe_read_at_ms`;
@@ -226,7 +224,6 @@ export function accountFrom(row: Row): Account {
     gracePico: textOrNull(row, 'grace_pico'),
     noCredit: wordOrNull(row, 'no_credit'),
     hasHadGrant: numberOf(row, 'has_had_grant') === 1,
-    hasBudgets: numberOf(row, 'has_budgets') === 1,
     frozen: frozenAt === null ? null : { atMs: frozenAt, why: textOrNull(row, 'frozen_why') ?? '' },
     paymentBlock:
       blockAt === null ? null : { atMs: blockAt, why: textOrNull(row, 'payment_block_why') ?? '' },

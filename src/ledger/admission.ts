@@ -82,12 +82,11 @@ function openUnguarded(call: CallToOpen, bootId: string): Statement {
 
 /** Why nothing was opened; undefined when it would be by now. */
 function judge({ account, money }: Standing, guard: Guard | undefined): Admission | undefined {
-  const isWatched = account !== null || money.budgets.length > 0;
-  if (guard === undefined) return isWatched ? { kind: 'guarded', account } : undefined;
-  if ((account?.version ?? 0) !== guard.version) return { kind: 'guarded', account };
-  if (guard.hasBudgets === false && money.budgets.length > 0)
-    return { kind: 'guarded', account: account && { ...account, hasBudgets: true } };
-  return { kind: 'short', account, money };
+  const hasBudgets = money.budgets.length > 0;
+  if (guard === undefined)
+    return account === null && !hasBudgets ? undefined : { kind: 'guarded', account, hasBudgets };
+  const isOutdated = (account?.version ?? 0) !== guard.version || (guard.hasBudgets === false && hasBudgets);
+  return isOutdated ? { kind: 'guarded', account, hasBudgets } : { kind: 'short', account, money };
 }
 
 /** The same call given again, as after an answer that was lost on its way, is open already. */

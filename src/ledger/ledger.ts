@@ -80,8 +80,11 @@ export type Admission =
       readonly balancePico?: string;
       readonly over?: boolean;
     }
-  /** Money is watched here: judge the account (null: only the key has a budget) and ask again with a guard. */
-  | { readonly kind: 'guarded'; readonly account: Account | null }
+  /**
+   * Money is watched here: judge the account (null: only the key has a budget) and ask again with a guard. `hasBudgets`: the
+   * call falls under one, its customer's or its key's.
+   */
+  | { readonly kind: 'guarded'; readonly account: Account | null; readonly hasBudgets: boolean }
   /** It does not fit into what is free. */
   | { readonly kind: 'short'; readonly account: Account | null; readonly money: Money }
   | { readonly kind: 'blocked'; readonly block: Block }

@@ -47,10 +47,11 @@ interface Ask extends Partial<Guard> {
 /** Admits a call with a guard made from the account as it is; answers its id, or why not. */
 async function ask({ hold, keyId = 'key_1', customer = CUSTOMER, ...more }: Ask) {
   const account = await ledger.account(customer);
+  const hasBudgets = account === undefined ? undefined : (await ledger.budgets(customer, NOW)).length > 0;
   const guard: Guard = {
     nowMs: NOW,
     version: account?.version ?? 0,
-    hasBudgets: account?.hasBudgets,
+    hasBudgets,
     period: account?.period ?? null,
     holdPico: String(hold),
     fitPico: String(hold),
@@ -285,14 +286,12 @@ describe('a local budget', () => {
     const before = (await ledger.account(CUSTOMER))?.version ?? 0;
     await budget('total', 10);
     const late = await ask({ hold: 11, ...free, version: before, hasBudgets: false });
-    expect(late.admission).toMatchObject({ kind: 'guarded', account: { hasBudgets: true } });
+    expect(late.admission).toMatchObject({ kind: 'guarded', hasBudgets: true });
     expect((await ask({ hold: 11, ...free })).kind).toBe('short');
   });
 
   it('of a key that is made after an account was judged without one has the call judged again', async () => {
     await record(grant('g', 1_000));
-    const account = await ledger.account(CUSTOMER);
-    expect(account?.hasBudgets).toBe(false);
     const before = await ask({ hold: 60 });
     await ledger.putBudget(
       { id: 'bud_key', scope: 'key', subject: 'key_1', span: 'total', limitPico: '100' },
@@ -300,7 +299,7 @@ describe('a local budget', () => {
     );
     // The account's version is the one that was judged: the key's budget alone says that it must be judged again.
     const again = await ask({ hold: 40 });
-    expect(again.admission).toMatchObject({ kind: 'guarded', account: { hasBudgets: true } });
+    expect(again.admission).toMatchObject({ kind: 'guarded', hasBudgets: true });
     // What ran before the budget was made is held of it.
     expect((await ask({ hold: 41, hasBudgets: true })).kind).toBe('short');
     expect((await ask({ hold: 40, hasBudgets: true })).kind).toBe('admitted');

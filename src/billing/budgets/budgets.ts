@@ -69,7 +69,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   const waiters = createWaiters(runtime);
 
   /** A refusal that the ledger was not asked about is `hasty`: it is as old as the account it was made from. */
-  const attempt = async (call: CallToOpen, asked: Asked, account: JudgedAccount | null): Promise<Attempt> => {
+  const attempt = async (call: CallToOpen, asked: Asked, account: Remembered | null): Promise<Attempt> => {
     const nowMs = runtime.now();
     const policy = policyOf(account, defaults);
     const refused = refusedByAccount(call.customer, account, nowMs);
@@ -93,7 +93,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   };
 
   /** `first` as it is remembered under the name, or as the ledger has just told it. */
-  const guarded = async ({ call, asked, name }: Visit, first: JudgedAccount | null): Promise<Verdict> => {
+  const guarded = async ({ call, asked, name }: Visit, first: Remembered | null): Promise<Verdict> => {
     const untilMs = runtime.now() + WAIT_MS;
     let account = first;
     for (let judged = 0; judged < JUDGED_MAX;) {
@@ -101,7 +101,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       const answer = await attempt(call, asked, account);
       if (answer.kind === 'hasty') return answer.refused;
       if (answer.kind === 'guarded') {
-        account = judgedPart(answer.account);
+        account = rememberedOf(answer);
         judged += 1;
         continue;
       }
@@ -127,7 +127,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       }
       const admission = await ledger.admit(call);
       if (admission.kind === 'guarded')
-        return final(options, call, await guarded(visit, judgedPart(admission.account)));
+        return final(options, call, await guarded(visit, rememberedOf(admission)));
       if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
       if (admission.kind === 'blocked') return blocked(options, call, admission.block);
       return admission.kind === 'admitted'
@@ -159,13 +159,19 @@ interface Visit {
   readonly name: string;
 }
 
+/** What is kept of an account, and whether calls under that customer and key fall under a budget. */
+type Remembered = JudgedAccount & { readonly hasBudgets: boolean };
+
+const rememberedOf = ({ account, hasBudgets }: Guarded): Remembered | null =>
+  account && { ...judgedPart(account), hasBudgets };
+
 /** Accounts as they were last seen, by customer and key. Past the bound the longest known goes. */
 function createMemory(): {
-  readonly get: (name: string) => JudgedAccount | null | undefined;
-  readonly set: (name: string, account: JudgedAccount | null) => void;
+  readonly get: (name: string) => Remembered | null | undefined;
+  readonly set: (name: string, account: Remembered | null) => void;
   readonly forget: (name: string) => void;
 } {
-  const remembered = new Map<string, JudgedAccount | null>();
+  const remembered = new Map<string, Remembered | null>();
   return {
     get: (name) => remembered.get(name),
     set(name, account) {
@@ -180,8 +186,9 @@ function createMemory(): {
 
 type Admitted = Extract<Admission, { kind: 'admitted' }>;
 
-type Attempt =
-  Verdict | Extract<Admission, { kind: 'guarded' }> | { readonly kind: 'hasty'; readonly refused: Refused };
+type Guarded = Extract<Admission, { kind: 'guarded' }>;
+
+type Attempt = Verdict | Guarded | { readonly kind: 'hasty'; readonly refused: Refused };
 
 /** A key may have a budget of its own, so that the same customer is guarded under one key and not under another. */
 const nameOf = ({ customer, keyId }: CallToOpen): string => `${customer} ${keyId}`;
@@ -218,7 +225,7 @@ function judge(
 }
 
 const guardOf = (
-  account: JudgedAccount | null,
+  account: Remembered | null,
   policy: Policy,
   { holdPico, fitPico, nowMs, tells }: Hold & Pick<Guard, 'nowMs' | 'tells'>,
 ): Guard => ({

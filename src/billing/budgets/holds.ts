@@ -172,21 +172,40 @@ export function boundCost(
   return { input: BigInt(inputTokens) * rates.input, output: BigInt(outputTokens) * rates.output };
 }
 
+/** The highest rates of a tier and of those below it, whatever class the tokens are counted as. */
+interface Dearest {
+  readonly aboveInputTokens: number;
+  readonly input: bigint;
+  /** The same where an hour's cache may be written. */
+  readonly inputWithHour: bigint;
+  readonly output: bigint;
+}
+/** Every call asks, and a price stays for as long as its model's does. */
+const dearestOf = new WeakMap<Price, readonly Dearest[]>();
+
 /** The highest rates that can apply: of every tier that so long a prompt may fall into, and every class it may be counted as. */
 function dearest(
   price: Price,
   inputTokens: number,
-  features: RequestFeatures,
+  { cacheWrites }: RequestFeatures,
 ): { readonly input: bigint; readonly output: bigint } {
-  let [input, output] = [0n, 0n];
-  for (const { aboveInputTokens, rates } of price) {
-    if (aboveInputTokens > 0 && aboveInputTokens >= inputTokens) continue;
+  let tiers = dearestOf.get(price);
+  if (tiers === undefined) dearestOf.set(price, (tiers = price.map((_, last) => highest(price, last))));
+  const tier = tiers.findLast(({ aboveInputTokens }) => inputTokens > aboveInputTokens) ?? tiers[0];
+  if (tier === undefined) throw new Error('A price has no tier.');
+  // An hour's cache is written only on request. Other classes vendors choose as they like.
+  return { input: cacheWrites === 'hour' ? tier.inputWithHour : tier.input, output: tier.output };
+}
+
+/** Of the tiers to the `last`. */
+function highest(price: Price, last: number): Dearest {
+  let [input, inputWithHour, output] = [0n, 0n, 0n];
+  for (const { rates } of price.slice(0, last + 1)) {
     for (const name of INPUT_RATES) input = higher(input, rates[name]);
-    // An hour's cache is written only on request. Other classes vendors choose as they like.
-    if (features.cacheWrites === 'hour') input = higher(input, rates.cacheWrite1h);
+    inputWithHour = higher(higher(inputWithHour, input), rates.cacheWrite1h);
     for (const name of OUTPUT_RATES) output = higher(output, rates[name]);
   }
-  return { input, output };
+  return { aboveInputTokens: price[last]?.aboveInputTokens ?? 0, input, inputWithHour, output };
 }
 
 const INPUT_RATES = ['uncachedInput', 'cacheRead', 'cacheWrite', 'audioInput', 'imageInput'] as const;

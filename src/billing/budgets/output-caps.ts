@@ -25,6 +25,9 @@ const CAPS: Readonly<Record<string, readonly string[]>> = {
   streamGenerateContent: GEMINI_CAPS,
   interactions: GEMINI_CAPS,
 };
+const CONFIGS = ['generationConfig', 'generation_config'];
+const THINKING = ['thinkingConfig', 'thinking_config'];
+const THINKING_BUDGETS = ['thinkingBudget', 'thinking_budget'];
 const REPLIES = ['n', 'best_of', 'candidateCount', 'candidate_count'];
 /** No reply is so long, and no request has so many; it keeps 1e999, which JSON allows, a number. */
 const COUNT_MAX = 1_000_000_000;
@@ -32,30 +35,42 @@ const COUNT_MAX = 1_000_000_000;
 /** Reads a request to one of the gateway's routes. */
 export function outputCapsOf(body: Members, endpoint: string): OutputCaps {
   const configs = configsOf(body);
-  const isGemini = CAPS[endpoint] === GEMINI_CAPS;
-  const given = (isGemini ? configs : [body])
-    .flatMap((settings) => (CAPS[endpoint] ?? []).map((name) => settings[name]))
-    .filter((value) => value !== undefined && value !== null)
-    .map(countOf);
+  const names = CAPS[endpoint] ?? [];
+  const given = countsIn(names === GEMINI_CAPS ? configs : [body], names);
   // A cap of nothing, or less, means none to some servers; of two they may take either.
   const isSound = given.every((cap) => cap >= 1);
   let replies = 1;
   for (const settings of [body, ...configs])
     for (const name of REPLIES)
       if (settings[name] !== undefined) replies = larger(replies, countOf(settings[name]));
-  return {
-    caps: isSound ? given : [],
-    replies,
-    thinkingBudget: thinkingBudgetOf(configs),
-  };
+  return { caps: isSound ? given : [], replies, thinkingBudget: thinkingBudgetOf(configs) };
+}
+
+/** Every number that one of them has under one of the names. */
+function countsIn(several: readonly Members[], names: readonly string[]): number[] {
+  const counts: number[] = [];
+  for (const settings of several)
+    for (const name of names) {
+      const value = settings[name];
+      if (value !== undefined && value !== null) counts.push(countOf(value));
+    }
+  return counts;
 }
 
 /** NaN is never larger. */
 const larger = (a: number, b: number): number => (b > a ? b : a);
 
 /** Gemini's settings lie one deeper, under either name. */
-export const configsOf = (body: Members): readonly Members[] =>
-  ['generationConfig', 'generation_config'].map((name) => body[name]).filter(isRecord);
+export const configsOf = (body: Members): readonly Members[] => recordsIn(body, CONFIGS);
+
+function recordsIn(members: Members, names: readonly string[]): Members[] {
+  const records: Members[] = [];
+  for (const name of names) {
+    const value = members[name];
+    if (isRecord(value)) records.push(value);
+  }
+  return records;
+}
 
 /** Servers that coerce read a number in a text. NaN where it is none. */
 function countOf(value: unknown): number {
@@ -66,12 +81,10 @@ function countOf(value: unknown): number {
 
 /** Below zero leaves it to the model. */
 function thinkingBudgetOf(configs: readonly Members[]): number | null {
-  const budgets = configs
-    .flatMap((config) => [config['thinkingConfig'], config['thinking_config']])
-    .filter(isRecord)
-    .flatMap((thinking) => [thinking['thinkingBudget'], thinking['thinking_budget']])
-    .filter((budget) => budget !== undefined && budget !== null)
-    .map(countOf);
+  const budgets = countsIn(
+    configs.flatMap((config) => recordsIn(config, THINKING)),
+    THINKING_BUDGETS,
+  );
   if (budgets.length === 0 || !budgets.every((budget) => budget >= 0)) return null;
   return Math.max(...budgets);
 }

@@ -11,27 +11,24 @@ export type JudgedAccount = Pick<
   | 'gracePico'
   | 'noCredit'
   | 'hasHadGrant'
-  | 'hasBudgets'
   | 'frozen'
   | 'paymentBlock'
   | 'period'
 >;
 
 /** That part of it alone: it is remembered of every customer who calls. */
-export const judgedPart = (account: Account | null): JudgedAccount | null =>
-  account && {
-    version: account.version,
-    plan: account.plan,
-    mode: account.mode,
-    onEmpty: account.onEmpty,
-    gracePico: account.gracePico,
-    noCredit: account.noCredit,
-    hasHadGrant: account.hasHadGrant,
-    hasBudgets: account.hasBudgets,
-    frozen: account.frozen,
-    paymentBlock: account.paymentBlock,
-    period: account.period,
-  };
+export const judgedPart = (account: Account): JudgedAccount => ({
+  version: account.version,
+  plan: account.plan,
+  mode: account.mode,
+  onEmpty: account.onEmpty,
+  gracePico: account.gracePico,
+  noCredit: account.noCredit,
+  hasHadGrant: account.hasHadGrant,
+  frozen: account.frozen,
+  paymentBlock: account.paymentBlock,
+  period: account.period,
+});
 
 export type OnEmpty =
   { readonly kind: 'block' | 'overage' } | { readonly kind: 'grace'; readonly pico: bigint };

@@ -32,8 +32,8 @@ export interface RequestFeatures {
 
 type Mutable = { -readonly [Key in keyof RequestFeatures]: RequestFeatures[Key] };
 type Seen = Omit<Mutable, 'windowed' | 'boundless'> & {
-  readonly windowed: Set<string>;
-  readonly boundless: Set<string>;
+  readonly windowed: string[];
+  readonly boundless: string[];
 };
 
 const SCHEMAS = new Set([
@@ -101,8 +101,8 @@ export function featuresOf(body: unknown, endpoint: string): RequestFeatures {
     images: 0,
     sounds: 0,
     cacheWrites: 'none',
-    windowed: new Set(),
-    boundless: new Set(),
+    windowed: [],
+    boundless: [],
     outputCaps: [],
     thinkingBudget: null,
     replies: 1,
@@ -112,18 +112,25 @@ export function featuresOf(body: unknown, endpoint: string): RequestFeatures {
   };
   walk(body, seen);
   if (isRecord(body)) top(body, endpoint, seen);
-  return { ...seen, windowed: [...seen.windowed], boundless: [...seen.boundless] };
+  return seen;
+}
+
+/** A request is as bound with so many reasons as with more, and a refusal names them all. */
+const REASONS_MAX = 16;
+/** Once, however often the request has it. */
+function add(names: string[], name: string): void {
+  if (names.length < REASONS_MAX && !names.includes(name)) names.push(name);
 }
 
 /** What means something only at the top of a request: deeper, the same names are the caller's own. */
 function top(body: Readonly<Record<string, unknown>>, endpoint: string, seen: Seen): void {
   // A stored prompt brings tools of its own, which may be the vendor's; the older completions have text of that name.
-  if (isRecord(body['prompt'])) seen.boundless.add('prompt');
+  if (isRecord(body['prompt'])) add(seen.boundless, 'prompt');
   const prompts = promptsOf(body['prompt']);
   if (isRecord(body['prediction'])) seen.hasPrediction = true;
   for (const tool of manyOf(body['tools'])) readTool(tool, seen);
   for (const settings of [body, ...configsOf(body)])
-    for (const [name, value] of Object.entries(settings)) readSetting(name, value, seen);
+    for (const name in settings) readSetting(name, settings[name], seen);
   const { caps, replies, thinkingBudget } = outputCapsOf(body, endpoint);
   seen.outputCaps = caps;
   seen.replies = replies * prompts;
@@ -140,7 +147,7 @@ const promptsOf = (prompt: unknown): number =>
 function readSetting(name: string, value: unknown, seen: Seen): void {
   if (value === null || value === false) return;
   if (SCHEMAS.has(name)) seen.schemas += 1;
-  if (BOUNDLESS.has(name)) seen.boundless.add(name);
+  if (BOUNDLESS.has(name)) add(seen.boundless, name);
   if (MODALITIES.test(name)) {
     const words = new Set(listOf(value).map((word) => String(word).toLowerCase()));
     seen.makesAudio ||= words.has('audio');
@@ -155,8 +162,8 @@ function readTool(tool: unknown, seen: Seen): void {
   if (declared !== undefined) seen.tools += Math.max(1, manyOf(declared).length);
   else if (type === undefined || OWN_TOOL.test(type)) seen.tools += 1;
   else if (VENDOR_TOOL.test(type)) seen.vendorTools += 1;
-  else seen.boundless.add(type);
-  for (const name of Object.keys(tool)) if (BOUNDLESS.has(name)) seen.boundless.add(name);
+  else add(seen.boundless, type);
+  for (const name of Object.keys(tool)) if (BOUNDLESS.has(name)) add(seen.boundless, name);
 }
 
 /** Nesting was bounded when the body was read. */
@@ -170,7 +177,7 @@ function walk(value: unknown, seen: Seen): void {
   for (const name in value) {
     const item = value[name];
     if (item === null) continue;
-    if (WINDOWED.has(name)) seen.windowed.add(name);
+    if (WINDOWED.has(name)) add(seen.windowed, name);
     if (name === 'cache_control' && isRecord(item))
       seen.cacheWrites = item['ttl'] === '1h' || seen.cacheWrites === 'hour' ? 'hour' : 'short';
     if (typeof item === 'object') walk(item, seen);
@@ -180,7 +187,7 @@ function walk(value: unknown, seen: Seen): void {
 function readPart(part: Readonly<Record<string, unknown>>, seen: Seen): void {
   const type = textOf(part['type']);
   if (type !== undefined && IMAGE_PART.test(type)) seen.images += 1;
-  if (type !== undefined && FILE_PART.test(type) && !isPlainText(part['source'])) seen.windowed.add(type);
+  if (type !== undefined && FILE_PART.test(type) && !isPlainText(part['source'])) add(seen.windowed, type);
   if (type === 'input_audio') readSound(part['input_audio'] ?? part, 'format', seen);
   if (type === 'audio') readSound(part, 'mime_type', seen);
   for (const name of ['inlineData', 'inline_data']) {
@@ -197,11 +204,11 @@ function readInline(data: Readonly<Record<string, unknown>>, seen: Seen): void {
   const mime = String(data['mimeType'] ?? data['mime_type'] ?? '');
   if (mime.startsWith('image/')) seen.images += 1;
   else if (SOUND.test(mime)) seen.sounds += 1;
-  else if (!mime.startsWith('text/')) seen.windowed.add(mime === '' ? 'inline data' : mime);
+  else if (!mime.startsWith('text/')) add(seen.windowed, mime === '' ? 'inline data' : mime);
 }
 
 function readSound(sound: unknown, key: string, seen: Seen): void {
   const format = isRecord(sound) ? String(sound[key] ?? '') : '';
   if (SOUND.test(format)) seen.sounds += 1;
-  else seen.windowed.add('audio');
+  else add(seen.windowed, 'audio');
 }

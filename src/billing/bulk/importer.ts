@@ -4,6 +4,7 @@ import type { ImportRecord } from '../../ledger/bulk-port.ts';
 import type { EventState } from '../../ledger/ledger.ts';
 import type { Crypto } from '../../runtime.ts';
 import { callIdOf } from '../reads/call-ids.ts';
+import { CUSTOMER_ID } from '../../customer-id.ts';
 import { parseUsd } from '../../usage/money.ts';
 import { type Usage, ZERO_TOKENS } from '../../usage/usage.ts';
 import { csvCells, readRow } from './bulk-rows.ts';
@@ -111,12 +112,7 @@ function recordOf(options: ImporterOptions, cells: Cells, nowMs: number): Import
     /^[\x21-\x7e]{1,100}$/,
     '1 to 100 characters without spaces',
   );
-  const customer = matched(
-    cells,
-    'payload_stripe_customer_id',
-    /^cus_[A-Za-z0-9_]{1,251}$/,
-    'a Stripe customer id, cus_...',
-  );
+  const customer = matched(cells, 'payload_stripe_customer_id', CUSTOMER_ID, 'a Stripe customer id, cus_...');
   const value = matched(cells, 'payload_value', /^[1-9]\d{0,14}$/, 'whole, 1 or more, 15 digits at most');
   const timestampMs = timeOf(cells.get('timestamp') ?? '');
   const state = stateOf(cells.get('faregate_state') ?? '');

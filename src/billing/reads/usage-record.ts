@@ -1,5 +1,6 @@
 /** `POST /v1/usage/record`: any other billable unit, as a meter event through the same delivery. */
 import { z } from 'zod';
+import { CUSTOMER_ID } from '../../customer-id.ts';
 import { Refusal } from '../../errors.ts';
 import type { Recording } from '../../ledger/recording.ts';
 import type { Crypto } from '../../runtime.ts';
@@ -26,7 +27,7 @@ const AHEAD_MS = 300_000;
 
 const bodySchema = z
   .strictObject({
-    customer: z.string().regex(/^cus_[A-Za-z0-9_]{1,251}$/, 'must be a Stripe customer id, cus_...'),
+    customer: z.string().regex(CUSTOMER_ID, 'must be a Stripe customer id, cus_...'),
     event_name: z.string().min(1).max(100).optional(),
     unit: z.string().min(1).max(100).optional(),
     value: z

@@ -1,4 +1,5 @@
 /** Reads the few members of Stripe's webhook events that matter here. Everything arrives as `unknown` and leaves typed. */
+import { isCustomerId } from '../../customer-id.ts';
 
 /** The event is signed but not of the shape Stripe documents. The message names the member. */
 export class UnreadableEvent extends Error {
@@ -22,8 +23,6 @@ export type Members = Readonly<Record<string, unknown>>;
 
 /** Stripe's ids are about 30 characters. */
 const EVENT_ID = /^evt_[A-Za-z0-9_]{1,250}$/;
-/** As for a caller's header, by the contract. */
-const CUSTOMER_ID = /^cus_[A-Za-z0-9_]{1,251}$/;
 
 /** Throws `UnreadableEvent`. */
 export function parseStripeEvent(text: string): StripeEvent {
@@ -59,7 +58,7 @@ export function referenceOf(value: unknown, name: string): string | null {
 /** The object's customer; null when it has none. */
 export function customerOf(object: Members, member = 'customer'): string | null {
   const id = referenceOf(object[member], member);
-  if (id !== null && !CUSTOMER_ID.test(id)) throw new UnreadableEvent(`${member} is no customer id`);
+  if (id !== null && !isCustomerId(id)) throw new UnreadableEvent(`${member} is no customer id`);
   return id;
 }
 

@@ -124,6 +124,13 @@ describe('the bound on what is read', () => {
     });
   });
 
+  it('is none with a hundred kinds of tools that the vendor runs, of which a few are named', () => {
+    const tools = Array.from({ length: 100 }, (_, at) => ({ type: `search_${String(at % 50)}` }));
+    const { inputTokens, outputTokens, reasons } = bound({ ...text, max_tokens: 70, tools });
+    expect({ inputTokens, outputTokens }).toEqual({ inputTokens: null, outputTokens: null });
+    expect(reasons).toEqual(Array.from({ length: 16 }, (_, at) => `search_${String(at)}`));
+  });
+
   it("does not take a caller's own tool arguments for settings", () => {
     const tools = [{ type: 'function', function: { parameters: { properties: { background: { n: 5 } } } } }];
     expect(bound({ ...text, tools, max_tokens: 30 })).toMatchObject({ outputTokens: 30, reasons: [] });
