@@ -21,26 +21,29 @@ const HOLDERS_MAX = 50_000;
 /** Freeings remembered: who marked a moment before them tries again at once. */
 const FREED_MAX = 1_024;
 
-type Names = readonly [string, string];
+/** By whom what it holds is held. */
+type Holder = Pick<CallToOpen, 'customer' | 'keyId'>;
 
 export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters {
-  const holders = new Map<string, Names>();
+  const holders = new Map<string, Holder>();
   const waiting = new Map<string, Set<() => void>>();
   /** Freeings so far, and whose the latest were. */
   let freeings = 0;
-  const latest: Names[] = [];
+  const latest: Holder[] = [];
   let total = 0;
 
-  const isFreed = (own: Names, mark: number): boolean => {
+  const isFreed = ({ customer, keyId }: Holder, mark: number): boolean => {
     if (freeings - mark > FREED_MAX) return true;
-    for (let at = mark; at < freeings; at += 1)
-      if (latest[at % FREED_MAX]?.some((name) => own.includes(name)) === true) return true;
+    for (let at = mark; at < freeings; at += 1) {
+      const freed = latest[at % FREED_MAX];
+      if (freed?.customer === customer || freed?.keyId === keyId) return true;
+    }
     return false;
   };
 
   return {
     opened(call) {
-      holders.set(call.id, namesOf(call));
+      holders.set(call.id, call);
       const oldest = holders.size > HOLDERS_MAX ? holders.keys().next() : undefined;
       if (oldest?.done === false) holders.delete(oldest.value);
     },
@@ -51,7 +54,7 @@ export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters 
       latest[freeings % FREED_MAX] = held;
       freeings += 1;
       if (waiting.size === 0) return;
-      for (const name of held) for (const go of waiting.get(name) ?? []) go();
+      for (const name of namesOf(held)) for (const go of waiting.get(name) ?? []) go();
     },
     mark: () => freeings,
     room(call, since) {
@@ -59,7 +62,7 @@ export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters 
       const own = namesOf(call);
       const tooMany = total >= WAITING_MAX || (waiting.get(own[0])?.size ?? 0) >= WAITING_OF_ONE_MAX;
       if (leftMs <= 0) return Promise.resolve(false);
-      if (isFreed(own, since.mark)) return Promise.resolve(true);
+      if (isFreed(call, since.mark)) return Promise.resolve(true);
       if (tooMany) return Promise.resolve(false);
       total += 1;
       return new Promise((resolve) => {
@@ -81,4 +84,7 @@ export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters 
   };
 }
 
-const namesOf = ({ customer, keyId }: CallToOpen): Names => [`customer ${customer}`, `key ${keyId}`];
+const namesOf = ({ customer, keyId }: Holder): readonly [string, string] => [
+  `customer ${customer}`,
+  `key ${keyId}`,
+];
