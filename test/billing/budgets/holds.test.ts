@@ -1,7 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BOUNDLESS_PICO, boundCost, createHolds, HOLD_PICO_MAX } from '../../../src/billing/budgets/holds.ts';
-import { createPrices, TOKEN_CLASSES } from '../../../src/billing/prices/prices.ts';
+import {
+  createPrices,
+  type Price,
+  type PriceTier,
+  TOKEN_CLASSES,
+} from '../../../src/billing/prices/prices.ts';
 import { featuresOf } from '../../../src/billing/budgets/request-features.ts';
 import { inputTokens, outputTokens, type TokenCounts } from '../../../src/usage/usage.ts';
 import { createTestRuntime } from '../support.ts';
@@ -27,6 +32,12 @@ const counts = fc.record(
   Object.fromEntries(TOKEN_CLASSES.map((name) => [name, fc.nat(150_000)])),
 ) as unknown as fc.Arbitrary<TokenCounts>;
 
+/** Every class at the same rate. */
+const tier = (aboveInputTokens: number, each: bigint): PriceTier => ({
+  aboveInputTokens,
+  rates: Object.fromEntries(TOKEN_CLASSES.map((name) => [name, each])) as PriceTier['rates'],
+});
+
 describe('the bound in money', () => {
   it('is never below the cost of whatever is counted within the bound in tokens', () => {
     const models = fc.constantFrom(
@@ -50,6 +61,19 @@ describe('the bound in money', () => {
         expect(bound === null ? -1n : bound.input + bound.output).toBeGreaterThanOrEqual(cost);
       }),
     );
+  });
+
+  it('is by the dearest tier that the prompt may fall into, be it a shorter one', () => {
+    const price: Price = [tier(0, 5n), tier(100, 9n), tier(200, 2n)];
+    const most = (read: number) =>
+      boundCost({ inputTokens: read, outputTokens: 1 }, featuresOf({}, 'messages'), price);
+    expect([most(0), most(100), most(101), most(200), most(300)]).toEqual([
+      { input: 0n, output: 5n },
+      { input: 500n, output: 5n },
+      { input: 909n, output: 9n },
+      { input: 1800n, output: 9n },
+      { input: 2700n, output: 9n },
+    ]);
   });
 
   it('is held and must fit where the mode is strict', () => {
