@@ -15,8 +15,8 @@ import { COSTS_WITHOUT_LINES_MIGRATION } from './migrations/012-costs-without-li
 import { CUSTOMER_OBJECTS_MIGRATION } from './migrations/013-customer-objects.ts';
 import { IMPORTS_MIGRATION } from './migrations/017-imports.ts';
 import { TOP_UPS_MIGRATION } from './migrations/018-top-ups.ts';
-import { FEWER_HOLD_INDEXES_MIGRATION } from './migrations/023-fewer-hold-indexes.ts';
 import { NARROW_EVENT_INDEXES_MIGRATION } from './migrations/022-narrow-event-indexes.ts';
+import { FEWER_HOLD_INDEXES_MIGRATION } from './migrations/023-fewer-hold-indexes.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {

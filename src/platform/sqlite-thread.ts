@@ -40,9 +40,9 @@ interface Owner {
 /** Waits this long for a reader's lock, e.g. a backup's, before a batch fails. */
 const BUSY_MS = 5_000;
 /**
- * Pages kept in memory, in KiB. More is dearer: of a file below 1 GiB SQLite walks over its whole table of pages after every
- * commit that parted a page of an index (it lends such pages the number 262,145, and then looks for all above the file's
- * end). In a ledger of 120 MB an opening took 26 to 30 us of CPU with anything from 1 to 16 MiB, and 43 to 67 with 64.
+ * Pages kept in memory, in KiB. More is not faster: of a file below 1 GiB SQLite walks over its whole table of kept pages
+ * after every commit that parted a page of an index (it lends such pages the number 262,145, and then drops all above the
+ * file's end), and what is not kept comes from the system's own memory of the file.
  */
 const CACHE_KIB = 16_384;
 /** SQLite's code for a lock that somebody else holds. */

@@ -75,12 +75,16 @@ export function createHolds({
   vendorOf,
 }: HoldsOptions): (asked: Asked, policy: HoldPolicy) => Assessment {
   return (asked, { mode, plan }) => {
-    const features = featuresOf(asked.body(), asked.endpoint);
+    const body = asked.body();
+    const features = featuresOf(body, asked.endpoint);
     let worst: Assessment | undefined;
     for (const target of asked.targets) {
       const price = prices.priceOf(target.billedModel, plan);
       if (price === null) return { kind: 'unpriced', model: target.billedModel };
-      const beside = mediaHold({ asked, target, features, price }, prices.unitsOf(target.billedModel, plan));
+      const beside = mediaHold(
+        { asked, body, target, features, price },
+        prices.unitsOf(target.billedModel, plan),
+      );
       if (beside?.kind === 'unpriced') return beside;
       if (beside !== undefined) {
         worst = dearer(worst, beside);
@@ -114,11 +118,17 @@ const dearer = (worst: Assessment | undefined, held: Held): Held =>
 
 /** Pictures and sound, where their request bounds them: what is asked for is what is expected. Undefined for anything else. */
 function mediaHold(
-  { asked, target, features, price }: Pick<Weighed, 'asked' | 'features' | 'price'> & { target: AskedTarget },
+  {
+    asked,
+    body,
+    target,
+    features,
+    price,
+  }: Pick<Weighed, 'asked' | 'features' | 'price'> & { body: unknown; target: AskedTarget },
   rates: UnitRates,
 ): Held | Extract<Assessment, { kind: 'unpriced' }> | undefined {
   if (!MEDIA.test(asked.endpoint)) return undefined;
-  const bound = mediaBoundOf({ ...asked, ...target, formNames: asked.formNames, body: asked.body() });
+  const bound = mediaBoundOf({ ...asked, ...target, formNames: asked.formNames, body });
   if (bound === null) return undefined;
   const tokens = boundCost(bound, features, price);
   const units = unitCost(bound.units, rates);

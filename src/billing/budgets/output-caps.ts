@@ -32,9 +32,8 @@ const REPLIES = ['n', 'best_of', 'candidateCount', 'candidate_count'];
 /** No reply is so long, and no request has so many; it keeps 1e999, which JSON allows, a number. */
 const COUNT_MAX = 1_000_000_000;
 
-/** Reads a request to one of the gateway's routes. */
-export function outputCapsOf(body: Members, endpoint: string): OutputCaps {
-  const configs = configsOf(body);
+/** Reads a request to one of the gateway's routes; `configs` are the settings that lie deeper, by `configsOf`. */
+export function outputCapsOf(body: Members, configs: readonly Members[], endpoint: string): OutputCaps {
   const names = CAPS[endpoint] ?? [];
   const given = countsIn(names === GEMINI_CAPS ? configs : [body], names);
   // A cap of nothing, or less, means none to some servers; of two they may take either.

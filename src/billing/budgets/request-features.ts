@@ -129,9 +129,10 @@ function top(body: Readonly<Record<string, unknown>>, endpoint: string, seen: Se
   const prompts = promptsOf(body['prompt']);
   if (isRecord(body['prediction'])) seen.hasPrediction = true;
   for (const tool of manyOf(body['tools'])) readTool(tool, seen);
-  for (const settings of [body, ...configsOf(body)])
+  const configs = configsOf(body);
+  for (const settings of [body, ...configs])
     for (const name in settings) readSetting(name, settings[name], seen);
-  const { caps, replies, thinkingBudget } = outputCapsOf(body, endpoint);
+  const { caps, replies, thinkingBudget } = outputCapsOf(body, configs, endpoint);
   seen.outputCaps = caps;
   seen.replies = replies * prompts;
   seen.thinkingBudget = thinkingBudget;
