@@ -9,9 +9,11 @@ const ROOT = new URL('..', import.meta.url).pathname;
 
 /** A room, and imports that it must not have. */
 const FORBIDDEN: readonly (readonly [room: string, file: string, imports: readonly string[]])[] = [
-  ['usage', 'src/usage/x.ts', ['../ledger/ledger.ts', '../errors.ts', 'zod', 'node:fs']],
+  ['usage', 'src/usage/x.ts', ['../ledger/ledger.ts', '../errors.ts', '../recent.ts', 'zod', 'node:fs']],
   ['errors', 'src/errors.ts', ['./runtime.ts', 'hono']],
   ['runtime', 'src/runtime.ts', ['./errors.ts', 'node:crypto']],
+  ['customer-id', 'src/customer-id.ts', ['./errors.ts', 'zod']],
+  ['recent', 'src/recent.ts', ['./runtime.ts', 'node:fs']],
   ['providers', 'providers/x.ts', ['../src/ledger/ledger.ts', '../src/errors.ts', 'node:fs', 'undici']],
   ['a provider of several files', 'providers/vendor/x.ts', ['../../src/gateway/ports.ts', 'hono']],
   ['ledger', 'src/ledger/x.ts', ['../billing/ports.ts', '../errors.ts', 'node:sqlite']],

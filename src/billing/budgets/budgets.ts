@@ -4,6 +4,7 @@
  */
 import type { Guard, Money } from '../../ledger/accounts-port.ts';
 import type { Admission, Block, CallToOpen, Ledger } from '../../ledger/ledger.ts';
+import { createRecent } from '../../recent.ts';
 import type { Runtime } from '../../runtime.ts';
 import type { Asked, Assessment, Hold, HoldPolicy } from './holds.ts';
 import {
@@ -65,7 +66,8 @@ const JUDGED_MAX = 10;
 
 export function createBudgets(options: BudgetsOptions): Budgets {
   const { ledger, runtime, defaults } = options;
-  const memory = createMemory();
+  /** Accounts as they were last seen, by customer and key; null for who has none. */
+  const memory = createRecent<Remembered | null>(ACCOUNTS_REMEMBERED_MAX);
   const waiters = createWaiters(runtime);
 
   /** A refusal that the ledger was not asked about is `hasty`: it is as old as the account it was made from. */
@@ -106,7 +108,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
         continue;
       }
       if (account !== null || answer.kind === 'admitted') memory.set(name, account);
-      else memory.forget(name);
+      else memory.delete(name);
       const waits = answer.kind === 'refused' && answer.code === 'in_flight_budget_exceeded';
       if (!waits || !(await waiters.room(call, { mark, untilMs }))) return answer;
     }
@@ -120,7 +122,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       if (known !== undefined) {
         const verdict = await guarded(visit, known);
         if (verdict.kind !== 'refused' || verdict.isWeighed === true) return final(options, call, verdict);
-        memory.forget(visit.name);
+        memory.delete(visit.name);
       } else if (defaults.noCredit === 'refuse') {
         // Where credit is required of everybody, who has no account has none.
         return final(options, call, await guarded(visit, null));
@@ -164,25 +166,6 @@ type Remembered = JudgedAccount & { readonly hasBudgets: boolean };
 
 const rememberedOf = ({ account, hasBudgets }: Guarded): Remembered | null =>
   account && { ...judgedPart(account), hasBudgets };
-
-/** Accounts as they were last seen, by customer and key. Past the bound the longest known goes. */
-function createMemory(): {
-  readonly get: (name: string) => Remembered | null | undefined;
-  readonly set: (name: string, account: Remembered | null) => void;
-  readonly forget: (name: string) => void;
-} {
-  const remembered = new Map<string, Remembered | null>();
-  return {
-    get: (name) => remembered.get(name),
-    set(name, account) {
-      if (remembered.get(name) === account) return;
-      remembered.set(name, account);
-      const oldest = remembered.size > ACCOUNTS_REMEMBERED_MAX ? remembered.keys().next() : undefined;
-      if (oldest?.done === false) remembered.delete(oldest.value);
-    },
-    forget: (name) => void remembered.delete(name),
-  };
-}
 
 type Admitted = Extract<Admission, { kind: 'admitted' }>;
 

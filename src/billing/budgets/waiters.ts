@@ -1,5 +1,6 @@
 /** Calls that would fit once others settle wait here, by customer and by key, first come first. */
 import type { CallToOpen } from '../../ledger/ledger.ts';
+import { createRecent } from '../../recent.ts';
 import type { Runtime } from '../../runtime.ts';
 
 export interface Waiters {
@@ -16,7 +17,7 @@ export interface Waiters {
 /** Calls that may wait at once, of one customer and in all: each is an open request. */
 const WAITING_OF_ONE_MAX = 256;
 const WAITING_MAX = 2_000;
-/** Holders remembered; past it the longest running are forgotten, and their end wakes nobody. */
+/** Holders remembered; past it those not heard of for longest are forgotten, and their end wakes nobody. */
 const HOLDERS_MAX = 50_000;
 /** Freeings remembered: who marked a moment before them tries again at once. */
 const FREED_MAX = 1_024;
@@ -25,7 +26,7 @@ const FREED_MAX = 1_024;
 type Holder = Pick<CallToOpen, 'customer' | 'keyId'>;
 
 export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters {
-  const holders = new Map<string, Holder>();
+  const holders = createRecent<Holder>(HOLDERS_MAX);
   const waiting = new Map<string, Set<() => void>>();
   /** Freeings so far, and whose the latest were. */
   let freeings = 0;
@@ -44,8 +45,6 @@ export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters 
   return {
     opened(call) {
       holders.set(call.id, call);
-      const oldest = holders.size > HOLDERS_MAX ? holders.keys().next() : undefined;
-      if (oldest?.done === false) holders.delete(oldest.value);
     },
     freed(call, isDone) {
       const held = holders.get(call);

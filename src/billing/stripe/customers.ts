@@ -1,5 +1,6 @@
 /** Who may be billed: Stripe is asked once about each customer, and the answer remembered. */
 import type { Ledger } from '../../ledger/ledger.ts';
+import { createRecent } from '../../recent.ts';
 import type { Runtime } from '../../runtime.ts';
 import { StripeUnreachable } from '../ports.ts';
 import type { StripeAccount } from '../ports.ts';
@@ -45,25 +46,17 @@ export function createCustomers({
   whenUnknown,
   first,
 }: CustomersOptions): Customers {
-  const memory = new Map<string, Memory>();
+  const memory = createRecent<Memory>(REMEMBERED_MAX);
   const underWay = new Map<string, Promise<Verdict>>();
 
-  const remember = (customer: string, entry: Memory): void => {
-    memory.delete(customer);
-    memory.set(customer, entry);
-    const oldest = memory.size > REMEMBERED_MAX ? memory.keys().next() : undefined;
-    if (oldest?.done === false) memory.delete(oldest.value);
-  };
   const recall = (customer: string): Verdict | undefined => {
     const entry = memory.get(customer);
-    if (entry === undefined || entry.untilMs <= runtime.now()) return undefined;
-    remember(customer, entry);
-    return entry.verdict;
+    return entry === undefined || entry.untilMs <= runtime.now() ? undefined : entry.verdict;
   };
   const learn = (customer: string, verdict: 'known' | 'missing', forMs = Infinity): Verdict => {
     const sooner = recall(customer);
     if (sooner === 'missing') return sooner;
-    remember(customer, { verdict, untilMs: runtime.now() + forMs });
+    memory.set(customer, { verdict, untilMs: runtime.now() + forMs });
     return verdict;
   };
 
@@ -100,7 +93,7 @@ export function createCustomers({
       return looking;
     },
     deleted(customer) {
-      remember(customer, { verdict: 'missing', untilMs: Infinity });
+      memory.set(customer, { verdict: 'missing', untilMs: Infinity });
     },
   };
 }
