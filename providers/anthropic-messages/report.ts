@@ -11,6 +11,10 @@ export class MessagesReport {
   #failure: string | undefined;
   #told = false;
 
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** Takes in a message: a whole reply, or the one that a stream starts with. */
   takeMessage(message: Readonly<Record<string, unknown>>): void {
     this.#responseId = textOf(message['id']) ?? this.#responseId;
@@ -35,7 +39,7 @@ export class MessagesReport {
 
   /** `complete`: whether no later usage can come. `missing` says why there may be none. */
   metered(complete: boolean, missing: string): Metered {
-    const failed = this.#failure !== undefined;
+    const { failed } = this;
     const responseId = this.#responseId;
     const none = (reason: string): Metered => ({ kind: 'none', lines: [], responseId, reason, failed });
     if (!this.#told) return none(this.#failure ?? missing);

@@ -17,6 +17,10 @@ export class MessagesStreamRules implements StreamRules {
   /** The message told why it stopped: its usage will not change any more. */
   #stopped = false;
 
+  get failed(): boolean {
+    return this.#report.failed;
+  }
+
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
     if (unit.dataLines === 0) return 'forward';
     switch (eventType(bytes, unit)) {

@@ -34,6 +34,10 @@ export class ChatStreamRules implements StreamRules {
     this.#withholdsUsage = withholdsUsage;
   }
 
+  get failed(): boolean {
+    return this.#report.failed;
+  }
+
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
     if (unit.dataLines === 0) {
       if (startsWith(bytes, unit.start, ERROR_FIELD))

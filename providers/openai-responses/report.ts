@@ -12,6 +12,10 @@ export class ResponsesReport {
     return this.#report.hasIdentity;
   }
 
+  get failed(): boolean {
+    return this.#report.failed;
+  }
+
   /** Takes in a response object: the whole reply, or the one inside an event. */
   take(response: Readonly<Record<string, unknown>>): void {
     const { id, model, usage, error } = response;

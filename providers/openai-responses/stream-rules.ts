@@ -30,6 +30,10 @@ export class ResponsesStreamRules implements StreamRules {
     if (event['type'] === undefined) weighChatEvent(event, tally);
   });
 
+  get failed(): boolean {
+    return this.#report.failed;
+  }
+
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
     if (unit.dataLines === 0) return 'forward';
     const type = eventType(bytes, unit);

@@ -26,6 +26,8 @@ export interface StreamRules {
    */
   firstTelling?(bytes: Uint8Array): number;
   passed?(bytes: Uint8Array, end: number): void;
+  /** An error has come, by itself or in an event. A dialect without it has its reports looked at. */
+  readonly failed?: boolean;
   /** Told of every run of events that is forwarded. The bytes may be taken over afterwards: copy what is kept. */
   forwarded?(bytes: Uint8Array): void;
   /** `closed`: whether the stream ended or its terminal marker was seen. */
@@ -57,6 +59,10 @@ export class EventReader implements ResponseReader {
 
   get terminal(): boolean {
     return this.#terminal;
+  }
+
+  get failed(): boolean | undefined {
+    return this.#rules.failed;
   }
 
   get complete(): boolean {

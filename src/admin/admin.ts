@@ -9,6 +9,7 @@ import type { ApiKey, KeyLimits, Keys } from '../keys/keys.ts';
 import type { CallView, EventState, EventView, Ledger, Totals } from '../ledger/ledger.ts';
 import type { Crypto } from '../runtime.ts';
 import { formatUsd } from '../usage/money.ts';
+import { usageFromJson } from '../usage/usage-json.ts';
 import { addUnits, inputTokens, outputTokens, type Units, type UsageLine } from '../usage/usage.ts';
 
 export interface AdminOptions {
@@ -305,7 +306,7 @@ function attemptsJson(call: CallView): readonly unknown[] {
 /** Totals as they are billed, and the classes behind them. */
 function usageJson(call: Pick<CallView, 'usageJson'>): unknown {
   if (call.usageJson === null) return null;
-  const lines = JSON.parse(call.usageJson) as readonly UsageLine[];
+  const lines = usageFromJson(call.usageJson);
   const sum = (count: (line: UsageLine) => number): number =>
     lines.reduce((total, line) => total + count(line), 0);
   return {

@@ -55,9 +55,9 @@ export function withoutSecret(pieces: Uint8Array[], secret: string | null): Uint
 export const refusesUsageOption = (status: number | null, text: string): boolean =>
   (status === 400 || status === 422) && /stream_options|include_usage/.test(text);
 
-/** Whether a stream's first word is an error. Asked of its first pieces only; few have the word in them. */
+/** Whether a stream's first word is an error. Asked of its first pieces only. */
 export function opensWithError(reader: ResponseReader, pieces: readonly Uint8Array[]): boolean {
-  if (!reader.streams || pieces.length === 0) return false;
+  if (!reader.streams || pieces.length === 0 || reader.failed === false) return false;
   return saysError(pieces) && isNothingElse(reader);
 }
 

@@ -23,6 +23,7 @@ import {
   type UsageLine,
   ZERO_TOKENS,
 } from '../usage/usage.ts';
+import { usageToJson } from '../usage/usage-json.ts';
 import { backgroundOf, isBackground, isUnfinished } from './background.ts';
 import type { Call } from './call.ts';
 
@@ -156,7 +157,7 @@ export function createSettler(options: SettlerOptions): Settler {
       await ledger.checkpoint({
         id: call.id,
         lines: linesOf([{ model: call.target.billedModel, usage: line }], attempt, options.tokenTypes),
-        usageJson: JSON.stringify([line]),
+        usageJson: usageToJson([line]),
         costPico: options.rater.costPico(line, call.target.billedModel, call.money?.plan)?.toString() ?? null,
       });
       await shrinkHold(call, reader, options);
@@ -311,7 +312,7 @@ function recordOf(
       status: ending.status,
       usageSource,
       lines: linesOf(billed, ending.attempt, options.tokenTypes),
-      usageJson: JSON.stringify(usage),
+      usageJson: usageToJson(usage),
       costPico: costPico === null ? null : costPico.toString(),
       priceVersion: options.rater.version,
       responseId: measured.responseId,

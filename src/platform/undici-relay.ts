@@ -72,6 +72,15 @@ function send({ agent, request, sink, timeouts, stopped }: Sending): Flow {
     flow.abort();
     sink.fail(new UpstreamFailure('timeout', `took longer than ${timeouts.totalMs} ms`));
   }, timeouts.totalMs);
+  const read = createGatherer((bytes) => {
+    if (aborted) return;
+    try {
+      const flowing = decoder === undefined ? sink.chunk(bytes) : decoder.write(bytes);
+      if (!flowing) controller?.pause();
+    } catch (error) {
+      controller?.abort(error instanceof Error ? error : new Error(String(error)));
+    }
+  });
 
   const handler: Dispatcher.DispatchHandler = {
     onRequestStart(started) {
@@ -92,19 +101,19 @@ function send({ agent, request, sink, timeouts, stopped }: Sending): Flow {
       if (decoder !== undefined) delete told['content-encoding'];
       sink.head(status, told);
     },
-    onResponseData(running, chunk) {
-      if (aborted) return;
-      const flowing = decoder === undefined ? sink.chunk(chunk) : decoder.write(chunk);
-      if (!flowing) running.pause();
+    onResponseData(_controller, chunk) {
+      read.add(chunk);
     },
     onResponseEnd() {
       clearTimeout(total);
+      read.handOn();
       if (aborted) return;
       if (decoder === undefined) sink.end();
       else decoder.end();
     },
     onResponseError(_controller, error) {
       clearTimeout(total);
+      read.handOn();
       if (aborted) return;
       broken = failureOf(error, { sent, stopped: stopped() });
       // What came before the break is still on its way through the decoder, which says when it is out.
@@ -115,6 +124,34 @@ function send({ agent, request, sink, timeouts, stopped }: Sending): Flow {
 
   agent.dispatch(dispatchOptions(request, timeouts), handler);
   return flow;
+}
+
+interface Gatherer {
+  add(piece: Uint8Array): void;
+  /** Hands on what there is, now. */
+  handOn(): void;
+}
+
+/**
+ * Joins what one read of the socket brings. Events that a provider writes together come as a piece each, and what goes on
+ * alone costs its own way through the gateway and its own write. Nothing waits for more to come: the next tick is when
+ * the read has been taken apart.
+ */
+function createGatherer(take: (bytes: Uint8Array) => void): Gatherer {
+  let pieces: Uint8Array[] = [];
+  const handOn = (): void => {
+    const [first, second] = pieces;
+    if (first === undefined) return;
+    const bytes = second === undefined ? first : Buffer.concat(pieces);
+    pieces = [];
+    take(bytes);
+  };
+  return {
+    add(piece) {
+      if (pieces.push(piece) === 1) process.nextTick(handOn);
+    },
+    handOn,
+  };
 }
 
 function dispatchOptions(request: UpstreamRequest, timeouts: Timeouts): Dispatcher.DispatchOptions {

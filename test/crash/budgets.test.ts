@@ -3,13 +3,14 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { linesFromJson } from '../../src/ledger/lines.ts';
 import { openSqlite } from '../../src/platform/sqlite.ts';
 import { ADMIN_KEY, databaseFile, SERVICE_KEY, startGatewayProcess } from './gateway-process.ts';
 import { type Scene, setScene } from './scene.ts';
 
 const RUNNING = 20;
 /** Picodollars a token, as configured below. */
-const RATES = { input: 1_000_000n, output: 2_000_000n };
+const RATES: Readonly<Record<string, bigint>> = { input: 1_000_000n, output: 2_000_000n };
 const YAML = `
 prices: { openai/own-model: { input: 1, output: 2 } }
 budget: { mode: strict }
@@ -81,8 +82,8 @@ async function readLedger({ place }: Scene) {
     { sql: SUMS, params: [] },
   ]);
   await database.close();
-  const lines = calls.flatMap((call) => JSON.parse(String(call['lines_json'])) as Line[]);
-  const cost = lines.reduce((sum, line) => sum + BigInt(line.tokens) * RATES[line.tokenType], 0n);
+  const lines = calls.flatMap((call) => linesFromJson(String(call['lines_json'])));
+  const cost = lines.reduce((sum, line) => sum + BigInt(line.tokens) * (RATES[line.tokenType] ?? 0n), 0n);
   const sum = (name: string): bigint => BigInt(String(sums[name]));
   return {
     cost,
@@ -93,9 +94,4 @@ async function readLedger({ place }: Scene) {
     burned: sum('burned'),
     spent: sum('spent'),
   };
-}
-
-interface Line {
-  readonly tokenType: keyof typeof RATES;
-  readonly tokens: number;
 }

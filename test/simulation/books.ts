@@ -3,7 +3,7 @@
  * hold at any moment is `disagreements`; what must hold once everything is well again is `imbalances`.
  */
 import { recovered } from '../../src/ledger/calls.ts';
-import { linesFromJson } from '../../src/ledger/lines.ts';
+import { linesFromJson, linesToJson } from '../../src/ledger/lines.ts';
 import type { Row } from '../../src/ledger/ledger.ts';
 import type { Disk } from './disk.ts';
 import { outputOf, TOKENS_A_DELTA, type Truth } from './provider.ts';
@@ -85,7 +85,7 @@ function wrongCall(row: Row, { truths, evidence, settled }: Books): string[] {
   const said = `${id} (${truth.kind}) is ${row['outcome']}, ${row['usage_source']}: ${json}`;
   if (row['outcome'] === 'recovered') {
     const left = recovered({ id, checkpoint_json: evidence.get(id) ?? null }, 0);
-    if (JSON.stringify(left.lines) !== json)
+    if (linesToJson(left.lines) !== json)
       return [`${said}; on record when its process died: ${JSON.stringify(left.lines)}`];
   }
   if (row['usage_source'] === 'reported') {

@@ -6,6 +6,7 @@ import type { Crypto } from '../../runtime.ts';
 import { callIdOf } from '../reads/call-ids.ts';
 import { CUSTOMER_ID } from '../../customer-id.ts';
 import { parseUsd } from '../../usage/money.ts';
+import { usageToJson } from '../../usage/usage-json.ts';
 import { type Usage, ZERO_TOKENS } from '../../usage/usage.ts';
 import { csvCells, readRow } from './bulk-rows.ts';
 import { eventNameOf, type Layout, type LayoutOptions } from '../delivery/layouts.ts';
@@ -165,7 +166,7 @@ function usageOf(
     provider: model.slice(0, model.indexOf('/')),
     model,
     tokenType,
-    usageJson: JSON.stringify([{ ...tokens, servedModel: null }]),
+    usageJson: usageToJson([{ ...tokens, servedModel: null }]),
     costPico: given === '' ? (costPico(tokens, model)?.toString() ?? null) : costOf(given),
   };
 }
