@@ -100,6 +100,7 @@ function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Uint8Arr
 
 function createReply(outgoing: ServerResponse, stalledMs: number): CallerReply {
   let stalled: NodeJS.Timeout | undefined;
+  let written = false;
   const moves = (): void => {
     clearTimeout(stalled);
     stalled = undefined;
@@ -107,14 +108,19 @@ function createReply(outgoing: ServerResponse, stalledMs: number): CallerReply {
   const waits = (): void => {
     stalled ??= setTimeout(() => outgoing.destroy(), stalledMs);
   };
+  // Behind the head's bytes it would be a write of nothing, at the price of any other.
+  const flushHead = (): void => {
+    if (!written && !outgoing.destroyed && !outgoing.writableEnded) outgoing.flushHeaders();
+  };
   outgoing.on('close', moves);
   return {
     head(status, headers) {
       outgoing.writeHead(status, headers);
       // The first bytes usually follow at once and carry the head with them; if they do not, it goes alone.
-      if (headers['content-length'] === undefined) setImmediate(flushHead, outgoing);
+      if (headers['content-length'] === undefined) setImmediate(flushHead);
     },
     write(bytes) {
+      written = true;
       const flowing = outgoing.write(bytes);
       if (!flowing) waits();
       return flowing;
@@ -148,8 +154,4 @@ const BREAK_AFTER_MS = 100;
 /** destroySoon ends the connection after what was written, without the chunk that would say "complete". */
 function breakConnection(outgoing: ServerResponse): void {
   outgoing.socket?.destroySoon();
-}
-
-function flushHead(outgoing: ServerResponse): void {
-  if (!outgoing.destroyed && !outgoing.writableEnded) outgoing.flushHeaders();
 }

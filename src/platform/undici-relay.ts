@@ -1,4 +1,5 @@
 /** The relay on Node: undici's dispatcher, pushing what it reads into the sink as it reads it. */
+import type { IncomingHttpHeaders } from 'node:http';
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib';
 import type { Duplex } from 'node:stream';
 import { Agent, type Dispatcher } from 'undici';
@@ -28,8 +29,11 @@ export function createUndiciRelay(): NodeRelay {
     return agent;
   };
   return {
-    send: (request, sink, timeouts) =>
-      send({ agent: agentOf(timeouts), request, sink, timeouts, stopped: () => stopped }),
+    send(request, sink, timeouts) {
+      const exchange = new UndiciExchange({ sink, timeouts, stopped: () => stopped });
+      agentOf(timeouts).dispatch(dispatchOptions(request, timeouts), exchange);
+      return exchange;
+    },
     async abort() {
       stopped = true;
       await Promise.all([...agents.values()].map((agent) => agent.destroy()));
@@ -42,117 +46,111 @@ export function createUndiciRelay(): NodeRelay {
 }
 
 interface Sending {
-  readonly agent: Agent;
-  readonly request: UpstreamRequest;
   readonly sink: ReplySink;
   readonly timeouts: Timeouts;
   readonly stopped: () => boolean;
 }
 
-function send({ agent, request, sink, timeouts, stopped }: Sending): Flow {
-  let controller: Dispatcher.DispatchController | undefined;
-  let aborted = false;
-  let decoder: Duplex | undefined;
-  let sent = false;
-  let broken: UpstreamFailure | undefined;
-  const flow: Flow = {
-    resume() {
-      if (decoder === undefined) controller?.resume();
-      else decoder.resume();
-    },
-    sent: () => sent,
-    abort() {
-      aborted = true;
-      clearTimeout(total);
-      decoder?.destroy();
-      controller?.abort(new Error('aborted'));
-    },
-  };
-  const total = setTimeout(() => {
-    flow.abort();
-    sink.fail(new UpstreamFailure('timeout', `took longer than ${timeouts.totalMs} ms`));
-  }, timeouts.totalMs);
-  const read = createGatherer((bytes) => {
-    if (aborted) return;
+/** One request under way: what undici tells of it, and what its sender may ask. */
+class UndiciExchange implements Flow, Dispatcher.DispatchHandler {
+  readonly #sink: ReplySink;
+  readonly #stopped: () => boolean;
+  readonly #total: NodeJS.Timeout;
+  #controller: Dispatcher.DispatchController | undefined;
+  #decoder: Duplex | undefined;
+  /** What this read of the socket has brought so far. */
+  #read: Uint8Array[] = [];
+  #sent = false;
+  #aborted = false;
+  #broken: UpstreamFailure | undefined;
+
+  constructor({ sink, timeouts: { totalMs }, stopped }: Sending) {
+    this.#sink = sink;
+    this.#stopped = stopped;
+    this.#total = setTimeout(() => {
+      this.abort();
+      sink.fail(new UpstreamFailure('timeout', `took longer than ${totalMs} ms`));
+    }, totalMs);
+  }
+
+  resume(): void {
+    if (this.#decoder === undefined) this.#controller?.resume();
+    else this.#decoder.resume();
+  }
+
+  sent(): boolean {
+    return this.#sent;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    clearTimeout(this.#total);
+    this.#decoder?.destroy();
+    this.#controller?.abort(new Error('aborted'));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    this.#sent = true;
+    if (this.#aborted) controller.abort(new Error('aborted'));
+  }
+
+  onResponseStart(_controller: unknown, status: number, headers: IncomingHttpHeaders): void {
+    if (this.#aborted || status < 200) return;
+    const encoding = String(headers['content-encoding'] ?? 'identity');
+    this.#decoder = decoderFor(encoding, {
+      sink: this.#sink,
+      resume: () => this.#controller?.resume(),
+      broken: () => this.#broken,
+    });
+    const told = flatHeaders(headers);
+    // What the sink gets is decoded; an encoding that is unknown here stays in the head, and is for the sink to refuse.
+    if (this.#decoder !== undefined) delete told['content-encoding'];
+    this.#sink.head(status, told);
+  }
+
+  /**
+   * What one read of the socket brings goes on together: events that a provider writes at once come as a piece each, and
+   * a piece that goes on alone costs its own way through the gateway and its own write. Nothing waits for more to come:
+   * on the next tick the read has been taken apart.
+   */
+  onResponseData(_controller: unknown, piece: Uint8Array): void {
+    if (this.#read.push(piece) === 1) process.nextTick(handOn, this);
+  }
+
+  handOn(): void {
+    const [first, second] = this.#read;
+    if (first === undefined || this.#aborted) return;
+    const bytes = second === undefined ? first : Buffer.concat(this.#read);
+    this.#read = [];
     try {
-      const flowing = decoder === undefined ? sink.chunk(bytes) : decoder.write(bytes);
-      if (!flowing) controller?.pause();
+      const flowing = this.#decoder === undefined ? this.#sink.chunk(bytes) : this.#decoder.write(bytes);
+      if (!flowing) this.#controller?.pause();
     } catch (error) {
-      controller?.abort(error instanceof Error ? error : new Error(String(error)));
+      this.#controller?.abort(error instanceof Error ? error : new Error(String(error)));
     }
-  });
+  }
 
-  const handler: Dispatcher.DispatchHandler = {
-    onRequestStart(started) {
-      controller = started;
-      sent = true;
-      if (aborted) started.abort(new Error('aborted'));
-    },
-    onResponseStart(_controller, status, headers) {
-      if (aborted || status < 200) return;
-      const encoding = String(headers['content-encoding'] ?? 'identity');
-      decoder = decoderFor(encoding, {
-        sink,
-        resume: () => controller?.resume(),
-        broken: () => broken,
-      });
-      const told = flatHeaders(headers);
-      // What the sink gets is decoded; an encoding that is unknown here stays in the head, and is for the sink to refuse.
-      if (decoder !== undefined) delete told['content-encoding'];
-      sink.head(status, told);
-    },
-    onResponseData(_controller, chunk) {
-      read.add(chunk);
-    },
-    onResponseEnd() {
-      clearTimeout(total);
-      read.handOn();
-      if (aborted) return;
-      if (decoder === undefined) sink.end();
-      else decoder.end();
-    },
-    onResponseError(_controller, error) {
-      clearTimeout(total);
-      read.handOn();
-      if (aborted) return;
-      broken = failureOf(error, { sent, stopped: stopped() });
-      // What came before the break is still on its way through the decoder, which says when it is out.
-      if (decoder === undefined) sink.fail(broken);
-      else decoder.end();
-    },
-  };
+  onResponseEnd(): void {
+    clearTimeout(this.#total);
+    this.handOn();
+    if (this.#aborted) return;
+    if (this.#decoder === undefined) this.#sink.end();
+    else this.#decoder.end();
+  }
 
-  agent.dispatch(dispatchOptions(request, timeouts), handler);
-  return flow;
+  onResponseError(_controller: unknown, error: Error): void {
+    clearTimeout(this.#total);
+    this.handOn();
+    if (this.#aborted) return;
+    this.#broken = failureOf(error, { sent: this.#sent, stopped: this.#stopped() });
+    // What came before the break is still on its way through the decoder, which says when it is out.
+    if (this.#decoder === undefined) this.#sink.fail(this.#broken);
+    else this.#decoder.end();
+  }
 }
 
-interface Gatherer {
-  add(piece: Uint8Array): void;
-  /** Hands on what there is, now. */
-  handOn(): void;
-}
-
-/**
- * Joins what one read of the socket brings. Events that a provider writes together come as a piece each, and what goes on
- * alone costs its own way through the gateway and its own write. Nothing waits for more to come: the next tick is when
- * the read has been taken apart.
- */
-function createGatherer(take: (bytes: Uint8Array) => void): Gatherer {
-  let pieces: Uint8Array[] = [];
-  const handOn = (): void => {
-    const [first, second] = pieces;
-    if (first === undefined) return;
-    const bytes = second === undefined ? first : Buffer.concat(pieces);
-    pieces = [];
-    take(bytes);
-  };
-  return {
-    add(piece) {
-      if (pieces.push(piece) === 1) process.nextTick(handOn);
-    },
-    handOn,
-  };
-}
+const handOn = (exchange: UndiciExchange): void => exchange.handOn();
 
 function dispatchOptions(request: UpstreamRequest, timeouts: Timeouts): Dispatcher.DispatchOptions {
   const { origin, path } = addressOf(request.url);

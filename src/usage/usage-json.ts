@@ -15,8 +15,6 @@ function lineToJson(line: UsageLine): string {
 
 /** Reads what `usageToJson` wrote. */
 export const usageFromJson = (json: string): readonly UsageLine[] =>
-  (JSON.parse(json) as readonly Partial<UsageLine>[]).map((line) => ({
-    ...ZERO_TOKENS,
-    servedModel: null,
-    ...line,
-  }));
+  (JSON.parse(json) as readonly Partial<UsageLine>[]).map(whole);
+
+const whole = (line: Partial<UsageLine>): UsageLine => ({ ...ZERO_TOKENS, servedModel: null, ...line });
