@@ -15,15 +15,13 @@ export function createNodeCaller(
 ): Caller {
   const { url = '/' } = incoming;
   const query = url.indexOf('?');
-  const headers = lowerCased(incoming.rawHeaders);
   heedEnd(incoming, outgoing);
   return {
     method: incoming.method ?? 'GET',
     path: pathOf(incoming),
     query: query < 0 ? '' : url.slice(query + 1),
-    headers,
-    body: (bytesMax) =>
-      announcedLength(headers) > bytesMax ? Promise.resolve('too_large') : readBody(incoming, bytesMax),
+    headers: lowerCased(incoming.rawHeaders),
+    body: (bytesMax) => readBody(incoming, bytesMax),
     reply: createReply(outgoing, stalledMs),
   };
 }
@@ -70,14 +68,8 @@ function lowerCased(raw: readonly string[]): string[] {
   return lines;
 }
 
-/** Zero where none is announced. Node refuses a second one itself. */
-function announcedLength(headers: readonly string[]): number {
-  for (let index = 0; index < headers.length; index += 2)
-    if (headers[index] === 'content-length') return Number(headers[index + 1]);
-  return 0;
-}
-
 function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Uint8Array | 'too_large' | 'gone'> {
+  if (Number(incoming.headers['content-length'] ?? 0) > bytesMax) return Promise.resolve('too_large');
   return new Promise((resolve) => {
     const pieces: Buffer[] = [];
     let length = 0;
