@@ -61,6 +61,19 @@ const SET_READING = `
     stripe_read_at_ms = CASE WHEN CAST(? AS BIGINT) = 1 THEN CAST(? AS BIGINT) ELSE stripe_read_at_ms END
   WHERE customer = ?`;
 
+/**
+ * What is left of the credit at that moment, and from when until when it is that: an assignment for an UPDATE of accounts,
+ * for whatever has changed a grant. A change by time alone ends the time it is good for.
+ */
+export const COUNT_CREDIT = (at: string): string => `(credit_pico, credit_from_ms, credit_until_ms) = (
+    SELECT COALESCE(SUM(CASE WHEN g.balance_pico > g.burned_pico AND g.effective_at_ms <= ${at}
+        AND (g.expires_at_ms IS NULL OR g.expires_at_ms > ${at}) THEN g.balance_pico - g.burned_pico ELSE 0 END), 0),
+      COALESCE(MAX(CASE WHEN g.expires_at_ms <= ${at} THEN g.expires_at_ms
+        WHEN g.effective_at_ms <= ${at} THEN g.effective_at_ms END), 0),
+      COALESCE(MIN(CASE WHEN g.effective_at_ms > ${at} THEN g.effective_at_ms
+        WHEN g.expires_at_ms > ${at} THEN g.expires_at_ms END), 9007199254740991)
+    FROM credit_grants g WHERE g.customer = accounts.customer AND g.applies = 1 AND g.voided_at_ms IS NULL)`;
+
 /** The counters anew, from the burns since the last finalised invoice. */
 const RECOUNT_GRANTS = `
   UPDATE credit_grants SET burned_pico = COALESCE((SELECT SUM(b.pico) FROM credit_burns b
@@ -68,12 +81,12 @@ const RECOUNT_GRANTS = `
       (SELECT a.finalised_through_ms FROM accounts a WHERE a.customer = credit_grants.customer)), 0)
   WHERE customer = ?`;
 const RECOUNT_ACCOUNT = `
-  UPDATE accounts SET
+  UPDATE accounts SET ${COUNT_CREDIT('CAST(?2 AS BIGINT)')},
     overdrawn_pico = COALESCE((SELECT SUM(b.pico) FROM credit_burns b WHERE b.customer = accounts.customer
       AND b.credit_grant = '' AND b.ended_at_ms >= accounts.finalised_through_ms), 0),
     unbilled_pico = COALESCE((SELECT SUM(b.pico) FROM credit_burns b WHERE b.customer = accounts.customer
       AND b.ended_at_ms >= accounts.finalised_through_ms), 0)
-  WHERE customer = ?`;
+  WHERE customer = ?1`;
 
 /** The order Stripe applies grants in: priority, then what expires first, promotional first, effective, created. */
 export const BURN_ORDER = `priority, COALESCE(expires_at_ms, 9007199254740991),
@@ -173,7 +186,7 @@ function recording({ customer, readAtMs, grants, ...more }: GrantsReading): Stat
     ...grants.map((grant) => grantStatement(customer, grant, readAtMs)),
     { sql: SET_READING, params: [hasGrants, through, through, ...sums, told, readAtMs, customer] },
     { sql: RECOUNT_GRANTS, params: [customer] },
-    { sql: RECOUNT_ACCOUNT, params: [customer] },
+    { sql: RECOUNT_ACCOUNT, params: [customer, readAtMs] },
   ];
 }
 

@@ -4,7 +4,7 @@
  * Opening is one statement: it sums what is left and what running calls hold, compares, and inserts the row that holds the
  * new call's share. The holds are the open rows themselves, so none can leak and none can be counted twice.
  */
-import { READ_ACCOUNT, accountFrom, BURN_ORDER } from './accounts.ts';
+import { READ_ACCOUNT, accountFrom, BURN_ORDER, COUNT_CREDIT } from './accounts.ts';
 import type { Account, Guard, Money } from './accounts-port.ts';
 import { budgetFrom } from './budgets.ts';
 import type { CallToOpen, Row, Statement } from './ledger.ts';
@@ -17,6 +17,10 @@ const IN_EFFECT = (from: string, until: string): string =>
 const CREDIT = (customer: string, at: string): string =>
   `COALESCE((SELECT SUM(balance_pico - burned_pico) FROM credit_grants
     WHERE customer = ${customer} AND ${IN_EFFECT(at, at)}), 0)`;
+/** The same of an account at hand: kept with it, for the time being. */
+const CREDIT_KEPT = (account: string, at: string): string =>
+  `CASE WHEN ${account}.credit_from_ms <= ${at} AND ${account}.credit_until_ms > ${at} THEN ${account}.credit_pico
+   ELSE ${CREDIT(`${account}.customer`, at)} END`;
 const OVERDRAWN = (customer: string): string =>
   `COALESCE((SELECT overdrawn_pico FROM accounts WHERE customer = ${customer}), 0)`;
 const HELD = (column: 'customer' | 'guarded_key', value: string): string =>
@@ -30,14 +34,16 @@ const BUDGET_SPENT = `CASE WHEN b.window_start_ms < CASE b.span WHEN 'day' THEN 
 const BUDGET_LACKS = (scope: 'customer' | 'key', subject: string, held: string): string => `EXISTS (
   SELECT 1 FROM budgets b WHERE b.subject = ${subject} AND b.scope = '${scope}'
     AND b.limit_pico - ${BUDGET_SPENT} - ${held} < CAST(:needed AS BIGINT))`;
-const CREDIT_LACKS = (overdrawn: string): string =>
-  `${CREDIT(':customer', 'CAST(:now AS BIGINT)')} - ${overdrawn} + CAST(:grace AS BIGINT)
-  - ${HELD('customer', ':customer')} < CAST(:needed AS BIGINT)`;
+/** Credit less what is overdrawn: of the customer, and of who has an account at hand. */
+const BALANCE = `${CREDIT(':customer', 'CAST(:now AS BIGINT)')} - ${OVERDRAWN(':customer')}`;
+const BALANCE_KEPT = `${CREDIT_KEPT('a', 'CAST(:now AS BIGINT)')} - a.overdrawn_pico`;
+const CREDIT_LACKS = (balance: string): string =>
+  `${balance} + CAST(:grace AS BIGINT) - ${HELD('customer', ':customer')} < CAST(:needed AS BIGINT)`;
 const KEY_HAS_BUDGET = `EXISTS (SELECT 1 FROM budgets WHERE subject = :key AND scope = 'key')`;
 const BUDGETS_LACK = `${BUDGET_LACKS('customer', ':customer', HELD('customer', ':customer'))}
   OR ${BUDGET_LACKS('key', ':key', HELD('guarded_key', ':key'))}`;
-const LACKS = (creditChecked: boolean, budgets = BUDGETS_LACK, overdrawn = OVERDRAWN(':customer')): string =>
-  [...(creditChecked ? [CREDIT_LACKS(overdrawn)] : []), budgets].join(' OR ');
+const LACKS = (creditChecked: boolean, budgets = BUDGETS_LACK, balance = BALANCE): string =>
+  [...(creditChecked ? [CREDIT_LACKS(balance)] : []), budgets].join(' OR ');
 
 /**
  * Opens a call if nothing blocks its customer, his account is still the one that was judged, and it fits (or is only
@@ -65,7 +71,7 @@ const UNCHANGED = `NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
 const ID_BY_ACCOUNT = (creditChecked: boolean, budgets: string): string => `
   (SELECT :id FROM accounts a WHERE a.customer = :customer AND a.version = CAST(:version AS BIGINT)
     AND NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
-    AND NOT (${LACKS(creditChecked, budgets, 'a.overdrawn_pico')}))`;
+    AND NOT (${LACKS(creditChecked, budgets, BALANCE_KEPT)}))`;
 
 /** A statement written with names, and the names in the order of its parameters. */
 interface Named {
@@ -121,7 +127,8 @@ const READ_MONEY = `
     CAST(${OVERDRAWN('?1')} AS TEXT) AS overdrawn, CAST(${HELD('customer', '?1')} AS TEXT) AS held`;
 /** The same in one: credit less what is overdrawn. */
 const READ_BALANCE = `
-  SELECT CAST(${CREDIT('?1', 'CAST(?2 AS BIGINT)')} - overdrawn_pico AS TEXT) AS balance FROM accounts WHERE customer = ?1`;
+  SELECT CAST(${CREDIT_KEPT('a', 'CAST(?2 AS BIGINT)')} - a.overdrawn_pico AS TEXT) AS balance
+  FROM accounts a WHERE a.customer = ?1`;
 const READ_OVER = `SELECT COALESCE(over, 0) AS over FROM calls WHERE id = ?`;
 /** The budgets that a call falls under, each with what running calls hold of it. */
 const READ_BUDGETS = `
@@ -163,7 +170,8 @@ const COUNT_GRANTS = `
   WHERE id IN (SELECT b.credit_grant FROM credit_burns b WHERE b.call = ?1) AND ${OPEN}`;
 const COUNT_ACCOUNT = `
   UPDATE accounts SET unbilled_pico = unbilled_pico + CAST(?2 AS BIGINT), overdrawn_pico = overdrawn_pico
-      + COALESCE((SELECT b.pico FROM credit_burns b WHERE b.call = ?1 AND b.credit_grant = ''), 0)
+      + COALESCE((SELECT b.pico FROM credit_burns b WHERE b.call = ?1 AND b.credit_grant = ''), 0),
+    ${COUNT_CREDIT('CAST(?3 AS BIGINT)')}
   WHERE customer = (SELECT customer FROM calls WHERE calls.id = ?1) AND ${OPEN}`;
 
 /** Counts a call in the window it ended in; a window that is over starts again from it. */
@@ -265,7 +273,7 @@ export function counting(id: string, costPico: string, endedAtMs: number): State
   return [
     { sql: BURN, params: [costPico, endedAtMs, id] },
     { sql: COUNT_GRANTS, params: [id] },
-    { sql: COUNT_ACCOUNT, params: [id, costPico] },
+    { sql: COUNT_ACCOUNT, params: [id, costPico, endedAtMs] },
     { sql: COUNT_BUDGETS, params: [id, costPico, day, week, month, endedAtMs] },
   ];
 }

@@ -18,6 +18,12 @@ export async function violations(database: Database): Promise<readonly Violation
   });
 }
 
+const CREDIT_AT = (
+  at: string,
+): string => `COALESCE((SELECT SUM(g.balance_pico - g.burned_pico) FROM credit_grants g
+  WHERE g.customer = a.customer AND g.applies = 1 AND g.voided_at_ms IS NULL AND g.balance_pico > g.burned_pico
+    AND g.effective_at_ms <= ${at} AND (g.expires_at_ms IS NULL OR g.expires_at_ms > ${at})), 0)`;
+
 const INVARIANTS = {
   'A settled call has an outcome, a usage source and lines; an open call has none of them.': `
     SELECT id FROM calls WHERE (ended_at_ms IS NULL) <> (outcome IS NULL)
@@ -84,6 +90,14 @@ const INVARIANTS = {
     SELECT g.id FROM credit_grants g JOIN accounts a ON a.customer = g.customer
     WHERE g.burned_pico <> COALESCE((SELECT SUM(b.pico) FROM credit_burns b WHERE b.customer = g.customer
       AND b.credit_grant = g.id AND b.ended_at_ms >= a.finalised_through_ms), 0)`,
+  "What is kept of an account's credit is what its grants have left, all the time that it is kept for.": `
+    SELECT a.customer FROM accounts a
+    WHERE a.credit_from_ms < a.credit_until_ms
+      AND (a.credit_pico <> ${CREDIT_AT('a.credit_from_ms')} OR a.credit_pico <> ${CREDIT_AT('a.credit_until_ms - 1')}
+        OR EXISTS (SELECT 1 FROM credit_grants g WHERE g.customer = a.customer AND g.applies = 1 AND g.voided_at_ms IS NULL
+          AND (g.expires_at_ms IS NULL OR g.expires_at_ms > g.effective_at_ms)
+          AND ((g.effective_at_ms > a.credit_from_ms AND g.effective_at_ms < a.credit_until_ms)
+            OR (g.expires_at_ms > a.credit_from_ms AND g.expires_at_ms < a.credit_until_ms))))`,
   "An account's sums are those of its burns since the last finalised invoice.": `
     SELECT a.customer FROM accounts a
     WHERE a.unbilled_pico <> COALESCE((SELECT SUM(b.pico) FROM credit_burns b

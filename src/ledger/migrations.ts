@@ -17,6 +17,7 @@ import { IMPORTS_MIGRATION } from './migrations/017-imports.ts';
 import { TOP_UPS_MIGRATION } from './migrations/018-top-ups.ts';
 import { NARROW_EVENT_INDEXES_MIGRATION } from './migrations/022-narrow-event-indexes.ts';
 import { FEWER_HOLD_INDEXES_MIGRATION } from './migrations/023-fewer-hold-indexes.ts';
+import { CREDIT_KEPT_MIGRATION } from './migrations/024-credit-kept.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -150,6 +151,7 @@ const MIGRATIONS: readonly Migration[] = [
   TOP_UPS_MIGRATION,
   NARROW_EVENT_INDEXES_MIGRATION,
   FEWER_HOLD_INDEXES_MIGRATION,
+  CREDIT_KEPT_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */
