@@ -182,9 +182,9 @@ async function admit({ prefix, among, stream }: Case, at: number): Promise<CallT
 
 async function settle(call: CallToOpen | undefined): Promise<void> {
   if (call === undefined) return;
-  const { id } = call;
   await ledger.settle({
-    id,
+    id: call.id,
+    heldBy: call.customer.startsWith('cus_free_') ? undefined : call,
     endedAtMs: Date.now(),
     outcome: 'finished',
     status: 200,
@@ -194,5 +194,5 @@ async function settle(call: CallToOpen | undefined): Promise<void> {
     costPico: '390000000',
     responseId: 'r',
   });
-  budgets.settled(id);
+  budgets.freed(call);
 }

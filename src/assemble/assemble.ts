@@ -253,7 +253,7 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
   ...ledger,
   async settle(call) {
     const result = await ledger.settle(call);
-    budgets.settled(call.id);
+    if (call.heldBy !== undefined) budgets.freed(call.heldBy);
     if (call.lines.length > 0 || BigInt(call.costPico ?? '0') > 0n) settled();
     return result;
   },
@@ -263,7 +263,7 @@ const notifying = (ledger: Ledger, budgets: Budgets, settled: () => void): Ledge
   },
   async shrinkHold(call, holdPico) {
     await ledger.shrinkHold(call, holdPico);
-    budgets.shrunk(call);
+    budgets.freed(call);
   },
 });
 

@@ -243,7 +243,13 @@ function callOf(stored: StoredResponse, route: Route): Call {
       headers: {},
     },
     startedAtMs: stored.openedAtMs,
-    money: { balancePico: null, hasCredit: false, plan: stored.background?.plan ?? null },
+    // Whether anything is held for it is not kept here; the ledger knows.
+    money: {
+      balancePico: null,
+      hasCredit: false,
+      plan: stored.background?.plan ?? null,
+      hold: { holdPico: 0n, outputPico: null },
+    },
   };
 }
 

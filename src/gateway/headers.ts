@@ -25,9 +25,9 @@ export interface RequestHeaders {
  *   401 for a credential that is no Bearer token.
  */
 export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
-  const credentials = new Map<string, string>();
-  const customers = new Map<string, string>();
-  const hosts = new Map<string, string>();
+  const credentials: Line[] = [];
+  const customers: Line[] = [];
+  const hosts: Line[] = [];
   const forwarded: Record<string, string> = {};
   let contentEncoding: string | undefined;
   let idempotencyKey: string | undefined;
@@ -77,12 +77,15 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
   };
 }
 
+/** A name and its value. Of a kind there are few in a request: a list is searched faster than a map is made. */
+type Line = readonly [string, string];
+
 /** A comma joins repeated lines where the runtime has already folded them; no key and no customer id holds one. */
-function setOnce(into: Map<string, string>, name: string, value: string): void {
-  if (into.has(name) || value.includes(',')) {
+function setOnce(into: Line[], name: string, value: string): void {
+  if (into.some(([known]) => known === name) || value.includes(',')) {
     throw new Refusal('invalid_request', `The header ${name} was sent more than once. Send it once.`);
   }
-  into.set(name, value);
+  into.push([name, value]);
 }
 
 /** As long as Stripe's may be; a key is hashed, never kept. */
@@ -94,7 +97,7 @@ function keyOf(before: string | undefined, value: string): string {
   throw new Refusal('invalid_request', `The header idempotency-key ${what}.`, { param: 'idempotency-key' });
 }
 
-function secretOf(credentials: ReadonlyMap<string, string>): string | undefined {
+function secretOf(credentials: readonly Line[]): string | undefined {
   let secret: string | undefined;
   for (const [name, value] of credentials) {
     const given = name === 'authorization' ? bearer(value) : value.trim();
@@ -115,7 +118,7 @@ function bearer(value: string): string {
   throw new Refusal('invalid_api_key', 'The Authorization header is not of the form "Bearer <API key>".');
 }
 
-function customerOf(customers: ReadonlyMap<string, string>): string | undefined {
+function customerOf(customers: readonly Line[]): string | undefined {
   let customer: string | undefined;
   for (const [name, value] of customers) {
     if (!isCustomerId(value)) {

@@ -200,7 +200,7 @@ async function shrinkHold(
   const read = { ...line, textOutput: 0, reasoning: 0, audioOutput: 0, imageOutput: 0 };
   const cost = rater.costPico(read, call.target.billedModel, call.money?.plan);
   if (cost === null || cost + hold.outputPico >= hold.holdPico) return;
-  await ledger.shrinkHold(call.id, String(cost + hold.outputPico));
+  await ledger.shrinkHold(call, String(cost + hold.outputPico));
 }
 
 function measure(call: Call, ending: Ending, onMissing: SettlerOptions['onMissingUsage']): Measured {
@@ -307,6 +307,7 @@ function recordOf(
     bill: { inputTokens: input, outputTokens: output, costPico, usageSource },
     toSettle: {
       id: call.id,
+      heldBy: call.money?.hold === undefined ? undefined : { customer: call.customer, keyId: call.keyId },
       endedAtMs: ending.endedAtMs ?? options.runtime.now(),
       outcome: ending.outcome,
       status: ending.status,

@@ -3,6 +3,8 @@
  * their words are in migrations/004-budgets.ts. Money is picodollars as decimal text; times are milliseconds.
  */
 
+import type { Holder } from './ledger.ts';
+
 export type BudgetMode = 'strict' | 'standard' | 'observe';
 
 /** What may be set for one customer; null falls back to the plan, then to the configuration. */
@@ -169,7 +171,7 @@ export interface Accounts {
   recordSubscription(reading: SubscriptionReading): Promise<'recorded' | 'stale'>;
   balance(customer: string, nowMs: number): Promise<Balance>;
   /** Lowers what an open call holds; a higher hold than its own changes nothing. */
-  shrinkHold(call: string, holdPico: string): Promise<void>;
+  shrinkHold(call: Holder & { readonly id: string }, holdPico: string): Promise<void>;
   /** Sets the one budget of a subject and span, counting what it has already spent in its window. */
   putBudget(budget: Budget, nowMs: number): Promise<void>;
   /** False where there is none. */

@@ -49,26 +49,17 @@ export function createCalls(
   views: Pick<Ledger, 'calls'>,
 ): Pick<Ledger, 'admit' | 'checkpoint' | 'settle' | 'recover' | 'shrinkHold'> {
   const { database } = parts;
-  /** Guarded calls that this process opened: what spares them the question on their way out. */
-  const guarded = new Set<string>();
   return {
-    admit(call, guard) {
-      const admitted = admit(parts, call, guard);
-      if (guard === undefined) return admitted;
-      return admitted.then((admission) => {
-        if (admission.kind === 'admitted') guarded.add(call.id);
-        return admission;
-      });
-    },
+    admit: (call, guard) => admit(parts, call, guard),
     async checkpoint(checkpoint) {
       await database.batch([{ sql: CHECKPOINT_CALL, params: [evidenceToJson(checkpoint), checkpoint.id] }]);
     },
     async settle(call) {
-      const known = guarded.delete(call.id);
-      const [, won] = known ? [] : await database.batch([settlement(parts, call, SETTLE_UNGUARDED), CHANGED]);
+      if (call.heldBy !== undefined) return settleGuarded(parts, call);
+      const [, won] = await database.batch([settlement(parts, call, SETTLE_UNGUARDED), CHANGED]);
       return hasChanged(won) ? 'settled' : settleGuarded(parts, call);
     },
-    async shrinkHold(id, holdPico) {
+    async shrinkHold({ id }, holdPico) {
       await database.batch([{ sql: SHRINK_HOLD, params: [holdPico, id, holdPico] }]);
     },
     async recover({ nowMs, openedBeforeMs }) {

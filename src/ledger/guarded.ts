@@ -73,10 +73,41 @@ const ID_BY_ACCOUNT = (creditChecked: boolean, budgets: string): string => `
     AND NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
     AND NOT (${LACKS(creditChecked, budgets, BALANCE_KEPT)}))`;
 
-/** A statement written with names, and the names in the order of its parameters. */
+/** What a call is opened with. */
+interface Opening {
+  readonly call: CallToOpen;
+  readonly guard: Guard;
+  readonly boot: string;
+}
+type Param = (opening: Opening) => string | number;
+
+/** What the names in the statements stand for. */
+const PARAMS: Readonly<Record<string, Param>> = {
+  id: ({ call }) => call.id,
+  customer: ({ call }) => call.customer,
+  key: ({ call }) => call.keyId,
+  endpoint: ({ call }) => call.endpoint,
+  provider: ({ call }) => call.provider,
+  model: ({ call }) => call.model,
+  stream: ({ call }) => (call.stream ? 1 : 0),
+  opened: ({ call }) => call.openedAtMs,
+  boot: ({ boot }) => boot,
+  hold: ({ guard }) => guard.holdPico,
+  needed: ({ guard }) => needed(guard.holdPico, guard.fitPico),
+  grace: ({ guard }) => guard.gracePico,
+  now: ({ guard }) => guard.nowMs,
+  day: ({ guard }) => startsOf(guard.nowMs).day,
+  week: ({ guard }) => startsOf(guard.nowMs).week,
+  month: ({ guard }) => startsOf(guard.nowMs).month,
+  period: ({ guard: { nowMs, period } }) =>
+    period === null ? startsOf(nowMs).month : windowOf('period', nowMs, period).startMs,
+  version: ({ guard }) => guard.version,
+};
+
+/** A statement written with names, and what they stand for in the order of its parameters. */
 interface Named {
   readonly sql: string;
-  readonly names: readonly string[];
+  readonly params: readonly Param[];
 }
 
 /** Each name is one parameter, however often it stands: every parameter costs its way to the database's thread. */
@@ -86,11 +117,17 @@ function named(text: string): Named {
     if (!names.includes(name)) names.push(name);
     return `?${String(names.indexOf(name) + 1)}`;
   });
-  return { sql, names };
+  return { sql, params: names.map(paramOf) };
 }
 
-type Opening = 'observed' | 'strangers' | 'budgeted' | 'plain';
-const openings = (creditChecked: boolean): Readonly<Record<Opening, Named>> => ({
+function paramOf(name: string): Param {
+  const param = PARAMS[name];
+  if (param === undefined) throw new Error(`Nothing is known as :${name}.`);
+  return param;
+}
+
+type Way = 'observed' | 'strangers' | 'budgeted' | 'plain';
+const openings = (creditChecked: boolean): Readonly<Record<Way, Named>> => ({
   observed: OPEN_GUARDED(
     `CASE WHEN ${UNCHANGED} THEN :id END`,
     `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END`,
@@ -193,31 +230,9 @@ export const SHRINK_HOLD = `
 
 /** Opens a guarded call: whether it did is told by the statement that must follow. */
 export function openGuarded(call: CallToOpen, guard: Guard, boot: string): Statement {
-  const { id, customer, keyId, endpoint, provider, model, openedAtMs } = call;
-  const { nowMs, period, holdPico, fitPico } = guard;
-  const { day, week, month } = startsOf(nowMs);
-  const given: Readonly<Record<string, string | number>> = {
-    id,
-    customer,
-    key: keyId,
-    endpoint,
-    provider,
-    model,
-    stream: call.stream ? 1 : 0,
-    opened: openedAtMs,
-    boot,
-    hold: holdPico,
-    needed: needed(holdPico, fitPico),
-    grace: guard.gracePico,
-    now: nowMs,
-    day,
-    week,
-    month,
-    period: period === null ? month : windowOf('period', nowMs, period).startMs,
-    version: guard.version,
-  };
-  const { sql, names } = openingOf(guard);
-  return { sql, params: names.map((name) => given[name] ?? null) };
+  const { sql, params } = openingOf(guard);
+  const opening = { call, guard, boot };
+  return { sql, params: params.map((param) => param(opening)) };
 }
 
 /** What must be free: what must fit, and for whatever costs something at all at least the last picodollar. */

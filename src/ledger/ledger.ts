@@ -115,8 +115,13 @@ export interface Line {
   readonly tokens: number;
 }
 
+/** Whose money a call holds a part of: its customer's, and its key's where that has a budget. */
+export type Holder = Pick<CallToOpen, 'customer' | 'keyId'>;
+
 export interface CallToSettle {
   readonly id: string;
+  /** Given where the call was opened under a guard, or may have been: it is counted in the first step, not in a second. */
+  readonly heldBy?: Holder | undefined;
   readonly endedAtMs: number;
   readonly outcome: Outcome;
   /** The provider's HTTP status; null when it never answered. */

@@ -166,7 +166,7 @@ class Connection implements SqliteDatabase {
     else if (reply === 'closed') this.#over ??= this.#unavailable('it is closed');
     else if ('refused' in reply) this.#die(reply.refused);
     else {
-      for (const [number, names] of reply.columns) this.#columns[number] = names;
+      for (const [number, names] of reply.columns) this.#columns[number] = asKeys(names);
       const reader = new FlatReader(reply.flat);
       while (!reader.done) this.#answer(reader);
       this.#plan();
@@ -219,6 +219,10 @@ class Connection implements SqliteDatabase {
 /** Checked before it is sent: what the thread cannot read would be the end of it, and of every call with it. */
 const isSendable = ({ params }: Statement): boolean =>
   params.every((param) => param === null || typeof param === 'string' || typeof param === 'number');
+
+/** The same names as an object's keys are: a text from another thread would be looked up for every value of every row. */
+const asKeys = (names: readonly string[]): readonly string[] =>
+  names.flatMap((name) => Object.keys({ [name]: true }));
 
 const NO_ROWS: readonly Row[] = [];
 

@@ -127,8 +127,9 @@ describe('a guarded call', () => {
   it('holds less when told so, and never more', async () => {
     await record(grant('a', 100));
     const { id } = await ask({ hold: 90 });
-    await ledger.shrinkHold(id, '20');
-    await ledger.shrinkHold(id, '70');
+    const held = { id, customer: CUSTOMER, keyId: 'k_1' };
+    await ledger.shrinkHold(held, '20');
+    await ledger.shrinkHold(held, '70');
     expect((await ask({ hold: 80 })).kind).toBe('admitted');
   });
 
@@ -179,6 +180,32 @@ describe('grants', () => {
     expect(await burned()).toEqual({ soon: 25, gift: 0, later: 0, last: 0 });
     await spend(41);
     expect(await burned()).toEqual({ soon: 30, gift: 20, later: 10, last: 6 });
+  });
+
+  it('are counted by the clock of each call, whichever moment what is kept of them was counted at', async () => {
+    await record(
+      grant('soon', 100, { expiresAtMs: NOW + 2 * DAY }),
+      grant('later', 40, { effectiveAtMs: NOW + DAY }),
+      grant('never', 7, { effectiveAtMs: NOW + DAY, expiresAtMs: NOW }),
+      grant('void', 1_000, { voidedAtMs: 1 }),
+      grant('elsewhere', 1_000, { applies: false }),
+    );
+    // Counted at each of these moments, forwards and back again, the kept sum is good for some of them and not for others.
+    const left = [100, 140, 40, 100, 40, 140].map((credit, at) => ({
+      credit,
+      day: [0, 1, 2, 0, 2, 1][at] ?? 0,
+    }));
+    for (const counted of [...left, ...left.toReversed()]) {
+      await ledger.recordGrants({ customer: CUSTOMER, readAtMs: NOW + counted.day * DAY, grants: [] });
+      expect(await violations(opened.database)).toEqual([]);
+      for (const { credit, day } of left) {
+        const nowMs = NOW + day * DAY;
+        expect((await ask({ hold: credit + 1, nowMs })).kind).toBe('short');
+        const { id, admission } = await ask({ hold: credit, nowMs, tells: 'balance' });
+        expect(admission).toEqual({ kind: 'admitted', balancePico: String(credit) });
+        await settle(id, 0, nowMs);
+      }
+    }
   });
 
   it('leave what was burned of an expired one burned', async () => {

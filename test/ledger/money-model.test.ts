@@ -250,7 +250,7 @@ const shrink = fc
         if (call === undefined) return;
         // A provider's count of what it read is never below what was evident of it.
         const least = Math.max(hold, call.evidence);
-        await ledger.shrinkHold(call.id, String(least));
+        await ledger.shrinkHold({ id: call.id, customer: model.customer, keyId: 'k_1' }, String(least));
         call.hold = Math.min(call.hold, least);
       },
       isRunning,

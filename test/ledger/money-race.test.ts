@@ -122,8 +122,9 @@ describe('64 calls at once', () => {
       const call = callToOpen({ customer });
       const verdict = await budgets.admit(call, asked);
       if (verdict.kind !== 'admitted') return verdict.kind;
-      await ledger.settle(ending(call.id, { costPico: String(HOLD / 20), endedAtMs: NOW }));
-      budgets.settled(call.id);
+      const ended = ending(call.id, { heldBy: call, costPico: String(HOLD / 20), endedAtMs: NOW });
+      await ledger.settle(ended);
+      budgets.freed(call);
       return 'served';
     });
     expect(new Set(await Promise.all(served))).toEqual(new Set(['served']));

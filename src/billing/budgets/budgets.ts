@@ -3,9 +3,9 @@
  * judged beforehand, the hold is made, and a refusal is given its reason.
  */
 import type { Guard, Money } from '../../ledger/accounts-port.ts';
-import type { Admission, Block, CallToOpen, Ledger } from '../../ledger/ledger.ts';
-import { createRecent } from '../../recent.ts';
+import type { Admission, Block, CallToOpen, Holder, Ledger } from '../../ledger/ledger.ts';
 import type { Runtime } from '../../runtime.ts';
+import { createAccountMemory } from './account-memory.ts';
 import type { Asked, Assessment, Hold, HoldPolicy } from './holds.ts';
 import {
   type JudgedAccount,
@@ -49,15 +49,13 @@ export type Verdict =
 export interface Budgets {
   /** Opens the call if the customer's money allows it. Waits 2 s at most for running calls to free what they hold. */
   admit(call: CallToOpen, asked: Asked): Promise<Verdict>;
-  /** A call was settled: who waits for what it held may try again. */
-  settled(call: string): void;
-  /** It holds less. */
-  shrunk(call: string): void;
+  /** A call of theirs was settled, or holds less: who waits for that may try again. */
+  freed(holder: Holder): void;
 }
 
 /** A call waits so long for running calls to settle before it is sent away, in milliseconds. */
 export const WAIT_MS = 2_000;
-/** Accounts remembered, so that a guarded call takes one step instead of three; some 300 bytes each. */
+/** Customers whose account is remembered, so that a guarded call takes one step instead of three; some 300 bytes each. */
 const ACCOUNTS_REMEMBERED_MAX = 131_072;
 /** What Stripe alone can lift. */
 const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
@@ -66,8 +64,7 @@ const JUDGED_MAX = 10;
 
 export function createBudgets(options: BudgetsOptions): Budgets {
   const { ledger, runtime, defaults } = options;
-  /** Accounts as they were last seen, by customer and key; null for who has none. */
-  const memory = createRecent<Remembered | null>(ACCOUNTS_REMEMBERED_MAX);
+  const memory = createAccountMemory<Remembered>(ACCOUNTS_REMEMBERED_MAX);
   const waiters = createWaiters(runtime);
 
   /** A refusal that the ledger was not asked about is `hasty`: it is as old as the account it was made from. */
@@ -84,7 +81,6 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       guardOf(account, policy, { ...judged, nowMs, tells: tellsOf(call) }),
     );
     if (admission.kind === 'admitted') {
-      waiters.opened(call);
       if (admission.over === true) runtime.log('warn', 'budget_observed', overFields(call, admission));
       return { kind: 'admitted', hold: judged, ...standing(account, admission) };
     }
@@ -94,8 +90,8 @@ export function createBudgets(options: BudgetsOptions): Budgets {
     return { ...shortOf(call.customer, admission.money, { ...judged, policy, topUpUrl }), isWeighed: true };
   };
 
-  /** `first` as it is remembered under the name, or as the ledger has just told it. */
-  const guarded = async ({ call, asked, name }: Visit, first: Remembered | null): Promise<Verdict> => {
+  /** `first` as it is remembered, or as the ledger has just told it. */
+  const guarded = async ({ call, asked, known }: Visit, first: Remembered | null): Promise<Verdict> => {
     const untilMs = runtime.now() + WAIT_MS;
     let account = first;
     for (let judged = 0; judged < JUDGED_MAX;) {
@@ -107,8 +103,8 @@ export function createBudgets(options: BudgetsOptions): Budgets {
         judged += 1;
         continue;
       }
-      if (account !== null || answer.kind === 'admitted') memory.set(name, account);
-      else memory.delete(name);
+      if (account === null && answer.kind !== 'admitted') memory.forget(call);
+      else if (account !== known) memory.keep(call, account);
       const waits = answer.kind === 'refused' && answer.code === 'in_flight_budget_exceeded';
       if (!waits || !(await waiters.room(call, { mark, untilMs }))) return answer;
     }
@@ -117,12 +113,12 @@ export function createBudgets(options: BudgetsOptions): Budgets {
 
   return {
     async admit(call, asked) {
-      const visit: Visit = { call, asked, name: nameOf(call) };
-      const known = memory.get(visit.name);
+      const known = memory.find(call);
+      const visit: Visit = { call, asked, known };
       if (known !== undefined) {
         const verdict = await guarded(visit, known);
         if (verdict.kind !== 'refused' || verdict.isWeighed === true) return final(options, call, verdict);
-        memory.delete(visit.name);
+        memory.forget(call);
       } else if (defaults.noCredit === 'refuse') {
         // Where credit is required of everybody, who has no account has none.
         return final(options, call, await guarded(visit, null));
@@ -136,8 +132,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
         ? { kind: 'admitted', balancePico: null, hasCredit: false, plan: null }
         : admission;
     },
-    settled: (call) => waiters.freed(call, true),
-    shrunk: (call) => waiters.freed(call, false),
+    freed: waiters.freed,
   };
 }
 
@@ -154,11 +149,11 @@ function final({ doubted, refused }: BudgetsOptions, { customer }: CallToOpen, v
   return verdict;
 }
 
-/** A call that asks, and the name that its account is remembered by. */
+/** A call that asks, and the account that is remembered of its customer. */
 interface Visit {
   readonly call: CallToOpen;
   readonly asked: Asked;
-  readonly name: string;
+  readonly known: Remembered | null | undefined;
 }
 
 /** What is kept of an account, and whether calls under that customer and key fall under a budget. */
@@ -172,9 +167,6 @@ type Admitted = Extract<Admission, { kind: 'admitted' }>;
 type Guarded = Extract<Admission, { kind: 'guarded' }>;
 
 type Attempt = Verdict | Guarded | { readonly kind: 'hasty'; readonly refused: Refused };
-
-/** A key may have a budget of its own, so that the same customer is guarded under one key and not under another. */
-const nameOf = ({ customer, keyId }: CallToOpen): string => `${customer} ${keyId}`;
 
 /** What is held; or that the call cannot be weighed where it would have to be. */
 function judge(

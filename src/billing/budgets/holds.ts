@@ -81,10 +81,9 @@ export function createHolds({
     for (const target of asked.targets) {
       const price = prices.priceOf(target.billedModel, plan);
       if (price === null) return { kind: 'unpriced', model: target.billedModel };
-      const beside = mediaHold(
-        { asked, body, target, features, price },
-        prices.unitsOf(target.billedModel, plan),
-      );
+      const beside = MEDIA.test(asked.endpoint)
+        ? mediaHold({ asked, body, target, features, price }, prices.unitsOf(target.billedModel, plan))
+        : undefined;
       if (beside?.kind === 'unpriced') return beside;
       if (beside !== undefined) {
         worst = dearer(worst, beside);
@@ -116,7 +115,7 @@ type Held = Extract<Assessment, { kind: 'held' }>;
 const dearer = (worst: Assessment | undefined, held: Held): Held =>
   worst?.kind === 'held' && worst.holdPico >= held.holdPico ? worst : held;
 
-/** Pictures and sound, where their request bounds them: what is asked for is what is expected. Undefined for anything else. */
+/** Pictures and sound: what is asked for is what is expected. Undefined where their request bounds nothing. */
 function mediaHold(
   {
     asked,
@@ -127,7 +126,6 @@ function mediaHold(
   }: Pick<Weighed, 'asked' | 'features' | 'price'> & { body: unknown; target: AskedTarget },
   rates: UnitRates,
 ): Held | Extract<Assessment, { kind: 'unpriced' }> | undefined {
-  if (!MEDIA.test(asked.endpoint)) return undefined;
   const bound = mediaBoundOf({ ...asked, ...target, formNames: asked.formNames, body });
   if (bound === null) return undefined;
   const tokens = boundCost(bound, features, price);

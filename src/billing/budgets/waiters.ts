@@ -1,13 +1,10 @@
 /** Calls that would fit once others settle wait here, by customer and by key, first come first. */
-import type { CallToOpen } from '../../ledger/ledger.ts';
-import { createRecent } from '../../recent.ts';
+import type { CallToOpen, Holder } from '../../ledger/ledger.ts';
 import type { Runtime } from '../../runtime.ts';
 
 export interface Waiters {
-  /** A call runs that holds something. */
-  opened(call: CallToOpen): void;
-  /** It holds nothing more, or (`isDone` false) less: its customer's and its key's waiters are woken. */
-  freed(call: string, isDone: boolean): void;
+  /** A call of theirs holds less, or nothing more: the customer's and the key's waiters are woken. */
+  freed(holder: Holder): void;
   /** This moment among all freeings: give it to `room`, so that nothing is missed in between. */
   mark(): number;
   /** True once something was freed since the mark; false when it is too late, or too many wait. */
@@ -17,16 +14,10 @@ export interface Waiters {
 /** Calls that may wait at once, of one customer and in all: each is an open request. */
 const WAITING_OF_ONE_MAX = 256;
 const WAITING_MAX = 2_000;
-/** Holders remembered; past it those not heard of for longest are forgotten, and their end wakes nobody. */
-const HOLDERS_MAX = 50_000;
 /** Freeings remembered: who marked a moment before them tries again at once. */
 const FREED_MAX = 1_024;
 
-/** By whom what it holds is held. */
-type Holder = Pick<CallToOpen, 'customer' | 'keyId'>;
-
 export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters {
-  const holders = createRecent<Holder>(HOLDERS_MAX);
   const waiting = new Map<string, Set<() => void>>();
   /** Freeings so far, and whose the latest were. */
   let freeings = 0;
@@ -43,17 +34,12 @@ export function createWaiters(runtime: Pick<Runtime, 'now' | 'after'>): Waiters 
   };
 
   return {
-    opened(call) {
-      holders.set(call.id, call);
-    },
-    freed(call, isDone) {
-      const held = holders.get(call);
-      if (held === undefined) return;
-      if (isDone) holders.delete(call);
-      latest[freeings % FREED_MAX] = held;
+    freed({ customer, keyId }) {
+      const holder = { customer, keyId };
+      latest[freeings % FREED_MAX] = holder;
       freeings += 1;
       if (waiting.size === 0) return;
-      for (const name of namesOf(held)) for (const go of waiting.get(name) ?? []) go();
+      for (const name of namesOf(holder)) for (const go of waiting.get(name) ?? []) go();
     },
     mark: () => freeings,
     room(call, since) {

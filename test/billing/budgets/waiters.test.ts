@@ -14,40 +14,32 @@ function scene() {
       return () => timers.delete(work);
     },
   });
-  const running = (customer: string, keyId: string): string => {
-    const { id, ...rest } = call(customer, keyId);
-    waiters.opened({ id, ...rest });
-    return id;
-  };
   const room = (customer: string, keyId: string, mark: number) =>
     waiters.room(call(customer, keyId), { mark, untilMs: 2_000 });
-  return { waiters, timers, running, room };
+  return { waiters, timers, room };
 }
 
 describe('waiters', () => {
   it('miss nothing that was freed between their mark and their wait', async () => {
-    const { waiters, timers, running, room } = scene();
-    const [own, keys, strange] = [running('cus_a', 'k_1'), running('cus_b', 'k_2'), running('cus_c', 'k_3')];
+    const { waiters, timers, room } = scene();
     const mark = waiters.mark();
-    waiters.freed(strange, true);
-    waiters.freed(own, false);
-    waiters.freed(keys, true);
+    waiters.freed(call('cus_c', 'k_3'));
+    waiters.freed(call('cus_a', 'k_1'));
+    waiters.freed(call('cus_b', 'k_2'));
     const rooms = [room('cus_a', 'k_9', mark), room('cus_z', 'k_2', mark)];
     expect(timers.size).toBe(0);
     expect(await Promise.all(rooms)).toEqual([true, true]);
   });
 
   it('sleep where only others were freed, until one of theirs is or their time is over', async () => {
-    const { waiters, timers, running, room } = scene();
-    const before = running('cus_a', 'k_1');
-    waiters.freed(before, true);
+    const { waiters, timers, room } = scene();
+    waiters.freed(call('cus_a', 'k_1'));
     const mark = waiters.mark();
-    waiters.freed(running('cus_c', 'k_3'), true);
-    const own = running('cus_a', 'k_1');
+    waiters.freed(call('cus_c', 'k_3'));
     const woken = room('cus_a', 'k_2', mark);
     const late = room('cus_b', 'k_4', mark);
     expect(timers.size).toBe(2);
-    waiters.freed(own, true);
+    waiters.freed(call('cus_a', 'k_1'));
     expect(await woken).toBe(true);
     expect(timers.size).toBe(1);
     for (const ring of timers) ring();
@@ -55,9 +47,9 @@ describe('waiters', () => {
   });
 
   it('try again at once where more was freed since their mark than is remembered', async () => {
-    const { waiters, timers, running, room } = scene();
+    const { waiters, timers, room } = scene();
     const mark = waiters.mark();
-    for (let at = 0; at < 1_025; at += 1) waiters.freed(running(`cus_${String(at)}`, 'k_1'), true);
+    for (let at = 0; at < 1_025; at += 1) waiters.freed(call(`cus_${String(at)}`, 'k_1'));
     const late = room('cus_other', 'k_2', mark);
     expect(timers.size).toBe(0);
     expect(await late).toBe(true);
