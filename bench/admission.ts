@@ -2,8 +2,9 @@
  * CPU of admission at many customers: what opening a call costs where nobody watches the customer's money, where he has
  * credit (one in five a budget too), and where the same few call who have both. `node bench/admission.ts [customers]
  * [calls]`; real file, 64 in flight, both threads. Settlement is measured apart. The judging itself (bound, price,
- * policy) is measured without the ledger.
+ * policy) is measured without the ledger. Runs with the room for young objects that `faregate start` gives itself.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +27,14 @@ const calls = Number(process.argv[3] ?? 20_000);
 /** So many customers have a budget too: of all a fifth, of the few that call again and again every one. */
 const BUDGETED = 20_000;
 const MODEL = 'openai/gpt-4o-mini';
+
+const YOUNG_OBJECTS = '--max-semi-space-size=64';
+if (!process.execArgv.includes(YOUNG_OBJECTS)) {
+  const { status } = spawnSync(process.execPath, [YOUNG_OBJECTS, ...process.argv.slice(1)], {
+    stdio: 'inherit',
+  });
+  process.exit(status ?? 1);
+}
 
 const directory = mkdtempSync(join(tmpdir(), 'faregate-bench-'));
 const database = await openSqlite({ file: join(directory, 'ledger.db') });
