@@ -102,8 +102,8 @@ export interface ResponseReader {
    * leave that out a reason to stop). False for a stream that merely ended, or whose last word is an error.
    */
   readonly complete: boolean;
-  /** Whether the reply has said that it failed, where that is known without counting; else `metered` tells. */
-  readonly failed?: boolean | undefined;
+  /** Of a stream, once something came: whether its first event was an error. Undefined where a reader does not look. */
+  readonly opensWithError?: boolean | undefined;
   /** Throws `ReplyTooLarge` past the reader's own bounds. */
   write(chunk: Uint8Array): readonly Uint8Array[];
   /** After the last chunk, or at the terminal marker: everything still held. May be called again after more writes. */

@@ -26,7 +26,7 @@ export interface StreamRules {
    */
   firstTelling?(bytes: Uint8Array): number;
   passed?(bytes: Uint8Array, end: number): void;
-  /** An error has come, by itself or in an event. A dialect without it has its reports looked at. */
+  /** An error has come. A dialect without it is not asked whether it came first. */
   readonly failed?: boolean;
   /** Told of every run of events that is forwarded. The bytes may be taken over afterwards: copy what is kept. */
   forwarded?(bytes: Uint8Array): void;
@@ -43,6 +43,8 @@ export class EventReader implements ResponseReader {
   readonly #scanner = new SseScanner((bytes, unit) => this.#take(bytes, unit));
   #terminal = false;
   #ended = false;
+  #spoke = false;
+  #opensWithError: boolean | undefined;
   #place: 'forward' | 'hold' | 'withhold' = 'forward';
 
   #held: Uint8Array[] = [];
@@ -61,8 +63,8 @@ export class EventReader implements ResponseReader {
     return this.#terminal;
   }
 
-  get failed(): boolean | undefined {
-    return this.#rules.failed;
+  get opensWithError(): boolean | undefined {
+    return this.#opensWithError;
   }
 
   get complete(): boolean {
@@ -86,6 +88,7 @@ export class EventReader implements ResponseReader {
     const end = afterBlankLine(chunk, telling < 0 ? chunk.length : telling);
     if (end === 0) return 0;
     this.#rules.passed?.(chunk, end);
+    this.#heardFirst();
     this.#place = 'forward';
     this.#forward(chunk, { start: 0, end });
     return end;
@@ -119,6 +122,7 @@ export class EventReader implements ResponseReader {
 
   #placeOf(bytes: Uint8Array, unit: SseUnit): 'forward' | 'hold' | 'withhold' {
     const fate = this.#rules.judge(bytes, unit);
+    this.#heardFirst();
     if (fate === 'withhold') return 'withhold';
     if (this.#terminal) {
       this.#checkSurplus(unit.end - unit.start);
@@ -132,6 +136,13 @@ export class EventReader implements ResponseReader {
     if (this.#held.length > 0) this.#forwardHeld();
     this.#terminal = fate === 'terminal';
     return fate === 'forward' ? 'forward' : 'hold';
+  }
+
+  /** However the events are split into chunks, the first of them, or a comment before it, decides. */
+  #heardFirst(): void {
+    if (this.#spoke) return;
+    this.#spoke = true;
+    this.#opensWithError = this.#rules.failed;
   }
 
   /** What might have been the last was not. */

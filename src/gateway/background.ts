@@ -266,7 +266,7 @@ async function giveUp(
   reason: string,
 ): Promise<void> {
   const lost = await ledger.lostBackground(due.call, runtime.now());
-  await ledger.settle(lost);
+  await ledger.settle({ ...lost, heldBy: { customer: due.customer, keyId: due.keyId } });
   await ledger.closeBackground(due.call);
   const { call, customer, model, responseId } = due;
   const told = { customer, model, response_id: responseId, usage_source: lost.usageSource, reason };

@@ -57,8 +57,8 @@ export const refusesUsageOption = (status: number | null, text: string): boolean
 
 /** Whether a stream's first word is an error. Asked of its first pieces only. */
 export function opensWithError(reader: ResponseReader, pieces: readonly Uint8Array[]): boolean {
-  if (!reader.streams || pieces.length === 0 || reader.failed === false) return false;
-  return saysError(pieces) && isNothingElse(reader);
+  if (!reader.streams || pieces.length === 0) return false;
+  return reader.opensWithError ?? (saysError(pieces) && isNothingElse(reader));
 }
 
 /** Whether a whole reply is an error and nothing else, whatever its status: some vendors say so with a 200. */

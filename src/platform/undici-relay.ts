@@ -63,6 +63,8 @@ class UndiciExchange implements Flow, Dispatcher.DispatchHandler {
   #sent = false;
   #aborted = false;
   #broken: UpstreamFailure | undefined;
+  /** What the sink threw over a chunk. */
+  #refused: Error | undefined;
 
   constructor({ sink, timeouts: { totalMs }, stopped }: Sending) {
     this.#sink = sink;
@@ -127,15 +129,19 @@ class UndiciExchange implements Flow, Dispatcher.DispatchHandler {
       const flowing = this.#decoder === undefined ? this.#sink.chunk(bytes) : this.#decoder.write(bytes);
       if (!flowing) this.#controller?.pause();
     } catch (error) {
-      this.#controller?.abort(error instanceof Error ? error : new Error(String(error)));
+      this.#refused = error instanceof Error ? error : new Error(String(error));
+      this.#controller?.abort(this.#refused);
     }
   }
 
   onResponseEnd(): void {
     clearTimeout(this.#total);
+    // The connection is the next request's from now on.
+    this.#controller = undefined;
     this.handOn();
     if (this.#aborted) return;
-    if (this.#decoder === undefined) this.#sink.end();
+    if (this.#refused !== undefined) this.onResponseError(undefined, this.#refused);
+    else if (this.#decoder === undefined) this.#sink.end();
     else this.#decoder.end();
   }
 

@@ -130,9 +130,9 @@ describe('the relay on Node', () => {
     expect(flow.sent()).toBe(true);
   });
 
-  it('breaks the reply off where its sink fails', async () => {
+  it.each(['', END])('breaks the reply off where its sink fails, with %j behind it', async (end) => {
     const { ended } = await send(
-      (socket) => socket.write(HEAD + piece('one')),
+      (socket) => socket.write(HEAD + piece('one') + end),
       () => {
         throw new RangeError('no room');
       },

@@ -25,6 +25,29 @@ const streamsOf = (status: number, contentType: string | undefined, stream: bool
     headers: contentType === undefined ? {} : { 'content-type': contentType },
   }).streams;
 
+describe('a chat stream opens with an error', () => {
+  const error = event({ error: { message: 'Overloaded' } });
+  const opens = (text: string, split: (bytes: Uint8Array) => readonly Uint8Array[]) => {
+    const reader = streamReader(false);
+    readAll(reader, split(bytesOf(text)));
+    return reader.opensWithError;
+  };
+
+  it.each([
+    [error, true],
+    [error + usageChunk(3, 0) + DONE, true],
+    ['error: overloaded\n\n' + hello, true],
+    [hello + error, false],
+    [delta({ role: 'assistant', content: '' }) + error, false],
+    [': thinking\n\n' + error, false],
+    [hello + usageChunk(3, 4) + DONE, false],
+    ['', undefined],
+  ])('by its first event alone, however it is cut: %j', (text, expected) => {
+    expect(opens(text, (bytes) => [bytes])).toBe(expected);
+    expect(opens(text, oneByOne)).toBe(expected);
+  });
+});
+
 describe('a chat stream goes out', () => {
   it('unchanged when the caller asked for usage', () => {
     const text = hello + usageChunk(3, 4) + DONE;

@@ -1,6 +1,6 @@
 /**
- * Accounts as they were last seen, by customer and, of each customer, by key: a key may have a budget of its own, so that
- * the same customer is guarded under one key and not under another.
+ * Accounts as they were last seen, by customer and key: a key may have a budget of its own, so that the same customer is
+ * guarded under one key and not under another.
  */
 import type { Holder } from '../../ledger/ledger.ts';
 import { createRecent } from '../../recent.ts';
@@ -9,27 +9,32 @@ export interface AccountMemory<A> {
   /** Null for who had none; undefined where nothing is remembered. */
   find(of: Holder): A | null | undefined;
   keep(of: Holder, account: A | null): void;
+  /** The customer's further keys may be forgotten with his first. */
   forget(of: Holder): void;
 }
 
-/** Few customers are called for under more keys than one or two; past it the key that was learnt first is forgotten. */
-const KEYS_MAX = 8;
-
-export function createAccountMemory<A>(customersMax: number): AccountMemory<A> {
-  // By the customer's id alone, which is a key of other maps too: to look a text up that was made for it costs more.
-  const customers =
-    createRecent<readonly { readonly keyId: string; readonly account: A | null }[]>(customersMax);
-  const without = ({ customer, keyId }: Holder) =>
-    customers.get(customer)?.filter((one) => one.keyId !== keyId) ?? [];
+/** `accountsMax` customers under one key each, and as many accounts again of customers under further keys. */
+export function createAccountMemory<A>(accountsMax: number): AccountMemory<A> {
+  // By the customer's id alone, a key of other maps too: a text made for one look-up costs it four times as much.
+  const first = createRecent<{ readonly keyId: string; readonly account: A | null }>(accountsMax);
+  const further = createRecent<A | null>(accountsMax);
   return {
-    find: ({ customer, keyId }) => customers.get(customer)?.find((one) => one.keyId === keyId)?.account,
+    find(of) {
+      const known = first.get(of.customer);
+      if (known === undefined || known.keyId === of.keyId) return known?.account;
+      return further.get(nameOf(of));
+    },
     keep(of, account) {
-      customers.set(of.customer, [...without(of).slice(1 - KEYS_MAX), { keyId: of.keyId, account }]);
+      const known = first.get(of.customer);
+      if (known === undefined || known.keyId === of.keyId)
+        first.set(of.customer, { keyId: of.keyId, account });
+      else further.set(nameOf(of), account);
     },
     forget(of) {
-      const left = without(of);
-      if (left.length === 0) customers.delete(of.customer);
-      else customers.set(of.customer, left);
+      if (first.get(of.customer)?.keyId === of.keyId) first.delete(of.customer);
+      else further.delete(nameOf(of));
     },
   };
 }
+
+const nameOf = ({ customer, keyId }: Holder): string => `${customer} ${keyId}`;

@@ -55,7 +55,10 @@ export interface Budgets {
 
 /** A call waits so long for running calls to settle before it is sent away, in milliseconds. */
 export const WAIT_MS = 2_000;
-/** Customers whose account is remembered, so that a guarded call takes one step instead of three; some 300 bytes each. */
+/**
+ * Customers whose account is remembered, so that a guarded call takes one step instead of three; some 300 bytes each. As
+ * many accounts again are remembered of those who are called for under further keys.
+ */
 const ACCOUNTS_REMEMBERED_MAX = 131_072;
 /** What Stripe alone can lift. */
 const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
