@@ -25,14 +25,14 @@ const streamsOf = (status: number, contentType: string | undefined, stream: bool
     headers: contentType === undefined ? {} : { 'content-type': contentType },
   }).streams;
 
+function opens(text: string, split: (bytes: Uint8Array) => readonly Uint8Array[]): boolean | undefined {
+  const reader = streamReader(false);
+  readAll(reader, split(bytesOf(text)));
+  return reader.opensWithError;
+}
+
 describe('a chat stream opens with an error', () => {
   const error = event({ error: { message: 'Overloaded' } });
-  const opens = (text: string, split: (bytes: Uint8Array) => readonly Uint8Array[]) => {
-    const reader = streamReader(false);
-    readAll(reader, split(bytesOf(text)));
-    return reader.opensWithError;
-  };
-
   it.each([
     [error, true],
     [error + usageChunk(3, 0) + DONE, true],
