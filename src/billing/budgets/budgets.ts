@@ -70,46 +70,25 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   const memory = createAccountMemory<Remembered>(ACCOUNTS_REMEMBERED_MAX);
   const waiters = createWaiters(runtime);
 
-  /** A refusal that the ledger was not asked about is `hasty`: it is as old as the account it was made from. */
-  const attempt = async (call: CallToOpen, asked: Asked, account: Remembered | null): Promise<Attempt> => {
-    const nowMs = runtime.now();
-    const policy = policyOf(account, defaults);
-    const refused = refusedByAccount(call.customer, account, nowMs);
-    if (refused !== undefined) return { kind: 'hasty', refused };
-    const assessed = options.assess(asked, { mode: policy.mode, plan: account?.plan ?? null });
-    const judged = judge(call, assessed, policy);
-    if (judged.kind === 'refused') return { kind: 'hasty', refused: judged };
-    const admission = await ledger.admit(
-      call,
-      guardOf(account, policy, { ...judged, nowMs, tells: tellsOf(call) }),
-    );
-    if (admission.kind === 'admitted') {
-      if (admission.over === true) runtime.log('warn', 'budget_observed', overFields(call, admission));
-      return { kind: 'admitted', hold: judged, ...standing(account, admission) };
-    }
-    const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
-    if (admission.kind === 'blocked') return blocked(options, call, admission.block);
-    if (admission.kind !== 'short') return admission;
-    return { ...shortOf(call.customer, admission.money, { ...judged, policy, topUpUrl }), isWeighed: true };
-  };
-
   /** `first` as it is remembered, or as the ledger has just told it. */
-  const guarded = async ({ call, asked, known }: Visit, first: Remembered | null): Promise<Verdict> => {
+  const guarded = async (visit: Visit, first: Remembered | null): Promise<Verdict> => {
+    const { call, known } = visit;
     const untilMs = runtime.now() + WAIT_MS;
     let account = first;
-    for (let judged = 0; judged < JUDGED_MAX;) {
+    for (let changes = 0; changes < JUDGED_MAX;) {
       const mark = waiters.mark();
-      const answer = await attempt(call, asked, account);
-      if (answer.kind === 'hasty') return answer.refused;
-      if (answer.kind === 'guarded') {
-        account = rememberedOf(answer);
-        judged += 1;
+      const hold = judgedFor(options, visit, account);
+      if (hold.kind === 'refused') return hold;
+      const verdict = answerOf(options, call, { hold, admission: await ledger.admit(call, hold.guard) });
+      if (verdict.kind === 'guarded') {
+        account = rememberedOf(verdict);
+        changes += 1;
         continue;
       }
-      if (account === null && answer.kind !== 'admitted') memory.forget(call);
+      if (account === null && verdict.kind !== 'admitted') memory.forget(call);
       else if (account !== known) memory.keep(call, account);
-      const waits = answer.kind === 'refused' && answer.code === 'in_flight_budget_exceeded';
-      if (!waits || !(await waiters.room(call, { mark, untilMs }))) return answer;
+      const waits = verdict.kind === 'refused' && verdict.code === 'in_flight_budget_exceeded';
+      if (!waits || !(await waiters.room(call, { mark, untilMs }))) return verdict;
     }
     throw new Error(`The account of ${call.customer} changed ${JUDGED_MAX} times while it was judged.`);
   };
@@ -137,6 +116,39 @@ export function createBudgets(options: BudgetsOptions): Budgets {
     },
     freed: waiters.freed,
   };
+}
+
+/** A refusal that the ledger is not asked about is as old as the account it is made from. */
+function judgedFor(
+  { assess, runtime, defaults }: BudgetsOptions,
+  { call, asked }: Visit,
+  account: Remembered | null,
+): Judged | Refused {
+  const nowMs = runtime.now();
+  const policy = policyOf(account, defaults);
+  const refused = refusedByAccount(call.customer, account, nowMs);
+  if (refused !== undefined) return refused;
+  const assessed = assess(asked, { mode: policy.mode, plan: account?.plan ?? null });
+  const hold = judge(call, assessed, policy);
+  if (hold.kind === 'refused') return hold;
+  const guard = guardOf(account, policy, { ...hold, nowMs, tells: tellsOf(call) });
+  return { ...hold, account, policy, guard };
+}
+
+/** What the ledger's word means for a call that was judged. */
+function answerOf(
+  options: BudgetsOptions,
+  call: CallToOpen,
+  { hold, admission }: { readonly hold: Judged; readonly admission: Admission },
+): Verdict | Guarded {
+  if (admission.kind === 'admitted') {
+    if (admission.over === true) options.runtime.log('warn', 'budget_observed', overFields(call, admission));
+    return { kind: 'admitted', hold, ...standing(hold.account, admission) };
+  }
+  if (admission.kind === 'blocked') return blocked(options, call, admission.block);
+  if (admission.kind !== 'short') return admission;
+  const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
+  return { ...shortOf(call.customer, admission.money, { ...hold, topUpUrl }), isWeighed: true };
 }
 
 /** Credit lifts an alert's block, so there is told where to add some. */
@@ -169,7 +181,13 @@ type Admitted = Extract<Admission, { kind: 'admitted' }>;
 
 type Guarded = Extract<Admission, { kind: 'guarded' }>;
 
-type Attempt = Verdict | Guarded | { readonly kind: 'hasty'; readonly refused: Refused };
+/** What a call would hold, and the guard that it is to be opened under. */
+interface Judged extends Hold {
+  readonly kind: 'held';
+  readonly account: Remembered | null;
+  readonly policy: Policy;
+  readonly guard: Guard;
+}
 
 /** What is held; or that the call cannot be weighed where it would have to be. */
 function judge(

@@ -47,8 +47,9 @@ export const BOUNDLESS_PICO = 50_000_000_000n;
 /** No call holds more: 64 bits have room for four hundred such calls of one customer. It is ten thousand dollars. */
 export const HOLD_PICO_MAX = 10_000_000_000_000_000n;
 
-const MEDIA = /^(?:images|audio)\./;
-const EMBEDDING = /^(?:embeddings|embedContent|batchEmbedContents)$/;
+const isMedia = (endpoint: string): boolean =>
+  endpoint.startsWith('images.') || endpoint.startsWith('audio.');
+const EMBEDDINGS: ReadonlySet<string> = new Set(['embeddings', 'embedContent', 'batchEmbedContents']);
 
 /** Models that search by themselves, asked or not, and are paid for it by the search. */
 const SEARCHES = /search|deep-research|sonar|compound|:online$/i;
@@ -81,7 +82,7 @@ export function createHolds({
     for (const target of asked.targets) {
       const price = prices.priceOf(target.billedModel, plan);
       if (price === null) return { kind: 'unpriced', model: target.billedModel };
-      const beside = MEDIA.test(asked.endpoint)
+      const beside = isMedia(asked.endpoint)
         ? mediaHold({ asked, body, target, features, price }, prices.unitsOf(target.billedModel, plan))
         : undefined;
       if (beside?.kind === 'unpriced') return beside;
@@ -95,7 +96,7 @@ export function createHolds({
         bodyBytes: asked.bodyBytes,
         features: SEARCHES.test(target.upstreamModel) ? searching(features) : features,
         limits: limitsOf(vendor, target.upstreamModel),
-        generates: !EMBEDDING.test(asked.endpoint),
+        generates: !EMBEDDINGS.has(asked.endpoint),
       });
       const held = holdOf({ asked, bound, features, price, isStrict: mode === 'strict' });
       if (held.kind !== 'held') return held;
@@ -144,17 +145,17 @@ interface Weighed {
 }
 
 function holdOf({ asked, bound, features, price, isStrict }: Weighed): Assessment {
-  const isMedia = MEDIA.test(asked.endpoint);
-  const most = isMedia ? null : boundCost(bound, features, price);
+  const media = isMedia(asked.endpoint);
+  const most = media ? null : boundCost(bound, features, price);
   if (isStrict) {
-    if (most === null) return { kind: 'boundless', reasons: isMedia ? [asked.endpoint] : bound.reasons };
+    if (most === null) return { kind: 'boundless', reasons: media ? [asked.endpoint] : bound.reasons };
     return held(most.input + most.output, most.input + most.output, most.output);
   }
   const input = Math.min(asked.estimateInput(), bound.inputTokens ?? Infinity);
   const rates = dearest(price, bound.inputTokens ?? input, features);
   const read = BigInt(input) * rates.input;
   const generated = BigInt(bound.outputExpected) * rates.output;
-  const isBoundless = isMedia || bound.inputTokens === null;
+  const isBoundless = media || bound.inputTokens === null;
   const extra = isBoundless ? BOUNDLESS_PICO : 0n;
   const output = isBoundless ? null : generated;
   return held(read + generated + extra, bound.isCapped ? read + generated : read, output);

@@ -80,6 +80,7 @@ function countOf(value: unknown): number {
 
 /** Below zero leaves it to the model. */
 function thinkingBudgetOf(configs: readonly Members[]): number | null {
+  if (configs.length === 0) return null;
   const budgets = countsIn(
     configs.flatMap((config) => recordsIn(config, THINKING)),
     THINKING_BUDGETS,
