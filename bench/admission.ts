@@ -16,6 +16,7 @@ import type { CallToOpen } from '../src/ledger/ledger.ts';
 import { migrate } from '../src/ledger/migrations.ts';
 import { createNodeRuntime } from '../src/platform/node-runtime.ts';
 import { openSqlite } from '../src/platform/sqlite.ts';
+import { YOUNG_OBJECTS } from './young-objects.ts';
 
 const IN_FLIGHT = 64;
 /** Each opens what may be in flight and settles it. */
@@ -28,7 +29,6 @@ const calls = Number(process.argv[3] ?? 20_000);
 const BUDGETED = 20_000;
 const MODEL = 'openai/gpt-4o-mini';
 
-const YOUNG_OBJECTS = '--max-semi-space-size=64';
 if (!process.execArgv.includes(YOUNG_OBJECTS)) {
   const { status } = spawnSync(process.execPath, [YOUNG_OBJECTS, ...process.argv.slice(1)], {
     stdio: 'inherit',
@@ -191,9 +191,10 @@ async function admit({ prefix, among, stream }: Case, at: number): Promise<CallT
 
 async function settle(call: CallToOpen | undefined): Promise<void> {
   if (call === undefined) return;
+  const heldBy = call.customer.startsWith('cus_free_') ? undefined : call;
   await ledger.settle({
     id: call.id,
-    heldBy: call.customer.startsWith('cus_free_') ? undefined : call,
+    heldBy,
     endedAtMs: Date.now(),
     outcome: 'finished',
     status: 200,
@@ -203,5 +204,5 @@ async function settle(call: CallToOpen | undefined): Promise<void> {
     costPico: '390000000',
     responseId: 'r',
   });
-  budgets.freed(call);
+  if (heldBy !== undefined) budgets.freed(heldBy);
 }

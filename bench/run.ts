@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createStripeSimulator } from '../src/simulator/stripe.ts';
 import { runLoad, type LoadResult } from './load.ts';
+import { YOUNG_OBJECTS } from './young-objects.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -67,7 +68,7 @@ try {
       name,
       // As bin/faregate.mjs runs it.
       [
-        '--max-semi-space-size=64',
+        YOUNG_OBJECTS,
         join(here, 'gateway.ts'),
         base,
         stripe.url,

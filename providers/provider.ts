@@ -102,7 +102,7 @@ export interface ResponseReader {
    * leave that out a reason to stop). False for a stream that merely ended, or whose last word is an error.
    */
   readonly complete: boolean;
-  /** Of a stream, once something came: whether its first event was an error. Undefined where a reader does not look. */
+  /** Of a stream, once something came: whether that was an error, and no event or comment before it. Undefined where a reader does not look. */
   readonly opensWithError?: boolean | undefined;
   /** Throws `ReplyTooLarge` past the reader's own bounds. */
   write(chunk: Uint8Array): readonly Uint8Array[];

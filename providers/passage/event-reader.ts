@@ -43,7 +43,6 @@ export class EventReader implements ResponseReader {
   readonly #scanner = new SseScanner((bytes, unit) => this.#take(bytes, unit));
   #terminal = false;
   #ended = false;
-  #spoke = false;
   #opensWithError: boolean | undefined;
   #place: 'forward' | 'hold' | 'withhold' = 'forward';
 
@@ -88,7 +87,7 @@ export class EventReader implements ResponseReader {
     const end = afterBlankLine(chunk, telling < 0 ? chunk.length : telling);
     if (end === 0) return 0;
     this.#rules.passed?.(chunk, end);
-    this.#heardFirst();
+    this.#hearFirst();
     this.#place = 'forward';
     this.#forward(chunk, { start: 0, end });
     return end;
@@ -122,7 +121,7 @@ export class EventReader implements ResponseReader {
 
   #placeOf(bytes: Uint8Array, unit: SseUnit): 'forward' | 'hold' | 'withhold' {
     const fate = this.#rules.judge(bytes, unit);
-    this.#heardFirst();
+    this.#hearFirst();
     if (fate === 'withhold') return 'withhold';
     if (this.#terminal) {
       this.#checkSurplus(unit.end - unit.start);
@@ -139,10 +138,8 @@ export class EventReader implements ResponseReader {
   }
 
   /** However the events are split into chunks, the first of them, or a comment before it, decides. */
-  #heardFirst(): void {
-    if (this.#spoke) return;
-    this.#spoke = true;
-    this.#opensWithError = this.#rules.failed;
+  #hearFirst(): void {
+    this.#opensWithError ??= this.#rules.failed;
   }
 
   /** What might have been the last was not. */

@@ -77,7 +77,7 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
   };
 }
 
-/** A name and its value. Of a kind there are few in a request: a list is searched faster than a map is made. */
+/** A name and its value. */
 type Line = readonly [string, string];
 
 /** A comma joins repeated lines where the runtime has already folded them; no key and no customer id holds one. */

@@ -15,7 +15,7 @@ export interface AccountMemory<A> {
 
 /** `accountsMax` customers under one key each, and as many accounts again of customers under further keys. */
 export function createAccountMemory<A>(accountsMax: number): AccountMemory<A> {
-  // By the customer's id alone, a key of other maps too: a text made for one look-up costs it four times as much.
+  // By the customer's id alone: a text that is made for a look-up must first be found among all texts of the engine.
   const first = createRecent<{ readonly keyId: string; readonly account: A | null }>(accountsMax);
   const further = createRecent<A | null>(accountsMax);
   return {

@@ -1,8 +1,8 @@
 /**
- * What a customer has left of his grants, kept with his account, so that admission need not look for the grants: two pages
- * of the file less a call. `credit_pico` is the sum of what is left of the grants in effect at any time from `credit_from_ms`
- * until `credit_until_ms`, within which none takes effect or expires. Zero and zero: not counted yet, or no account of ours;
- * then, and outside of that time, the grants themselves are summed. Whatever changes a grant counts anew in the same batch.
+ * What a customer has left of his grants, kept with his account, so that admission need not look for the grants.
+ * `credit_pico` is the sum of what is left of the grants in effect at any time from `credit_from_ms`
+ * until `credit_until_ms`, within which none takes effect or expires. Zero and zero: not counted yet.
+ * Then, and outside of that time, the grants themselves are summed. Whatever changes a grant counts anew in the same batch.
  */
 export const CREDIT_KEPT_MIGRATION = {
   version: 24,
