@@ -18,6 +18,7 @@ import { TOP_UPS_MIGRATION } from './migrations/018-top-ups.ts';
 import { NARROW_EVENT_INDEXES_MIGRATION } from './migrations/022-narrow-event-indexes.ts';
 import { FEWER_HOLD_INDEXES_MIGRATION } from './migrations/023-fewer-hold-indexes.ts';
 import { CREDIT_KEPT_MIGRATION } from './migrations/024-credit-kept.ts';
+import { ACCOUNTS_BY_CUSTOMER_MIGRATION } from './migrations/025-accounts-by-customer.ts';
 import { numberOf } from './rows.ts';
 
 interface Migration {
@@ -152,6 +153,7 @@ const MIGRATIONS: readonly Migration[] = [
   NARROW_EVENT_INDEXES_MIGRATION,
   FEWER_HOLD_INDEXES_MIGRATION,
   CREDIT_KEPT_MIGRATION,
+  ACCOUNTS_BY_CUSTOMER_MIGRATION,
 ];
 
 /** The versions this program knows, ascending. */
