@@ -1,8 +1,9 @@
 /**
  * Step 4: the provider is asked, and its reply goes past: bytes to the caller as they come, the count to the settlement.
  *
- * Content is never delayed. What says "complete" (a stream's terminal marker, a whole JSON body) waits until the call is
- * settled. A caller who leaves does not stop the count: the upstream is read to its end, unless the policy says cancel.
+ * What says "complete" (a stream's terminal marker, with what came in the same read; a whole JSON body) waits until the call
+ * is settled; no other content waits. A caller who leaves does not stop the count: the upstream is read to its end, unless
+ * the policy says cancel.
  */
 import type { ResponseReader } from '../../providers/provider.ts';
 import { type Refusal, refusalReply } from '../errors.ts';
@@ -15,10 +16,12 @@ import { replyHeaders, undecoded } from './headers.ts';
 import type { Attempts } from './next-attempt.ts';
 import type { CallerReply, Flow, Relay, ReplySink, Timeouts, UpstreamFailure } from './ports.ts';
 import {
+  endedShort,
   errorInStream,
   isErrorAlone,
   opensWithError,
   refusesUsageOption,
+  textOf,
   unwritten,
   upstreamError,
   withoutSecret,
@@ -57,6 +60,8 @@ class Forwarding implements ReplySink {
   #reader: ResponseReader | undefined;
   /** What waits for the settlement. */
   #held: Uint8Array[] = [];
+  /** Content that came in one read with the terminal marker: it goes out before what is held, in one write with it. */
+  #last: Uint8Array[] = [];
   #attempt = 0;
   #status: number | null = null;
   #upstreamHeaders: Readonly<Record<string, string>> = {};
@@ -132,7 +137,8 @@ class Forwarding implements ReplySink {
       const pieces = reader.write(bytes);
       if (!this.#begun && opensWithError(reader, pieces) && this.#another({ kind: 'failed_stream' }))
         return true;
-      for (const piece of pieces) flowing = this.#toCaller(piece);
+      if (reader.terminal && reader.complete && !this.#settled) this.#last.push(...pieces);
+      else for (const piece of pieces) flowing = this.#toCaller(piece);
     } catch (error) {
       this.#cannotBeRead(`sent a reply that cannot be read: ${String(error)}`);
       return true;
@@ -177,23 +183,15 @@ class Forwarding implements ReplySink {
       if (!this.#another(this.#answered())) this.#settle();
       return;
     }
-    const broken = this.#endedShort();
+    this.#cameEmpty = this.#firstByteAtMs === undefined;
+    const broken = this.#cameEmpty ? 'sent a reply without a byte of body' : endedShort(this.#reader);
     if (broken !== undefined) this.#failed({ kind: 'broken' }, upstreamError(this.#call, broken));
     else if (!this.#isError() || !this.#another({ kind: 'failed_stream' })) this.#settle();
   }
 
-  /** What a success that ended lacks, although its connection ended well. */
-  #endedShort(): string | undefined {
-    if (this.#status === null || this.#status >= 300) return undefined;
-    this.#cameEmpty = this.#firstByteAtMs === undefined;
-    if (this.#cameEmpty) return 'sent a reply without a byte of body';
-    const whole = this.#reader?.streams !== true || this.#reader.complete;
-    return whole ? undefined : 'ended its stream without its end marker';
-  }
-
   /** The upstream's answer as a failure. Its word against the option we added is our own doing. */
   #answered(): Failure {
-    const text = this.#held.map((piece) => new TextDecoder().decode(piece)).join('');
+    const text = textOf(this.#held);
     if (this.#prepared.exchange.addedUsageOption && refusesUsageOption(this.#status, text))
       return { kind: 'usage_option' };
     return { kind: 'answered', status: this.#status ?? 0, headers: this.#upstreamHeaders, text };
@@ -252,6 +250,8 @@ class Forwarding implements ReplySink {
     const ending = this.#ending(outcome);
     const measured = this.#options.settler.measure(this.#call, ending);
     if (measured.refused) {
+      // What a stream has said is charged, so the caller has it.
+      this.#begin();
       this.#refuse(
         'gateway_refused',
         upstreamError(this.#call, 'reported no usage, and nothing is served uncounted here'),
@@ -292,7 +292,8 @@ class Forwarding implements ReplySink {
   }
 
   #release(): void {
-    for (const piece of this.#held) this.#toCaller(piece);
+    for (const piece of [...this.#last, ...this.#held]) this.#toCaller(piece);
+    this.#last = [];
     this.#held = [];
   }
 
@@ -328,8 +329,9 @@ class Forwarding implements ReplySink {
     if (this.#callerLeft) return;
     if (this.#headSent && this.#reader !== undefined) {
       // The provider's own error has gone out, or goes now: another word after it would only confuse.
-      if (this.#upstreamEnded && this.#reader.metered().failed === true) this.#release();
-      else this.#reply.write(errorInStream(refusal, this.#call, this.#reader));
+      const told = this.#upstreamEnded && this.#reader.metered().failed === true;
+      if (!told) this.#held = [errorInStream(refusal, this.#call, this.#reader)];
+      this.#release();
       this.#reply.break();
       return;
     }
@@ -343,11 +345,8 @@ class Forwarding implements ReplySink {
     this.#callerLeft = true;
     this.#options.runtime.log('info', 'caller_left', { request_id: this.#call.id });
     this.#cancelGrace?.();
-    if (this.#settled || this.#options.onDisconnect === 'drain') {
-      if (this.#settled) this.#flow?.abort();
-      else this.#flow?.resume();
-      return;
-    }
+    if (this.#settled) return this.#flow?.abort();
+    if (this.#options.onDisconnect === 'drain') return this.#flow?.resume();
     if (this.#settling) return;
     this.#cancelled = this.#flow?.sent() === true;
     this.#flow?.abort();

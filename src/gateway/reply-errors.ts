@@ -46,9 +46,13 @@ export const unwritten = (error: unknown): Refusal =>
 /** A vendor's error may repeat the credential it was given; it is the operator's, and stays here. */
 export function withoutSecret(pieces: Uint8Array[], secret: string | null): Uint8Array[] {
   if (secret === null || secret === '') return pieces;
-  const decoder = new TextDecoder();
-  const text = pieces.map((piece) => decoder.decode(piece, { stream: true })).join('') + decoder.decode();
+  const text = textOf(pieces);
   return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : pieces;
+}
+
+export function textOf(pieces: readonly Uint8Array[]): string {
+  const decoder = new TextDecoder();
+  return pieces.map((piece) => decoder.decode(piece, { stream: true })).join('') + decoder.decode();
 }
 
 /** Whether an upstream refuses the option that asks it for usage: with a 400 or, where FastAPI checks members, a 422. */
@@ -64,6 +68,10 @@ export function opensWithError(reader: ResponseReader, pieces: readonly Uint8Arr
 /** Whether a whole reply is an error and nothing else, whatever its status: some vendors say so with a 200. */
 export const isErrorAlone = (reader: ResponseReader | undefined, pieces: readonly Uint8Array[]): boolean =>
   reader?.streams === false && isNothingElse(reader) && saysError(pieces);
+
+/** What a success lacks, although its connection ended well. */
+export const endedShort = (reader: ResponseReader | undefined): string | undefined =>
+  reader?.streams === true && !reader.complete ? 'ended its stream without its end marker' : undefined;
 
 const saysError = (pieces: readonly Uint8Array[]): boolean =>
   pieces.some((piece) => new TextDecoder().decode(piece).includes('"error"'));

@@ -16,6 +16,10 @@ export interface Wanted {
   readonly path?: string;
   /** Further members of the body. */
   readonly more?: Readonly<Record<string, unknown>>;
+  /** Given the first of the text, as soon as it is there. */
+  readonly first?: (text: string) => void;
+  /** Told when the reply has ended, however it did. */
+  readonly seen?: () => void;
 }
 
 const QUESTION = [{ role: 'user', content: 'What of the fare?' }];
@@ -32,11 +36,15 @@ export async function callThrough(gateway: TestGateway, wanted: Wanted): Promise
   let broken = false;
   const decoder = new TextDecoder();
   try {
-    for await (const bytes of reply.body ?? []) text += decoder.decode(bytes, { stream: true });
+    for await (const bytes of reply.body ?? []) {
+      text += decoder.decode(bytes, { stream: true });
+      wanted.first?.(text);
+    }
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     broken = true;
   }
+  wanted.seen?.();
   await gateway.flushed();
   const call = await callById(gateway, reply.headers.get('x-request-id') ?? '');
   return { status: reply.status, headers: reply.headers, text, broken, call };

@@ -1,0 +1,75 @@
+/** What a caller of a stream sees while the ledger cannot take its call: content, and no end. */
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { delta, DONE, event, usageChunk } from '../support/chat.ts';
+import { callThrough } from '../support/call.ts';
+import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { type Script, type ScriptedUpstream, sse, startScripted } from '../support/scripted.ts';
+
+const SAID = delta({ content: 'Paid' });
+const STOPPED = event({ id: 'c1', choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
+const END = STOPPED + usageChunk(9, 2) + DONE;
+
+let locked: DatabaseSync | undefined;
+/** From when it is asked the ledger's file is another's, until the caller has his reply. */
+const locking =
+  (script: Script): Script =>
+  async (exchange) => {
+    locked = new DatabaseSync(gateway.file);
+    locked.exec('BEGIN IMMEDIATE');
+    await script(exchange);
+  };
+const SCRIPTS: Readonly<Record<string, Script>> = {
+  'all-at-once': locking(sse(SAID + END)),
+  'end-apart': locking(async ({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(SAID);
+    await content;
+    response.end(END);
+  }),
+};
+
+/** Settled once the caller of `end-apart` has the content, or does not get it. */
+let content: Promise<string>;
+let upstream: ScriptedUpstream;
+let gateway: TestGateway;
+beforeAll(async () => {
+  upstream = await startScripted(SCRIPTS);
+  gateway = await startTestGateway({
+    providers: { odd: { type: 'openai-compatible', base_url: `${upstream.url}/v1` } },
+  });
+});
+afterAll(async () => {
+  await gateway.close();
+  await upstream.close();
+});
+
+function release(): void {
+  locked?.close();
+  locked = undefined;
+}
+
+it('is refused with a 503 where all of it came in one read, and billed once the ledger can be written', async () => {
+  const got = await callThrough(gateway, { model: 'odd/all-at-once', stream: true, seen: release });
+  expect(got).toMatchObject({ status: 503, broken: false });
+  expect(got.headers.get('x-faregate-error')).toBe('ledger_unavailable');
+  expect(got.text).not.toContain('Paid');
+  expect(got.call).toMatchObject({ outcome: 'finished', usage_source: 'reported' });
+}, 30_000);
+
+it('is given what was said before and with the end, an error and no end marker, where it had begun', async () => {
+  const first = Promise.withResolvers<string>();
+  content = first.promise;
+  const got = await callThrough(gateway, {
+    model: 'odd/end-apart',
+    stream: true,
+    first: first.resolve,
+    seen: release,
+  });
+  expect(await content).toBe(SAID);
+  expect(got).toMatchObject({ status: 200, broken: true });
+  expect(got.text.startsWith(SAID + STOPPED)).toBe(true);
+  expect(got.text).toContain('ledger_unavailable');
+  expect(got.text).not.toContain('[DONE]');
+  expect(got.call).toMatchObject({ outcome: 'finished', usage_source: 'reported' });
+}, 30_000);
