@@ -2,7 +2,7 @@
  * Whether a customer's money allows a call. The ledger decides, in the statement that opens the call; here his account is
  * judged beforehand, the hold is made, and a refusal is given its reason.
  */
-import type { Guard, Money } from '../../ledger/accounts-port.ts';
+import type { Account, Guard, Money } from '../../ledger/accounts-port.ts';
 import type { Admission, Block, CallToOpen, Holder, Ledger } from '../../ledger/ledger.ts';
 import type { Runtime } from '../../runtime.ts';
 import { createAccountMemory } from './account-memory.ts';
@@ -20,7 +20,7 @@ import { shortOf } from './shortfall.ts';
 import { createWaiters } from './waiters.ts';
 
 export interface BudgetsOptions {
-  readonly ledger: Pick<Ledger, 'admit'>;
+  readonly ledger: Pick<Ledger, 'admit' | 'account'>;
   readonly assess: (asked: Asked, policy: HoldPolicy) => Assessment;
   readonly runtime: Pick<Runtime, 'now' | 'after' | 'log'>;
   readonly defaults: PolicyDefaults;
@@ -69,70 +69,85 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   const { ledger, runtime, defaults } = options;
   const memory = createAccountMemory<Remembered>(ACCOUNTS_REMEMBERED_MAX);
   const waiters = createWaiters(runtime);
+  const rememberedOf = (account: Account, hasBudgets: boolean): Remembered => ({
+    ...judgedPart(account, defaults),
+    hasBudgets,
+  });
+  const stranger = strangerOf(defaults);
 
-  /** `first` as it is remembered, or as the ledger has just told it. */
-  const guarded = async (visit: Visit, first: Remembered | null): Promise<Verdict> => {
+  const toldOf = async (customer: string): Promise<Remembered | null> => {
+    const account = await ledger.account(customer);
+    return account === undefined ? null : rememberedOf(account, true);
+  };
+
+  /** `account` as it is remembered or taken for granted, unless the ledger has just told it. */
+  const guarded = async (visit: Visit, account: Remembered | null, isTold: boolean): Promise<Verdict> => {
     const { call, known } = visit;
     const untilMs = runtime.now() + WAIT_MS;
-    let account = first;
     for (let changes = 0; changes < JUDGED_MAX;) {
       const mark = waiters.mark();
-      const hold = judgedFor(options, visit, account);
-      if (hold.kind === 'refused') return hold;
+      const hold = judgedFor(options, visit, account ?? stranger);
+      if (hold.kind === 'refused') {
+        if (isTold) return final(options, call, hold);
+        // Nobody is refused by what may be otherwise by now.
+        memory.forget(call);
+        account = await toldOf(call.customer);
+        isTold = true;
+        continue;
+      }
       const verdict = answerOf(options, call, { hold, admission: await ledger.admit(call, hold.guard) });
       if (verdict.kind === 'guarded') {
-        account = rememberedOf(verdict);
+        account = verdict.account && rememberedOf(verdict.account, verdict.hasBudgets);
+        isTold = true;
         changes += 1;
         continue;
       }
       if (account === null && verdict.kind !== 'admitted') memory.forget(call);
       else if (account !== known) memory.keep(call, account);
       const waits = verdict.kind === 'refused' && verdict.code === 'in_flight_budget_exceeded';
-      if (!waits || !(await waiters.room(call, { mark, untilMs }))) return verdict;
+      if (!waits || !(await waiters.room(call, { mark, untilMs }))) return final(options, call, verdict);
     }
     throw new Error(`The account of ${call.customer} changed ${JUDGED_MAX} times while it was judged.`);
   };
 
+  const unguarded = async (visit: Visit): Promise<Verdict> => {
+    const { call } = visit;
+    const admission = await ledger.admit(call);
+    if (admission.kind === 'guarded')
+      return guarded(visit, admission.account && rememberedOf(admission.account, admission.hasBudgets), true);
+    if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
+    if (admission.kind === 'blocked') return blocked(options, call, admission.block);
+    return admission.kind === 'admitted'
+      ? { kind: 'admitted', balancePico: null, hasCredit: false, plan: null }
+      : admission;
+  };
+
   return {
-    async admit(call, asked) {
+    admit(call, asked) {
       const known = memory.find(call);
-      const visit: Visit = { call, asked, known };
-      if (known !== undefined) {
-        const verdict = await guarded(visit, known);
-        if (verdict.kind !== 'refused' || verdict.isWeighed === true) return final(options, call, verdict);
-        memory.forget(call);
-      } else if (defaults.noCredit === 'refuse') {
-        // Where credit is required of everybody, who has no account has none.
-        return final(options, call, await guarded(visit, null));
-      }
-      const admission = await ledger.admit(call);
-      if (admission.kind === 'guarded')
-        return final(options, call, await guarded(visit, rememberedOf(admission)));
-      if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
-      if (admission.kind === 'blocked') return blocked(options, call, admission.block);
-      return admission.kind === 'admitted'
-        ? { kind: 'admitted', balancePico: null, hasCredit: false, plan: null }
-        : admission;
+      const visit = { call, asked, known };
+      if (known !== undefined) return guarded(visit, known, false);
+      // Where credit is required of everybody, who has no account has none.
+      return defaults.noCredit === 'refuse' ? guarded(visit, null, false) : unguarded(visit);
     },
     freed: waiters.freed,
   };
 }
 
-/** A refusal that the ledger is not asked about is as old as the account it is made from. */
+/** What a call may cost whose customer has that account, or why it is refused whatever is left of his money. */
 function judgedFor(
-  { assess, runtime, defaults }: BudgetsOptions,
+  { assess, runtime }: BudgetsOptions,
   { call, asked }: Visit,
-  account: Remembered | null,
+  account: Remembered,
 ): Judged | Refused {
   const nowMs = runtime.now();
-  const policy = policyOf(account, defaults);
   const refused = refusedByAccount(call.customer, account, nowMs);
   if (refused !== undefined) return refused;
-  const assessed = assess(asked, { mode: policy.mode, plan: account?.plan ?? null });
-  const hold = judge(call, assessed, policy);
+  const assessed = assess(asked, { mode: account.policy.mode, plan: account.plan });
+  const hold = judge(call, assessed, account.policy);
   if (hold.kind === 'refused') return hold;
-  const guard = guardOf(account, policy, { ...hold, nowMs, tells: tellsOf(call) });
-  return { ...hold, account, policy, guard };
+  const guard = guardOf(account, { ...hold, nowMs, tells: tellsOf(call) });
+  return { ...hold, account, policy: account.policy, guard };
 }
 
 /** What the ledger's word means for a call that was judged. */
@@ -148,7 +163,7 @@ function answerOf(
   if (admission.kind === 'blocked') return blocked(options, call, admission.block);
   if (admission.kind !== 'short') return admission;
   const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
-  return { ...shortOf(call.customer, admission.money, { ...hold, topUpUrl }), isWeighed: true };
+  return shortOf(call.customer, admission.money, { ...hold, topUpUrl });
 }
 
 /** Credit lifts an alert's block, so there is told where to add some. */
@@ -174,8 +189,17 @@ interface Visit {
 /** What is kept of an account, and whether calls under that customer and key fall under a budget. */
 type Remembered = JudgedAccount & { readonly hasBudgets: boolean };
 
-const rememberedOf = ({ account, hasBudgets }: Guarded): Remembered | null =>
-  account && { ...judgedPart(account), hasBudgets };
+/** Who has no account, as far as anybody knows; perhaps his key has a budget. */
+const strangerOf = (defaults: PolicyDefaults): Remembered => ({
+  version: 0,
+  plan: null,
+  hasHadGrant: false,
+  frozen: null,
+  paymentBlock: null,
+  period: null,
+  policy: policyOf(null, defaults),
+  hasBudgets: true,
+});
 
 type Admitted = Extract<Admission, { kind: 'admitted' }>;
 
@@ -184,7 +208,7 @@ type Guarded = Extract<Admission, { kind: 'guarded' }>;
 /** What a call would hold, and the guard that it is to be opened under. */
 interface Judged extends Hold {
   readonly kind: 'held';
-  readonly account: Remembered | null;
+  readonly account: Remembered;
   readonly policy: Policy;
   readonly guard: Guard;
 }
@@ -221,15 +245,14 @@ function judge(
 }
 
 const guardOf = (
-  account: Remembered | null,
-  policy: Policy,
+  { version, hasBudgets, period, policy }: Remembered,
   { holdPico, fitPico, nowMs, tells }: Hold & Pick<Guard, 'nowMs' | 'tells'>,
 ): Guard => ({
   nowMs,
   tells,
-  version: account?.version ?? 0,
-  hasBudgets: account?.hasBudgets,
-  period: account?.period ?? null,
+  version,
+  hasBudgets,
+  period,
   holdPico: String(holdPico),
   fitPico: String(fitPico),
   creditChecked: policy.creditChecked,
@@ -241,15 +264,14 @@ const guardOf = (
 const tellsOf = ({ stream, endpoint }: CallToOpen): Guard['tells'] =>
   stream || endpoint === 'audio.speech' ? 'balance' : 'nothing';
 
-const standing = (account: JudgedAccount | null, { money, balancePico }: Admitted) => ({
-  plan: account?.plan ?? null,
-  hasCredit: account?.hasHadGrant === true,
-  balancePico:
-    account?.hasHadGrant !== true
-      ? null
-      : money === undefined
-        ? (balancePico ?? null)
-        : String(BigInt(money.creditPico) - BigInt(money.overdrawnPico)),
+const standing = ({ plan, hasHadGrant }: Remembered, { money, balancePico }: Admitted) => ({
+  plan,
+  hasCredit: hasHadGrant,
+  balancePico: !hasHadGrant
+    ? null
+    : money === undefined
+      ? (balancePico ?? null)
+      : String(BigInt(money.creditPico) - BigInt(money.overdrawnPico)),
 });
 
 const overFields = ({ id, customer }: CallToOpen, { money }: { readonly money?: Money }) => ({

@@ -1,33 +1,22 @@
 /** What holds for a customer: his own settings, else his plan's, else the configuration's. */
 import type { Account, BudgetMode } from '../../ledger/accounts-port.ts';
 
-/** What an account is judged by. */
-export type JudgedAccount = Pick<
+/** What an account is judged by, and what became of its settings. It is remembered of every customer who calls. */
+export interface JudgedAccount extends Pick<
   Account,
-  | 'version'
-  | 'plan'
-  | 'mode'
-  | 'onEmpty'
-  | 'gracePico'
-  | 'noCredit'
-  | 'hasHadGrant'
-  | 'frozen'
-  | 'paymentBlock'
-  | 'period'
->;
+  'version' | 'plan' | 'hasHadGrant' | 'frozen' | 'paymentBlock' | 'period'
+> {
+  readonly policy: Policy;
+}
 
-/** That part of it alone: it is remembered of every customer who calls. */
-export const judgedPart = (account: Account): JudgedAccount => ({
+export const judgedPart = (account: Account, defaults: PolicyDefaults): JudgedAccount => ({
   version: account.version,
   plan: account.plan,
-  mode: account.mode,
-  onEmpty: account.onEmpty,
-  gracePico: account.gracePico,
-  noCredit: account.noCredit,
   hasHadGrant: account.hasHadGrant,
   frozen: account.frozen,
   paymentBlock: account.paymentBlock,
   period: account.period,
+  policy: policyOf(account, defaults),
 });
 
 export type OnEmpty =
@@ -59,8 +48,6 @@ export interface Policy {
 /** A refusal with what its reader needs. Amounts are picodollars. */
 export interface Refused {
   readonly kind: 'refused';
-  /** The ledger weighed it; otherwise it is as old as the account that it was read off. */
-  readonly isWeighed?: boolean;
   readonly code:
     | 'credit_balance_exhausted'
     | 'request_exceeds_balance'
@@ -79,7 +66,7 @@ export interface Refused {
   readonly remedy: string;
 }
 
-export function policyOf(account: JudgedAccount | null, defaults: PolicyDefaults): Policy {
+export function policyOf(account: Account | null, defaults: PolicyDefaults): Policy {
   const plan = defaults.plans.get(account?.plan ?? '') ?? {};
   const onEmpty = ownOnEmpty(account) ?? plan.onEmpty ?? defaults.onEmpty;
   const noCredit = account?.noCredit ?? plan.noCredit ?? defaults.noCredit;
@@ -91,7 +78,7 @@ export function policyOf(account: JudgedAccount | null, defaults: PolicyDefaults
   };
 }
 
-function ownOnEmpty(account: JudgedAccount | null): OnEmpty | undefined {
+function ownOnEmpty(account: Account | null): OnEmpty | undefined {
   if (account === null || account.onEmpty === null) return undefined;
   return account.onEmpty === 'grace'
     ? { kind: 'grace', pico: BigInt(account.gracePico ?? '0') }
@@ -101,7 +88,7 @@ function ownOnEmpty(account: JudgedAccount | null): OnEmpty | undefined {
 /** What stands in the account itself: a freeze, a subscription that is not paid. No mode softens it. */
 export function refusedByAccount(
   customer: string,
-  account: JudgedAccount | null,
+  account: Pick<Account, 'frozen' | 'paymentBlock'> | null,
   nowMs: number,
 ): Refused | undefined {
   const none = { balancePico: null, requiredPico: null, resetsAtMs: null, topUpUrl: null } as const;
