@@ -62,7 +62,7 @@ function makeDirectory(file: string): void {
 interface Waiting {
   readonly statements: readonly Statement[];
   readonly resolve: (answers: readonly (readonly Row[])[]) => void;
-  readonly reject: (error: LedgerUnavailable) => void;
+  readonly reject: (error: LedgerUnavailable | TypeError) => void;
 }
 
 class Connection implements SqliteDatabase {
@@ -98,8 +98,6 @@ class Connection implements SqliteDatabase {
 
   batch(statements: readonly Statement[]): Promise<readonly (readonly Row[])[]> {
     if (this.#over !== undefined) return Promise.reject(this.#over);
-    if (!statements.every(isSendable))
-      return Promise.reject(new TypeError('A parameter is text, a number or null, and nothing else.'));
     const waiting = this.#turn.length + this.#posted.length - this.#answered;
     if (waiting >= WAITING_BATCHES_MAX)
       return Promise.reject(this.#unavailable(`${waiting} batches are waiting for it already`));
@@ -139,17 +137,34 @@ class Connection implements SqliteDatabase {
     if (this.#turn.length === 0) return;
     const texts: string[] = [];
     const flat: Value[] = [];
-    for (const { statements } of this.#turn) {
-      flat.push(statements.length);
-      for (const { sql, params } of statements) {
-        flat.push(this.#number(sql, texts), params.length);
-        for (const param of params) flat.push(param);
+    for (const waiting of this.#turn) {
+      const from = flat.length;
+      if (this.#pack(waiting.statements, { texts, flat })) {
+        this.#posted.push(waiting);
+      } else {
+        flat.length = from;
+        waiting.reject(new TypeError('A parameter is text, a number or null, and nothing else.'));
       }
     }
-    for (const waiting of this.#turn) this.#posted.push(waiting);
     this.#turn = [];
     this.#postedAt = performance.now();
     this.#thread.postMessage({ texts, flat });
+  }
+
+  /** False for what the thread could not read: it would be the end of it, and of every call with it. */
+  #pack(
+    statements: readonly Statement[],
+    { texts, flat }: { readonly texts: string[]; readonly flat: Value[] },
+  ): boolean {
+    flat.push(statements.length);
+    for (const { sql, params } of statements) {
+      flat.push(this.#number(sql, texts), params.length);
+      for (const param of params) {
+        if (param !== null && typeof param !== 'string' && typeof param !== 'number') return false;
+        flat.push(param);
+      }
+    }
+    return true;
   }
 
   #number(sql: string, texts: string[]): number {
@@ -215,10 +230,6 @@ class Connection implements SqliteDatabase {
     return new LedgerUnavailable(`The ledger's database ${this.#file}: ${why}.`, { cause });
   }
 }
-
-/** Checked before it is sent: what the thread cannot read would be the end of it, and of every call with it. */
-const isSendable = ({ params }: Statement): boolean =>
-  params.every((param) => param === null || typeof param === 'string' || typeof param === 'number');
 
 /** The same names as an object's keys are: a text from another thread would be looked up for every value of every row. */
 const asKeys = (names: readonly string[]): readonly string[] =>
