@@ -105,7 +105,7 @@ export function createSettler(options: SettlerOptions): Settler {
   const { ledger, runtime } = options;
   const unwritten = new Map<string, () => Promise<unknown>>();
 
-  const written = (id: string, write: () => Promise<unknown>): Promise<unknown> =>
+  const written = <T>(id: string, write: () => Promise<T>): Promise<T> =>
     write().catch((error: unknown) => {
       if (unwritten.size < UNWRITTEN_MAX) unwritten.set(id, write);
       runtime.log('error', 'settlement_failed', { request_id: id, error: String(error) });
@@ -124,12 +124,10 @@ export function createSettler(options: SettlerOptions): Settler {
       }
       const record = recordOf(call, ending, measured, options);
       logCall(runtime, call, ending, record);
-      await written(call.id, () => ledger.settle(record.toSettle));
+      const { balancePico } = await written(call.id, () => ledger.settle(record.toSettle));
       const { bill } = record;
       options.billed?.(call, bill);
-      return call.money?.hasCredit === true && !call.request.stream
-        ? { ...bill, balancePico: await balanceAfter(call, options) }
-        : bill;
+      return balancePico === undefined ? bill : { ...bill, balancePico };
     },
 
     failedAttempt(call, ending, failure) {
@@ -172,20 +170,6 @@ export function createSettler(options: SettlerOptions): Settler {
       return unwritten.size;
     },
   };
-}
-
-/** Read for the header alone: the call is settled, whether it can be read or not. */
-async function balanceAfter(
-  { id, customer }: Call,
-  { ledger, runtime }: SettlerOptions,
-): Promise<string | undefined> {
-  try {
-    const { creditPico, overdrawnPico } = await ledger.balance(customer, runtime.now());
-    return String(BigInt(creditPico) - BigInt(overdrawnPico));
-  } catch (error) {
-    runtime.log('warn', 'balance_unread', { request_id: id, error: String(error) });
-    return undefined;
-  }
 }
 
 /** Once the provider has said what it read, no more than that is held for it. */
@@ -308,6 +292,8 @@ function recordOf(
     toSettle: {
       id: call.id,
       heldBy: call.money?.hold === undefined ? undefined : { customer: call.customer, keyId: call.keyId },
+      // A stream's head has told it before.
+      tellsBalance: call.money?.hasCredit === true && ending.reader?.streams !== true,
       endedAtMs: ending.endedAtMs ?? options.runtime.now(),
       outcome: ending.outcome,
       status: ending.status,

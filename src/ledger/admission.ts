@@ -2,6 +2,7 @@
 import type { Guard } from './accounts-port.ts';
 import type { LedgerParts } from './create-ledger.ts';
 import {
+  balanceIn,
   moneyOf,
   openGuarded,
   readBalance,
@@ -45,7 +46,7 @@ export async function admit(parts: LedgerParts, call: CallToOpen, guard?: Guard)
     guard === undefined ? [openUnguarded(call, parts.bootId), CHANGED] : openingGuarded(call, guard, parts);
   for (let left = ADMIT_TRIES; left > 0; left -= 1) {
     const [, opened, told, over] = await parts.database.batch(opening);
-    if (hasChanged(opened)) return admitted(guard, told?.[0], over?.[0]);
+    if (hasChanged(opened)) return admitted(guard, told, over?.[0]);
     const [blocks, onRecord, ...standing] = await parts.database.batch([
       { sql: READ_BLOCKS, params: [customer] },
       { sql: READ_CALL, params: [id] },
@@ -67,11 +68,15 @@ function openingGuarded(call: CallToOpen, guard: Guard, { bootId }: LedgerParts)
   return [...opening, read(call.customer, guard.nowMs)];
 }
 
-function admitted(guard: Guard | undefined, told: Row | undefined, over: Row | undefined): Admission {
+function admitted(
+  guard: Guard | undefined,
+  told: readonly Row[] | undefined,
+  over: Row | undefined,
+): Admission {
   if (guard === undefined || (guard.tells === 'nothing' && !guard.observe)) return { kind: 'admitted' };
   if (guard.tells === 'balance' && !guard.observe)
-    return { kind: 'admitted', balancePico: told === undefined ? '0' : textOf(told, 'balance') };
-  return { kind: 'admitted', money: moneyOf(told, [], guard.nowMs), over: over?.['over'] === 1 };
+    return { kind: 'admitted', balancePico: balanceIn(told) ?? '0' };
+  return { kind: 'admitted', money: moneyOf(told?.[0], [], guard.nowMs), over: over?.['over'] === 1 };
 }
 
 function openUnguarded(call: CallToOpen, bootId: string): Statement {

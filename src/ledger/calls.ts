@@ -1,8 +1,8 @@
 /** The life of a call: admitted, checkpointed, settled once, or recovered after a crash. */
 import type { LedgerParts } from './create-ledger.ts';
-import type { CallToSettle, CallView, Checkpoint, Ledger, Row, Statement } from './ledger.ts';
+import type { CallToSettle, CallView, Checkpoint, Ledger, Row, Settlement, Statement } from './ledger.ts';
 import { admit, CHANGED, hasChanged, READ_CALL } from './admission.ts';
-import { counting, SHRINK_HOLD } from './guarded.ts';
+import { balanceIn, counting, readBalance, SHRINK_HOLD } from './guarded.ts';
 import { linesFromJson, linesToJson, tokensOf } from './lines.ts';
 import { numberOf, textOf, textOrNull } from './rows.ts';
 
@@ -57,7 +57,7 @@ export function createCalls(
     async settle(call) {
       if (call.heldBy !== undefined) return settleGuarded(parts, call);
       const [, won] = await database.batch([settlement(parts, call, SETTLE_UNGUARDED), CHANGED]);
-      return hasChanged(won) ? 'settled' : settleGuarded(parts, call);
+      return hasChanged(won) ? { kind: 'settled' } : settleGuarded(parts, call);
     },
     async shrinkHold({ id }, holdPico) {
       await database.batch([{ sql: SHRINK_HOLD, params: [holdPico, id, holdPico] }]);
@@ -74,13 +74,21 @@ export function createCalls(
 }
 
 /** Counts the call against its customer's money and closes it, in one step. */
-async function settleGuarded(parts: LedgerParts, call: CallToSettle): Promise<'settled' | 'already'> {
+async function settleGuarded(parts: LedgerParts, call: CallToSettle): Promise<Settlement> {
   const { database } = parts;
-  const answers = await database.batch([...countingOf(call), settlement(parts, call, SETTLE_CALL), CHANGED]);
-  if (hasChanged(answers.at(-1))) return 'settled';
+  const counted = countingOf(call);
+  const isTold = call.tellsBalance === true && call.heldBy !== undefined;
+  const answers = await database.batch([
+    ...counted,
+    settlement(parts, call, SETTLE_CALL),
+    CHANGED,
+    ...(isTold ? [readBalance(call.heldBy.customer, call.endedAtMs)] : []),
+  ]);
+  const [won, told] = answers.slice(counted.length + 1);
+  if (hasChanged(won)) return { kind: 'settled', balancePico: balanceIn(told) };
   const [onRecord] = await database.batch([{ sql: READ_CALL, params: [call.id] }]);
   if (onRecord?.length !== 1) throw new Error(`Call ${call.id} cannot be settled: it was never admitted.`);
-  return 'already';
+  return { kind: 'already' };
 }
 
 const countingOf = ({ id, costPico, endedAtMs }: CallToSettle): Statement[] =>

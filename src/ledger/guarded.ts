@@ -252,6 +252,10 @@ export const readBalance = (customer: string, nowMs: number): Statement => ({
   params: [customer, nowMs],
 });
 
+/** What that answered; undefined for who has no account. */
+export const balanceIn = (rows: readonly Row[] | undefined): string | undefined =>
+  rows?.[0] === undefined ? undefined : textOf(rows[0], 'balance');
+
 /** What a refused call is told by: account, money and budgets. */
 export const readStanding = ({ customer, keyId }: CallToOpen, nowMs: number): Statement[] => [
   { sql: READ_ACCOUNT, params: [customer] },

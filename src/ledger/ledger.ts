@@ -122,6 +122,8 @@ export interface CallToSettle {
   readonly id: string;
   /** Given where the call was opened under a guard, or may have been: it is counted in the first step, not in a second. */
   readonly heldBy?: Holder | undefined;
+  /** Of a call with a holder: what it leaves of his credit is to be told. */
+  readonly tellsBalance?: boolean | undefined;
   readonly endedAtMs: number;
   readonly outcome: Outcome;
   /** The provider's HTTP status; null when it never answered. */
@@ -136,6 +138,13 @@ export interface CallToSettle {
   readonly priceVersion?: string | null | undefined;
   /** The provider's id of the reply. */
   readonly responseId: string | null;
+}
+
+export interface Settlement {
+  /** `already`: an earlier one stands, and nothing was changed. */
+  readonly kind: 'settled' | 'already';
+  /** Credit less what is overdrawn, after the call; undefined where it was not asked for, or there is none. */
+  readonly balancePico?: string | undefined;
 }
 
 /** Why an attempt was followed by another; the words of src/gateway/attempts.ts. */
@@ -232,8 +241,8 @@ export interface Ledger
   ): Promise<void>;
   /** Replaces the call's evidence. Does nothing once the call is settled. */
   checkpoint(checkpoint: Checkpoint): Promise<void>;
-  /** Closes the call with its lines, durably. The first settlement stands; `already` for any later one. */
-  settle(call: CallToSettle): Promise<'settled' | 'already'>;
+  /** Closes the call with its lines, durably. The first settlement stands. */
+  settle(call: CallToSettle): Promise<Settlement>;
   /**
    * Closes every call that an earlier boot left open, from its checkpoint; answers what was closed. Boots are told
    * apart by name, not by time, since clocks step. Leases are an earlier boot's too and end at once, so call it before

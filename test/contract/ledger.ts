@@ -92,7 +92,7 @@ function describeCalls(given: Given): void {
     const { ledger } = given();
     const id = await settled(given);
     const lines = [{ attempt: 2, model: MODEL, tokenType: 'output', tokens: 999 }];
-    expect(await ledger.settle(ending(id, { endedAtMs: 9_000, lines }))).toBe('already');
+    expect(await ledger.settle(ending(id, { endedAtMs: 9_000, lines }))).toMatchObject({ kind: 'already' });
     const { data } = await ledger.calls({ id, limit: 1 });
     expect(data[0]).toMatchObject({ ...ending(id), state: 'settled' });
   });
@@ -102,7 +102,7 @@ function describeCalls(given: Given): void {
     const call = callToOpen({ customer });
     await ledger.admit(call);
     const answers = await Promise.all(Array.from({ length: 8 }, () => ledger.settle(ending(call.id))));
-    expect(answers.filter((answer) => answer === 'settled')).toHaveLength(1);
+    expect(answers.filter(({ kind }) => kind === 'settled')).toHaveLength(1);
     expect(await unsealedOf(given)).toHaveLength(2);
   });
 

@@ -76,12 +76,28 @@ const burned = async () =>
     (await ledger.balance(CUSTOMER, NOW)).grants.map(({ id, burnedPico }) => [id, Number(burnedPico)]),
   );
 
+describe('a settlement', () => {
+  it('tells what the call leaves of the credit, where it is asked to, and once', async () => {
+    await record(grant('a', 100));
+    const heldBy = { customer: CUSTOMER, keyId: 'key_1' };
+    const end = async (cost: number, tellsBalance: boolean) => {
+      const { id } = await ask({ hold: 50 });
+      return { ...ending(id, { costPico: String(cost), endedAtMs: NOW }), heldBy, tellsBalance };
+    };
+    const told = await end(30, true);
+    expect(await ledger.settle(told)).toEqual({ kind: 'settled', balancePico: '70' });
+    expect(await ledger.settle(told)).toEqual({ kind: 'already' });
+    expect(await ledger.settle(await end(5, false))).toEqual({ kind: 'settled' });
+    expect(await ledger.settle(await end(90, true))).toEqual({ kind: 'settled', balancePico: '-25' });
+  });
+});
+
 describe('a customer whose money nobody watches', () => {
   it('is served without a look at it', async () => {
     const call = callToOpen({ customer: CUSTOMER });
     expect(await ledger.admit(call)).toEqual({ kind: 'admitted' });
-    expect(await settle(call.id, 5)).toBe('settled');
-    expect(await settle(call.id, 5)).toBe('already');
+    expect(await settle(call.id, 5)).toMatchObject({ kind: 'settled' });
+    expect(await settle(call.id, 5)).toMatchObject({ kind: 'already' });
   });
 
   it('is counted from the call that runs while his first grant arrives', async () => {

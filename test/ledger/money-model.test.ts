@@ -233,8 +233,8 @@ const settle = fc
         if (call === undefined) return;
         const cost = Math.floor((call.hold * share) / 100);
         const end = ending(call.id, { costPico: String(cost), endedAtMs: model.nowMs });
-        expect(await ledger.settle(end)).toBe('settled');
-        if (twice) expect(await ledger.settle(end)).toBe('already');
+        expect(await ledger.settle(end)).toMatchObject({ kind: 'settled' });
+        if (twice) expect(await ledger.settle(end)).toMatchObject({ kind: 'already' });
         burn(model, call, cost);
       },
       isRunning,

@@ -146,7 +146,7 @@ function judgedFor(
   const assessed = assess(asked, { mode: account.policy.mode, plan: account.plan });
   const hold = judge(call, assessed, account.policy);
   if (hold.kind === 'refused') return hold;
-  const guard = guardOf(account, { ...hold, nowMs, tells: tellsOf(call) });
+  const guard = guardOf(account, { ...hold, nowMs, tells: tellsOf(call, account) });
   return { ...hold, account, policy: account.policy, guard };
 }
 
@@ -261,8 +261,8 @@ const guardOf = (
 });
 
 /** The head of a reply that waits for its bill tells what the call left; any other what it found. */
-const tellsOf = ({ stream, endpoint }: CallToOpen): Guard['tells'] =>
-  stream || endpoint === 'audio.speech' ? 'balance' : 'nothing';
+const tellsOf = ({ stream, endpoint }: CallToOpen, { hasHadGrant }: Remembered): Guard['tells'] =>
+  hasHadGrant && (stream || endpoint === 'audio.speech') ? 'balance' : 'nothing';
 
 const standing = ({ plan, hasHadGrant }: Remembered, { money, balancePico }: Admitted) => ({
   plan,
