@@ -1,8 +1,9 @@
 /**
  * CPU of admission at many customers: what opening a call costs where nobody watches the customer's money, where he has
  * credit (one in five a budget too), and where the same few call who have both. `node bench/admission.ts [customers]
- * [calls]`; real file, 64 in flight, both threads. Settlement is measured apart. The judging itself (bound, price,
- * policy) is measured without the ledger. Runs with the room for young objects that `faregate start` gives itself.
+ * [calls]`; real file, 64 in flight, both threads. Apart from it: settlement; what a streamed call costs more, whose head
+ * tells the balance, which is read beside; and the judging itself (bound, price, policy), without the ledger. Runs with
+ * the room for young objects that `faregate start` gives itself.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -131,7 +132,7 @@ function caseOf(prefix: string, among: number, stream = false): Case {
   const title = [
     prefix === 'cus_free_' ? 'nobody watches' : 'credit',
     ...(among < customers ? [`the same ${String(among)} customers, with a budget`] : []),
-    ...(stream ? ['streamed, its head tells the balance'] : []),
+    ...(stream ? ['streamed'] : []),
   ].join(', ');
   return { title, prefix, among, stream, opened: [], settled: [] };
 }
@@ -160,12 +161,26 @@ async function measure(cases: readonly Case[]): Promise<void> {
     }
   }
   const [plain] = cases;
-  for (const { title, opened, settled } of cases) {
-    const beyond = median(opened.map((each, turn) => each - (plain?.opened[turn] ?? NaN)));
+  for (const one of cases) {
+    const told = one.stream ? cases.find(({ prefix, among }) => isLike(one, prefix, among)) : undefined;
+    const more =
+      told === undefined
+        ? `${beyond(one, plain)} of them for its money`
+        : `${beyond(told, plain)} of them for its money and ${beyond(one, told)} to tell the balance`;
     console.log(
-      `${title}: ${median(opened).toFixed(1)} us of CPU to open, ${beyond.toFixed(1)} of them for its money; ${median(settled).toFixed(1)} us to settle`,
+      `${one.title}: ${median(one.opened).toFixed(1)} us of CPU to open, ${more}; ${median(one.settled).toFixed(1)} us to settle`,
     );
   }
+}
+
+/** The first of them is the one that is not streamed. */
+function isLike(one: Case, prefix: string, among: number): boolean {
+  return one.prefix === prefix && one.among === among;
+}
+
+/** The median of what one took more than the other in the same turn. */
+function beyond({ opened }: Case, other: Case | undefined): string {
+  return median(opened.map((each, turn) => each - (other?.opened[turn] ?? NaN))).toFixed(1);
 }
 
 function median(values: readonly number[]): number {
