@@ -126,6 +126,11 @@ export interface Guard {
   readonly nowMs: number;
   /** Of the account that was judged; 0 where there was none. */
   readonly version: number;
+  /**
+   * True where an admission told that account: it tells one only of who is not blocked, and whatever blocks him after that
+   * raises the version, so that the version alone is compared.
+   */
+  readonly unblocked?: boolean | undefined;
   readonly period: { readonly startMs: number; readonly endMs: number } | null;
   /** What is held until the call settles. */
   readonly holdPico: string;

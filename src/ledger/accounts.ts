@@ -17,6 +17,10 @@ const READ_ACCOUNTS = `SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE customer > 
 
 const OPEN_ACCOUNT = `INSERT INTO accounts (customer, created_at_ms) VALUES (?, ?) ON CONFLICT (customer) DO NOTHING`;
 
+const RAISE_VERSION = `UPDATE accounts SET version = version + 1 WHERE customer = ?`;
+/** What was judged by the account, if there is one, is to be judged again. */
+export const raisingVersion = (customer: string): Statement => ({ sql: RAISE_VERSION, params: [customer] });
+
 /** Calls that run while the account is made are counted when they end, although nothing was held for them. */
 const GUARD_OPEN_CALLS = `
   UPDATE calls SET hold_pico = 0 WHERE customer = ? AND ended_at_ms IS NULL AND hold_pico IS NULL`;

@@ -1,6 +1,6 @@
 /** Local budgets: of a customer or of an API key, each with a counter of its present window. */
 import type { Accounts, Budget, BudgetSpan, BudgetView } from './accounts-port.ts';
-import { opening } from './accounts.ts';
+import { opening, raisingVersion } from './accounts.ts';
 import type { LedgerParts } from './create-ledger.ts';
 import type { Row, Statement } from './ledger.ts';
 import { numberOf, numberOrNull, textOf, wordOf } from './rows.ts';
@@ -25,7 +25,6 @@ const PUT_BUDGET = (spent: string): string => `
 /** What its running calls hold counts from now on. */
 const GUARD_KEYS_CALLS = `
   UPDATE calls SET hold_pico = COALESCE(hold_pico, 0), guarded_key = key_id WHERE key_id = ? AND ended_at_ms IS NULL`;
-const BUMP_ACCOUNT = `UPDATE accounts SET version = version + 1 WHERE customer = ?`;
 
 const REMOVE_BUDGET = `DELETE FROM budgets WHERE id = ? RETURNING id`;
 const READ_BUDGETS = `
@@ -68,7 +67,7 @@ function putting(budget: Budget, nowMs: number, period: Row | undefined): Statem
     params: [id, scope, subject, span, limitPico, startMs, ...counted, nowMs],
   };
   if (scope === 'key') return [put, { sql: GUARD_KEYS_CALLS, params: [subject] }];
-  return [...opening(subject, nowMs), put, { sql: BUMP_ACCOUNT, params: [subject] }];
+  return [...opening(subject, nowMs), put, raisingVersion(subject)];
 }
 
 function periodOf(row: Row): { startMs: number; endMs: number } | null {

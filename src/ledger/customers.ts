@@ -2,6 +2,7 @@
  * What is known of customers: whether Stripe has them, and what its webhooks told. Each fact is kept with its place in
  * the order of (Stripe's seconds, arrival), and only a later one replaces it, so any delivery order ends the same.
  */
+import { raisingVersion } from './accounts.ts';
 import type { LedgerParts } from './create-ledger.ts';
 import type { CustomerFact, CustomerState, Ledger, Statement } from './ledger.ts';
 import { FACT_WANTED } from './readings.ts';
@@ -61,7 +62,10 @@ export function createCustomers({
 }: LedgerParts): Pick<Ledger, 'rememberCustomer' | 'customer' | 'apply'> {
   return {
     async rememberCustomer(customer, state, nowMs) {
-      await database.batch([{ sql: REMEMBER_CUSTOMER, params: [customer, state, nowMs] }]);
+      await database.batch([
+        { sql: REMEMBER_CUSTOMER, params: [customer, state, nowMs] },
+        ...(state === 'missing' ? [raisingVersion(customer)] : []),
+      ]);
     },
     async customer(customer) {
       const [rows] = await database.batch([{ sql: READ_CUSTOMER, params: [customer] }]);
@@ -73,12 +77,16 @@ export function createCustomers({
       const [recorded] = await database.batch([
         { sql: RECORD_WEBHOOK, params: [eventId, type, createdS, receivedAtMs, mark] },
         ...facts.map((fact) => factStatement(fact, eventId, mark)),
+        ...facts.filter(mayBlock).map(({ customer }) => raisingVersion(customer)),
         ...(reading === undefined ? [] : [{ sql: FACT_WANTED, params: [reading, eventId, mark] }]),
       ]);
       return recorded?.length === 1 ? 'applied' : 'seen';
     },
   };
 }
+
+/** A call that is opened by his account is not asked again whether he is blocked: see `Guard`. */
+const mayBlock = ({ kind }: CustomerFact): boolean => kind === 'alert_triggered' || kind === 'deleted';
 
 function factStatement(fact: CustomerFact, eventId: string, mark: string): Statement {
   const { customer } = fact;

@@ -67,10 +67,9 @@ const OPEN_GUARDED = (
 
 const UNCHANGED = `NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
   AND COALESCE((SELECT version FROM accounts WHERE customer = :customer), 0) = CAST(:version AS BIGINT)`;
-/** Of who has an account the row is looked up once. */
+/** Of who has an account, and was not blocked at that version, the row is looked up once and nothing else. */
 const ID_BY_ACCOUNT = (creditChecked: boolean, budgets: string): string => `
   (SELECT :id FROM accounts a WHERE a.customer = :customer AND a.version = CAST(:version AS BIGINT)
-    AND NOT EXISTS (SELECT 1 FROM blocks WHERE customer = :customer)
     AND NOT (${LACKS(creditChecked, budgets, BALANCE_KEPT)}))`;
 
 /** What a call is opened with. */
@@ -126,13 +125,13 @@ function paramOf(name: string): Param {
   return param;
 }
 
-type Way = 'observed' | 'strangers' | 'budgeted' | 'plain';
+type Way = 'observed' | 'whole' | 'budgeted' | 'plain';
 const openings = (creditChecked: boolean): Readonly<Record<Way, Named>> => ({
   observed: OPEN_GUARDED(
     `CASE WHEN ${UNCHANGED} THEN :id END`,
     `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END`,
   ),
-  strangers: OPEN_GUARDED(`CASE WHEN ${UNCHANGED} AND NOT (${LACKS(creditChecked)}) THEN :id END`),
+  whole: OPEN_GUARDED(`CASE WHEN ${UNCHANGED} AND NOT (${LACKS(creditChecked)}) THEN :id END`),
   budgeted: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, BUDGETS_LACK)),
   // Where the key has a budget after all the call is not opened, and comes again as one with budgets.
   plain: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, KEY_HAS_BUDGET), '0', 'NULL'),
@@ -151,10 +150,10 @@ function startsOf(nowMs: number): Readonly<typeof starts> {
   return starts;
 }
 
-function openingOf({ observe, creditChecked, version, hasBudgets }: Guard): Named {
+function openingOf({ observe, creditChecked, version, unblocked, hasBudgets }: Guard): Named {
   const of = creditChecked ? CHECKED : UNCHECKED;
   if (observe) return of.observed;
-  if (version === 0) return of.strangers;
+  if (version === 0 || unblocked !== true) return of.whole;
   return hasBudgets === false ? of.plain : of.budgeted;
 }
 

@@ -60,4 +60,40 @@ export function describeMoney(given: Given): void {
     expect(balance).toMatchObject({ availablePico: String(AMOUNT - 1n), heldPico: '0' });
     expect(await ledger.budgets(customer, 2_000)).toMatchObject([{ spentPico: String(AMOUNT + 1n) }]);
   });
+
+  it.each([
+    ['an alert', { kind: 'alert_triggered', alert: 'alrt_1', title: '' } as const, 'blocked'],
+    ['a deletion', { kind: 'deleted' } as const, 'missing'],
+    ['a look-up', undefined, 'missing'],
+  ])(
+    'opens nothing by an account that was told before %s blocked its customer',
+    async (_what, fact, kind) => {
+      const { ledger, customer } = given();
+      await ledger.changeAccount(customer, { mode: 'standard' }, 1);
+      const told = await ledger.admit(callToOpen({ customer }));
+      expect(told.kind).toBe('guarded');
+      const guard: Guard = {
+        nowMs: 1_000,
+        version: told.kind === 'guarded' ? (told.account?.version ?? 0) : 0,
+        unblocked: true,
+        hasBudgets: false,
+        period: null,
+        holdPico: '1',
+        fitPico: '1',
+        creditChecked: false,
+        gracePico: '0',
+        observe: false,
+      };
+      expect(await ledger.admit(callToOpen({ customer }), guard)).toMatchObject({ kind: 'admitted' });
+      if (fact === undefined) await ledger.rememberCustomer(customer, 'missing', 2);
+      else
+        await ledger.apply({ eventId: `evt_${customer}`, type: 'test', createdS: 1, receivedAtMs: 1 }, [
+          { ...fact, customer },
+        ]);
+      for (const hasBudgets of [false, true])
+        expect(await ledger.admit(callToOpen({ customer }), { ...guard, hasBudgets })).toMatchObject({
+          kind,
+        });
+    },
+  );
 }

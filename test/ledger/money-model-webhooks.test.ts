@@ -9,7 +9,8 @@ import { APPLIED_TYPES } from '../../src/billing/stripe/webhook-facts.ts';
 import { createWebhooks } from '../../src/billing/stripe/webhooks.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import { violations } from '../../src/ledger/invariants.ts';
-import type { Database, Ledger } from '../../src/ledger/ledger.ts';
+import type { Account, Guard } from '../../src/ledger/accounts-port.ts';
+import type { Admission, CallToOpen, Database, Ledger } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
 import { createStripeSimulator, type StripeSimulator } from '../../src/simulator/stripe.ts';
 import type { StripeEvent } from '../../src/simulator/world.ts';
@@ -59,11 +60,14 @@ interface Model {
   burns: Burn[];
   calls: number;
 }
+type Told = Account & { readonly hasBudgets: boolean };
 interface Real {
   readonly simulator: StripeSimulator;
   readonly clock: { ms: number };
   readonly database: Database;
   ledger: Ledger;
+  /** The account as an admission told it last; what is judged by it is for the ledger to find outdated. */
+  account: Told | undefined;
   side: StripeSide;
   readonly boot: () => Promise<void>;
   /** What was left to be done behind is done. */
@@ -314,19 +318,38 @@ async function lookForLost(model: Model, real: Real): Promise<void> {
   if (model.wanted) read(model, real);
 }
 
+/** As the gateway does: by the account that was told last, as often as the ledger tells another. */
+async function admitAsTold(real: Real, call: CallToOpen, guard: Unjudged): Promise<Admission> {
+  const stranger = { version: 0, period: null, creditChecked: false };
+  if ((await real.ledger.account(CUSTOMER)) === undefined)
+    return real.ledger.admit(call, { ...guard, ...stranger });
+  for (;;) {
+    const { account } = real;
+    const judged = account && {
+      version: account.version,
+      period: account.period,
+      creditChecked: account.hasHadGrant,
+      unblocked: true,
+      hasBudgets: account.hasBudgets,
+    };
+    const answer = await real.ledger.admit(call, judged && { ...guard, ...judged });
+    if (answer.kind !== 'guarded' || answer.account === null) return answer;
+    real.account = { ...answer.account, hasBudgets: answer.hasBudgets };
+  }
+}
+type Unjudged = Omit<Guard, 'version' | 'period' | 'creditChecked'>;
+
 /* Here. */
 const wanted = fc.record({ hold: fc.integer({ min: 1, max: 120 }), grace: fc.constantFrom(0, 0, 150) });
 const admit = wanted.map(({ hold, grace }) =>
-  command(`admit ${String(hold)}`, async (model, { ledger, clock }) => {
-    const account = await ledger.account(CUSTOMER);
+  command(`admit ${String(hold)}`, async (model, real) => {
+    const { clock } = real;
     const id = `call_${String((model.calls += 1)).padStart(4, '0')}`;
-    const answer = await ledger.admit(callToOpen({ id, customer: CUSTOMER, openedAtMs: clock.ms }), {
+    const call = callToOpen({ id, customer: CUSTOMER, openedAtMs: clock.ms });
+    const answer = await admitAsTold(real, call, {
       nowMs: clock.ms,
-      version: account?.version ?? 0,
-      period: account?.period ?? null,
       holdPico: pico(hold),
       fitPico: pico(hold),
-      creditChecked: account?.hasHadGrant === true,
       gracePico: pico(grace),
       observe: false,
     });
@@ -402,6 +425,7 @@ async function scene(): Promise<{ model: Model; real: Real; close: () => Promise
     clock,
     database,
     settled,
+    account: undefined,
     ...parts(),
     async boot() {
       Object.assign(real, parts());

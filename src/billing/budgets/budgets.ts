@@ -2,7 +2,7 @@
  * Whether a customer's money allows a call. The ledger decides, in the statement that opens the call; here his account is
  * judged beforehand, the hold is made, and a refusal is given its reason.
  */
-import type { Account, Guard, Money } from '../../ledger/accounts-port.ts';
+import type { Guard, Money } from '../../ledger/accounts-port.ts';
 import type { Admission, Block, CallToOpen, Holder, Ledger } from '../../ledger/ledger.ts';
 import type { Runtime } from '../../runtime.ts';
 import { createAccountMemory } from './account-memory.ts';
@@ -69,15 +69,15 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   const { ledger, runtime, defaults } = options;
   const memory = createAccountMemory<Remembered>(ACCOUNTS_REMEMBERED_MAX);
   const waiters = createWaiters(runtime);
-  const rememberedOf = (account: Account, hasBudgets: boolean): Remembered => ({
-    ...judgedPart(account, defaults),
-    hasBudgets,
-  });
+  const rememberedOf = ({ account, hasBudgets }: Guarded): Remembered | null =>
+    account && { ...judgedPart(account, defaults), unblocked: true, hasBudgets };
   const stranger = strangerOf(defaults);
 
   const toldOf = async (customer: string): Promise<Remembered | null> => {
     const account = await ledger.account(customer);
-    return account === undefined ? null : rememberedOf(account, true);
+    return account === undefined
+      ? null
+      : { ...judgedPart(account, defaults), unblocked: false, hasBudgets: true };
   };
 
   /** `account` as it is remembered or taken for granted, unless the ledger has just told it. */
@@ -97,7 +97,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       }
       const verdict = answerOf(options, call, { hold, admission: await ledger.admit(call, hold.guard) });
       if (verdict.kind === 'guarded') {
-        account = verdict.account && rememberedOf(verdict.account, verdict.hasBudgets);
+        account = rememberedOf(verdict);
         isTold = true;
         changes += 1;
         continue;
@@ -113,8 +113,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   const unguarded = async (visit: Visit): Promise<Verdict> => {
     const { call } = visit;
     const admission = await ledger.admit(call);
-    if (admission.kind === 'guarded')
-      return guarded(visit, admission.account && rememberedOf(admission.account, admission.hasBudgets), true);
+    if (admission.kind === 'guarded') return guarded(visit, rememberedOf(admission), true);
     if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
     if (admission.kind === 'blocked') return blocked(options, call, admission.block);
     return admission.kind === 'admitted'
@@ -187,7 +186,7 @@ interface Visit {
 }
 
 /** What is kept of an account, and whether calls under that customer and key fall under a budget. */
-type Remembered = JudgedAccount & { readonly hasBudgets: boolean };
+type Remembered = JudgedAccount & Pick<Guard, 'unblocked'> & { readonly hasBudgets: boolean };
 
 /** Who has no account, as far as anybody knows; perhaps his key has a budget. */
 const strangerOf = (defaults: PolicyDefaults): Remembered => ({
@@ -198,6 +197,7 @@ const strangerOf = (defaults: PolicyDefaults): Remembered => ({
   paymentBlock: null,
   period: null,
   policy: policyOf(null, defaults),
+  unblocked: false,
   hasBudgets: true,
 });
 
@@ -245,12 +245,13 @@ function judge(
 }
 
 const guardOf = (
-  { version, hasBudgets, period, policy }: Remembered,
+  { version, unblocked, hasBudgets, period, policy }: Remembered,
   { holdPico, fitPico, nowMs, tells }: Hold & Pick<Guard, 'nowMs' | 'tells'>,
 ): Guard => ({
   nowMs,
   tells,
   version,
+  unblocked,
   hasBudgets,
   period,
   holdPico: String(holdPico),
