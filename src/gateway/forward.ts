@@ -204,6 +204,7 @@ class Forwarding implements ReplySink {
 
   #cannotBeRead(what: string): void {
     this.#flow?.abort();
+    if (this.#settling) return;
     this.#failed({ kind: 'unreadable' }, upstreamError(this.#call, what));
   }
 
@@ -250,8 +251,6 @@ class Forwarding implements ReplySink {
     const ending = this.#ending(outcome);
     const measured = this.#options.settler.measure(this.#call, ending);
     if (measured.refused) {
-      // What a stream has said is charged, so the caller has it.
-      this.#begin();
       this.#refuse(
         'gateway_refused',
         upstreamError(this.#call, 'reported no usage, and nothing is served uncounted here'),
@@ -327,6 +326,8 @@ class Forwarding implements ReplySink {
   #answer(refusal: Refusal): void {
     this.#options.done();
     if (this.#callerLeft) return;
+    // It is charged, now or when it can be written, so the caller has it.
+    if (this.#last.length > 0) this.#begin();
     if (this.#headSent && this.#reader !== undefined) {
       // The provider's own error has gone out, or goes now: another word after it would only confuse.
       const told = this.#upstreamEnded && this.#reader.metered().failed === true;

@@ -51,6 +51,7 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
   'plain-silent': json(body({})),
   'stream-reported': stream(TEXT, STOP, usageChunk(9, 2), DONE),
   'stream-silent': stream(TEXT, STOP, DONE),
+  'stream-empty': stream(DONE),
   'waits-plain': later(json(REPORTED)),
   'waits-plain-silent': later(json(body({}))),
   'waits-error': later(({ response }) => void response.writeHead(500).end('{"error":{"message":"Oh"}}')),
@@ -92,6 +93,9 @@ const CELLS: Readonly<Record<string, (left: string, missing: string) => Cell>> =
     missing === 'refuse'
       ? refused('estimate', 'broken')
       : finished(missing === 'zero' ? 'nothing' : 'estimate'),
+  // None of it waited for the end, so it can still be refused by its status.
+  'stream-empty': (_left, missing) =>
+    missing === 'refuse' ? refused('input', 502) : finished(missing === 'zero' ? 'nothing' : 'input'),
   'waits-plain': (policy, missing) =>
     left(policy === 'drain' ? 'reported' : missing === 'zero' ? 'nothing' : 'input'),
   'waits-plain-silent': (policy, missing) =>

@@ -103,7 +103,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
         continue;
       }
       if (account === null && verdict.kind !== 'admitted') memory.forget(call);
-      else if (account !== known) memory.keep(call, account);
+      else if (account !== known && account?.unblocked !== false) memory.keep(call, account);
       const waits = verdict.kind === 'refused' && verdict.code === 'in_flight_budget_exceeded';
       if (!waits || !(await waiters.room(call, { mark, untilMs }))) return final(options, call, verdict);
     }
