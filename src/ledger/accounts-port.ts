@@ -124,13 +124,11 @@ export interface Balance {
 export interface Guard {
   /** The moment that grants and windows are judged by. */
   readonly nowMs: number;
-  /** Of the account that was judged; 0 where there was none. */
-  readonly version: number;
   /**
-   * True where an admission told that account: it tells one only of who is not blocked, and whatever blocks him after that
-   * raises the version, so that the version alone is compared.
+   * Of the account that was judged, as an admission told it; 0 where there was none. An admission tells it only of who is
+   * not blocked, and whatever blocks him after that raises it: so it is compared, and no block is looked for.
    */
-  readonly unblocked?: boolean | undefined;
+  readonly version: number;
   readonly period: { readonly startMs: number; readonly endMs: number } | null;
   /** What is held until the call settles. */
   readonly holdPico: string;

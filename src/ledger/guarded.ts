@@ -125,13 +125,13 @@ function paramOf(name: string): Param {
   return param;
 }
 
-type Way = 'observed' | 'whole' | 'budgeted' | 'plain';
+type Way = 'observed' | 'strangers' | 'budgeted' | 'plain';
 const openings = (creditChecked: boolean): Readonly<Record<Way, Named>> => ({
   observed: OPEN_GUARDED(
     `CASE WHEN ${UNCHANGED} THEN :id END`,
     `CASE WHEN ${LACKS(creditChecked)} THEN 1 ELSE 0 END`,
   ),
-  whole: OPEN_GUARDED(`CASE WHEN ${UNCHANGED} AND NOT (${LACKS(creditChecked)}) THEN :id END`),
+  strangers: OPEN_GUARDED(`CASE WHEN ${UNCHANGED} AND NOT (${LACKS(creditChecked)}) THEN :id END`),
   budgeted: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, BUDGETS_LACK)),
   // Where the key has a budget after all the call is not opened, and comes again as one with budgets.
   plain: OPEN_GUARDED(ID_BY_ACCOUNT(creditChecked, KEY_HAS_BUDGET), '0', 'NULL'),
@@ -150,10 +150,10 @@ function startsOf(nowMs: number): Readonly<typeof starts> {
   return starts;
 }
 
-function openingOf({ observe, creditChecked, version, unblocked, hasBudgets }: Guard): Named {
+function openingOf({ observe, creditChecked, version, hasBudgets }: Guard): Named {
   const of = creditChecked ? CHECKED : UNCHECKED;
   if (observe) return of.observed;
-  if (version === 0 || unblocked !== true) return of.whole;
+  if (version <= 0) return of.strangers;
   return hasBudgets === false ? of.plain : of.budgeted;
 }
 

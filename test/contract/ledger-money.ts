@@ -75,7 +75,6 @@ export function describeMoney(given: Given): void {
       const guard: Guard = {
         nowMs: 1_000,
         version: told.kind === 'guarded' ? (told.account?.version ?? 0) : 0,
-        unblocked: true,
         hasBudgets: false,
         period: null,
         holdPico: '1',

@@ -49,28 +49,23 @@ function release(): void {
   locked = undefined;
 }
 
-it('is given all but the end marker, and an error, where all of it came in one read; it is billed later', async () => {
-  const got = await callThrough(gateway, { model: 'odd/all-at-once', stream: true, seen: release });
+/** One call that cannot be settled while its caller reads: he has the words, an error, and no end; it is billed later. */
+async function unsettled(model: string, first?: (text: string) => void): Promise<void> {
+  const got = await callThrough(gateway, { model, stream: true, first, seen: release });
   expect(got).toMatchObject({ status: 200, broken: true });
   expect(got.text.startsWith(SAID + STOPPED)).toBe(true);
   expect(got.text).toContain('ledger_unavailable');
   expect(got.text).not.toContain('[DONE]');
   expect(got.call).toMatchObject({ outcome: 'finished', usage_source: 'reported' });
+}
+
+it('is given all but the end marker, and an error, where all of it came in one read', async () => {
+  await unsettled('odd/all-at-once');
 }, 30_000);
 
-it('is given what was said before and with the end, an error and no end marker, where it had begun', async () => {
+it('is given what was said before at once, and what came with the end before the error', async () => {
   const first = Promise.withResolvers<string>();
   content = first.promise;
-  const got = await callThrough(gateway, {
-    model: 'odd/end-apart',
-    stream: true,
-    first: first.resolve,
-    seen: release,
-  });
+  await unsettled('odd/end-apart', first.resolve);
   expect(await content).toBe(SAID);
-  expect(got).toMatchObject({ status: 200, broken: true });
-  expect(got.text.startsWith(SAID + STOPPED)).toBe(true);
-  expect(got.text).toContain('ledger_unavailable');
-  expect(got.text).not.toContain('[DONE]');
-  expect(got.call).toMatchObject({ outcome: 'finished', usage_source: 'reported' });
 }, 30_000);

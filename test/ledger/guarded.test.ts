@@ -51,7 +51,6 @@ async function ask({ hold, keyId = 'key_1', customer = CUSTOMER, ...more }: Ask)
   const guard: Guard = {
     nowMs: NOW,
     version: account?.version ?? 0,
-    unblocked: true,
     hasBudgets,
     period: account?.period ?? null,
     holdPico: String(hold),

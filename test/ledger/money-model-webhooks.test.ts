@@ -329,7 +329,6 @@ async function admitAsTold(real: Real, call: CallToOpen, guard: Unjudged): Promi
       version: account.version,
       period: account.period,
       creditChecked: account.hasHadGrant,
-      unblocked: true,
       hasBudgets: account.hasBudgets,
     };
     const answer = await real.ledger.admit(call, judged && { ...guard, ...judged });

@@ -208,7 +208,6 @@ const admit = fc
       const answer = await ledger.admit(call, {
         nowMs: model.nowMs,
         version: account?.version ?? 0,
-        unblocked: true,
         period: null,
         holdPico: String(hold),
         fitPico: String(hold),

@@ -47,7 +47,6 @@ async function fund(customer: string, pico: number): Promise<void> {
 const guard: Guard = {
   nowMs: NOW,
   version: 2,
-  unblocked: true,
   period: null,
   holdPico: String(HOLD),
   fitPico: String(HOLD),

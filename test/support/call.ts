@@ -17,7 +17,7 @@ export interface Wanted {
   /** Further members of the body. */
   readonly more?: Readonly<Record<string, unknown>>;
   /** Given the first of the text, as soon as it is there. */
-  readonly first?: (text: string) => void;
+  readonly first?: ((text: string) => void) | undefined;
   /** Told when the reply has ended, however it did. */
   readonly seen?: () => void;
 }

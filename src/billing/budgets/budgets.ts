@@ -20,7 +20,7 @@ import { shortOf } from './shortfall.ts';
 import { createWaiters } from './waiters.ts';
 
 export interface BudgetsOptions {
-  readonly ledger: Pick<Ledger, 'admit' | 'account'>;
+  readonly ledger: Pick<Ledger, 'admit'>;
   readonly assess: (asked: Asked, policy: HoldPolicy) => Assessment;
   readonly runtime: Pick<Runtime, 'now' | 'after' | 'log'>;
   readonly defaults: PolicyDefaults;
@@ -70,15 +70,8 @@ export function createBudgets(options: BudgetsOptions): Budgets {
   const memory = createAccountMemory<Remembered>(ACCOUNTS_REMEMBERED_MAX);
   const waiters = createWaiters(runtime);
   const rememberedOf = ({ account, hasBudgets }: Guarded): Remembered | null =>
-    account && { ...judgedPart(account, defaults), unblocked: true, hasBudgets };
+    account && { ...judgedPart(account, defaults), hasBudgets };
   const stranger = strangerOf(defaults);
-
-  const toldOf = async (customer: string): Promise<Remembered | null> => {
-    const account = await ledger.account(customer);
-    return account === undefined
-      ? null
-      : { ...judgedPart(account, defaults), unblocked: false, hasBudgets: true };
-  };
 
   /** `account` as it is remembered or taken for granted, unless the ledger has just told it. */
   const guarded = async (visit: Visit, account: Remembered | null, isTold: boolean): Promise<Verdict> => {
@@ -91,9 +84,7 @@ export function createBudgets(options: BudgetsOptions): Budgets {
         if (isTold) return final(options, call, hold);
         // Nobody is refused by what may be otherwise by now.
         memory.forget(call);
-        account = await toldOf(call.customer);
-        isTold = true;
-        continue;
+        return told(visit, await ledger.admit(call, guardToAsk(stranger, runtime.now())));
       }
       const verdict = answerOf(options, call, { hold, admission: await ledger.admit(call, hold.guard) });
       if (verdict.kind === 'guarded') {
@@ -103,19 +94,18 @@ export function createBudgets(options: BudgetsOptions): Budgets {
         continue;
       }
       if (account === null && verdict.kind !== 'admitted') memory.forget(call);
-      else if (account !== known && account?.unblocked !== false) memory.keep(call, account);
+      else if (account !== known) memory.keep(call, account);
       const waits = verdict.kind === 'refused' && verdict.code === 'in_flight_budget_exceeded';
       if (!waits || !(await waiters.room(call, { mark, untilMs }))) return final(options, call, verdict);
     }
     throw new Error(`The account of ${call.customer} changed ${JUDGED_MAX} times while it was judged.`);
   };
 
-  const unguarded = async (visit: Visit): Promise<Verdict> => {
-    const { call } = visit;
-    const admission = await ledger.admit(call);
+  /** What the ledger says of a call that was not judged. */
+  const told = (visit: Visit, admission: Admission): Verdict | Promise<Verdict> => {
     if (admission.kind === 'guarded') return guarded(visit, rememberedOf(admission), true);
-    if (admission.kind === 'short') throw new Error(`Call ${call.id} was weighed without a guard.`);
-    if (admission.kind === 'blocked') return blocked(options, call, admission.block);
+    if (admission.kind === 'short') throw new Error(`Call ${visit.call.id} was weighed without a guard.`);
+    if (admission.kind === 'blocked') return blocked(options, visit.call, admission.block);
     return admission.kind === 'admitted'
       ? { kind: 'admitted', balancePico: null, hasCredit: false, plan: null }
       : admission;
@@ -127,7 +117,8 @@ export function createBudgets(options: BudgetsOptions): Budgets {
       const visit = { call, asked, known };
       if (known !== undefined) return guarded(visit, known, false);
       // Where credit is required of everybody, who has no account has none.
-      return defaults.noCredit === 'refuse' ? guarded(visit, null, false) : unguarded(visit);
+      if (defaults.noCredit === 'refuse') return guarded(visit, null, false);
+      return ledger.admit(call).then((admission) => told(visit, admission));
     },
     freed: waiters.freed,
   };
@@ -146,7 +137,7 @@ function judgedFor(
   const hold = judge(call, assessed, account.policy);
   if (hold.kind === 'refused') return hold;
   const guard = guardOf(account, { ...hold, nowMs, tells: tellsOf(call, account) });
-  return { ...hold, account, policy: account.policy, guard };
+  return { ...hold, account, guard };
 }
 
 /** What the ledger's word means for a call that was judged. */
@@ -162,7 +153,7 @@ function answerOf(
   if (admission.kind === 'blocked') return blocked(options, call, admission.block);
   if (admission.kind !== 'short') return admission;
   const topUpUrl = options.topUpUrl?.(call.customer) ?? null;
-  return shortOf(call.customer, admission.money, { ...hold, topUpUrl });
+  return shortOf(call.customer, admission.money, { ...hold, policy: hold.account.policy, topUpUrl });
 }
 
 /** Credit lifts an alert's block, so there is told where to add some. */
@@ -186,7 +177,7 @@ interface Visit {
 }
 
 /** What is kept of an account, and whether calls under that customer and key fall under a budget. */
-type Remembered = JudgedAccount & Pick<Guard, 'unblocked'> & { readonly hasBudgets: boolean };
+type Remembered = JudgedAccount & { readonly hasBudgets: boolean };
 
 /** Who has no account, as far as anybody knows; perhaps his key has a budget. */
 const strangerOf = (defaults: PolicyDefaults): Remembered => ({
@@ -197,7 +188,6 @@ const strangerOf = (defaults: PolicyDefaults): Remembered => ({
   paymentBlock: null,
   period: null,
   policy: policyOf(null, defaults),
-  unblocked: false,
   hasBudgets: true,
 });
 
@@ -209,7 +199,6 @@ type Guarded = Extract<Admission, { kind: 'guarded' }>;
 interface Judged extends Hold {
   readonly kind: 'held';
   readonly account: Remembered;
-  readonly policy: Policy;
   readonly guard: Guard;
 }
 
@@ -245,13 +234,12 @@ function judge(
 }
 
 const guardOf = (
-  { version, unblocked, hasBudgets, period, policy }: Remembered,
+  { version, hasBudgets, period, policy }: Remembered,
   { holdPico, fitPico, nowMs, tells }: Hold & Pick<Guard, 'nowMs' | 'tells'>,
 ): Guard => ({
   nowMs,
   tells,
   version,
-  unblocked,
   hasBudgets,
   period,
   holdPico: String(holdPico),
@@ -260,6 +248,14 @@ const guardOf = (
   gracePico: String(policy.gracePico),
   observe: policy.mode === 'observe',
 });
+
+/** No account has this version, so nothing is opened, and who has one is told by it. */
+const NOBODYS_VERSION = -1;
+const guardToAsk = (stranger: Remembered, nowMs: number): Guard =>
+  guardOf(
+    { ...stranger, version: NOBODYS_VERSION },
+    { holdPico: 0n, fitPico: 0n, outputPico: null, nowMs, tells: 'nothing' },
+  );
 
 /** The head of a reply that waits for its bill tells what the call left; any other what it found. */
 const tellsOf = ({ stream, endpoint }: CallToOpen, { hasHadGrant }: Remembered): Guard['tells'] =>
