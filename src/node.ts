@@ -40,6 +40,8 @@ export interface RunningGateway {
 const DRAIN_MS = 25_000;
 /** Calls that had to be broken off get this long to be settled by what was seen of them. */
 const BROKEN_OFF_MS = 2_000;
+/** A settlement that the ledger did not take is tried again so long after, milliseconds. */
+const UNWRITTEN_MS = 1_000;
 /** From the start to the first look for webhooks that never came. */
 const FIRST_POLL_MS = 20_000;
 /** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
@@ -130,7 +132,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     draining: () => draining,
   });
   const pass = async (looks = true): Promise<number | undefined> => {
-    await gateway.settler.retry();
+    const unwritten = await gateway.settler.retry();
     const look = looks ? await gateway.background.poll() : undefined;
     if (!opened.delivers) return look;
     const { next, sent } = await gateway.delivery.flush();
@@ -138,7 +140,12 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     if (!looks) return next;
     await gateway.books.nightly.check();
     const trim = await gateway.books.retention.pass();
-    return Math.min(next ?? Infinity, look ?? Infinity, trim ?? Infinity);
+    return Math.min(
+      unwritten > 0 ? UNWRITTEN_MS : Infinity,
+      next ?? Infinity,
+      look ?? Infinity,
+      trim ?? Infinity,
+    );
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);

@@ -274,7 +274,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
   async alarm(): Promise<void> {
     this.#alarmAtMs = Infinity;
     try {
-      await this.#gateway.settler.retry();
+      if ((await this.#gateway.settler.retry()) > 0) this.#wake(FAILED_MS);
       const look = await this.#gateway.background.poll();
       if (look !== undefined) this.#wake(look);
       const { next } = await this.#gateway.delivery.flush();

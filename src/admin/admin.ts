@@ -19,7 +19,7 @@ export interface AdminOptions {
   /** Secrets that open these routes: the admin key, and the one a running gateway lends its own command line. */
   readonly secrets: readonly string[];
   readonly now: () => number;
-  /** Delivers what is due now; answers when the pass is over. */
+  /** Writes what could not be written before, and delivers what is due now; answers when the pass is over. */
   readonly flush: () => Promise<unknown>;
   /** The routes about customers and their money. */
   readonly money: Hono;

@@ -140,7 +140,7 @@ export function assemble(parts: Parts): Gateway {
       ledger,
       keys,
       now: runtime.now,
-      flush: () => delivery.flush(),
+      flush: () => settler.retry().then(() => delivery.flush()),
       money: createMoneyAdmin({ ledger, crypto, runtime, stripe: { money, refresher: side.refresher } }),
       withdraw,
       alarms: delivery.alarms.detail,

@@ -26,6 +26,7 @@ import {
 import { usageToJson } from '../usage/usage-json.ts';
 import { backgroundOf, isBackground, isUnfinished } from './background.ts';
 import type { Call } from './call.ts';
+import { createUnwritten } from './unwritten.ts';
 
 /** What a line of usage costs the customer, in picodollars; null for a model without a price. */
 export interface Rater {
@@ -98,19 +99,9 @@ export interface SettlerOptions {
   readonly billed?: ((call: Call, bill: Bill) => void) | undefined;
 }
 
-/** Settlements kept in memory while the ledger cannot take them. New calls are refused meanwhile, so few arise. */
-const UNWRITTEN_MAX = 10_000;
-
 export function createSettler(options: SettlerOptions): Settler {
   const { ledger, runtime } = options;
-  const unwritten = new Map<string, () => Promise<unknown>>();
-
-  const written = <T>(id: string, write: () => Promise<T>): Promise<T> =>
-    write().catch((error: unknown) => {
-      if (unwritten.size < UNWRITTEN_MAX) unwritten.set(id, write);
-      runtime.log('error', 'settlement_failed', { request_id: id, error: String(error) });
-      throw error;
-    });
+  const unwritten = createUnwritten(runtime);
 
   return {
     measure: (call, ending) => measure(call, ending, options.onMissingUsage),
@@ -119,12 +110,12 @@ export function createSettler(options: SettlerOptions): Settler {
       if (measured.unfinished === true && measured.responseId !== null) {
         const at = { attempt: ending.attempt, nowMs: runtime.now() };
         const background = backgroundOf(call, measured.responseId, at);
-        await written(call.id, () => ledger.openBackground(background));
+        await unwritten.write(call.id, () => ledger.openBackground(background));
         return { inputTokens: 0, outputTokens: 0, costPico: null, usageSource: 'none' };
       }
       const record = recordOf(call, ending, measured, options);
       logCall(runtime, call, ending, record);
-      const { balancePico } = await written(call.id, () => ledger.settle(record.toSettle));
+      const { balancePico } = await unwritten.write(call.id, () => ledger.settle(record.toSettle));
       const { bill } = record;
       options.billed?.(call, bill);
       return balancePico === undefined ? bill : { ...bill, balancePico };
@@ -161,14 +152,7 @@ export function createSettler(options: SettlerOptions): Settler {
       await shrinkHold(call, reader, options);
     },
 
-    async retry() {
-      for (const [id, write] of unwritten) {
-        await write();
-        unwritten.delete(id);
-        runtime.log('warn', 'settlement_written_late', { request_id: id });
-      }
-      return unwritten.size;
-    },
+    retry: unwritten.retry,
   };
 }
 

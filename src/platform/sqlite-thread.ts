@@ -45,7 +45,7 @@ const BUSY_MS = 5_000;
  * file's end), and what is not kept comes from the system's own memory of the file.
  */
 const CACHE_KIB = 16_384;
-/** SQLite's code for a lock that somebody else holds. */
+/** SQLite's code for a lock that somebody else holds; it is the low byte, the others say why. */
 const SQLITE_BUSY = 5;
 
 function own(port: MessagePort, options: ThreadOptions): void {
@@ -90,7 +90,7 @@ function locked(file: string): DatabaseSync {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (error) {
     lock.close();
-    if (codeOf(error) !== SQLITE_BUSY) throw error;
+    if (!isBusy(error)) throw error;
     throw new Error(
       `it is in use by another process (its lock is ${file}.lock; one process writes, others may only read)`,
       { cause: error },
@@ -131,14 +131,17 @@ function answer(owner: Owner, flat: readonly Value[]): void {
   owner.columns = [];
 }
 
-/** All batches in one transaction; if that fails, each in its own, so that one bad batch harms no other. */
+/**
+ * All batches in one transaction; if that fails, each in its own, so that one bad batch harms no other. Not where another
+ * program kept its lock on the file: none of them is to blame, and each would wait for it in its turn.
+ */
 function runGroup(owner: Owner, group: readonly Batch[]): readonly Value[] {
   const answers: Value[] = [];
   try {
     runTransaction(owner, group, answers);
     return answers;
   } catch (error) {
-    if (group.length === 1) return refusalOf(error);
+    if (group.length === 1 || isBusy(error)) return group.flatMap(() => refusalOf(error));
   }
   return group.flatMap((batch) => runGroup(owner, [batch]));
 }
@@ -194,6 +197,8 @@ const refusalOf = (error: unknown): readonly Value[] => [0, messageOf(error), co
 
 const codeOf = (error: unknown): number =>
   error instanceof Error && 'errcode' in error ? Number(error.errcode) : 0;
+
+const isBusy = (error: unknown): boolean => (codeOf(error) & 0xff) === SQLITE_BUSY;
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

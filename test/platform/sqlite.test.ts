@@ -120,6 +120,25 @@ it('rejects all that waits and all that comes when its thread dies', async () =>
   await database.close();
 });
 
+it(
+  'waits once, not once for each, when another program has locked the file',
+  { timeout: 20_000 },
+  async () => {
+    const { database, file, close } = await openTemporary();
+    await database.batch([run('CREATE TABLE t (x BIGINT)')]);
+    const other = new DatabaseSync(file);
+    other.exec('BEGIN IMMEDIATE');
+    const insert = (n: number) => database.batch([run('INSERT INTO t VALUES (?)', n)]);
+    const outcomes = await Promise.allSettled([1, 2, 3, 4, 5, 6, 7, 8].map(insert));
+    const busy = { status: 'rejected', reason: { name: 'LedgerUnavailable', cause: { errcode: 5 } } };
+    expect(outcomes).toMatchObject(outcomes.map(() => busy));
+    other.close();
+    await insert(9);
+    expect(await database.batch([run('SELECT x FROM t')])).toEqual([[{ x: 9 }]]);
+    await close();
+  },
+);
+
 it('refuses what a full disk cannot take, and serves the rest of the same group', async () => {
   const { database, close } = await openTemporary({ pagesMax: 40 });
   await database.batch([run('CREATE TABLE t (x TEXT)')]);

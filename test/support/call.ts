@@ -24,14 +24,19 @@ export interface Wanted {
 
 const QUESTION = [{ role: 'user', content: 'What of the fare?' }];
 
-/** Calls, reads what comes, and waits until everything is delivered. */
-export async function callThrough(gateway: TestGateway, wanted: Wanted): Promise<Got> {
+/** Calls; answers once the head of the reply is there. */
+export function ask(gateway: TestGateway, wanted: Wanted): Promise<Response> {
   const { model, stream = false, path = '/v1/chat/completions', more = {} } = wanted;
-  const reply = await fetch(`${gateway.url}${path}`, {
+  return fetch(`${gateway.url}${path}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${SERVICE_KEY}`, 'x-stripe-customer-id': CUSTOMER },
     body: JSON.stringify({ model, ...(stream ? { stream } : {}), messages: QUESTION, ...more }),
   });
+}
+
+/** Calls, reads what comes, and waits until everything is delivered. */
+export async function callThrough(gateway: TestGateway, wanted: Wanted): Promise<Got> {
+  const reply = await ask(gateway, wanted);
   let text = '';
   let broken = false;
   const decoder = new TextDecoder();
@@ -46,9 +51,13 @@ export async function callThrough(gateway: TestGateway, wanted: Wanted): Promise
   }
   wanted.seen?.();
   await gateway.flushed();
-  const call = await callById(gateway, reply.headers.get('x-request-id') ?? '');
+  const call = await callOf(gateway, reply);
   return { status: reply.status, headers: reply.headers, text, broken, call };
 }
+
+/** What the ledger holds of the call that was so answered. */
+export const callOf = (gateway: TestGateway, { headers }: Response): Promise<AdminCall> =>
+  callById(gateway, headers.get('x-request-id') ?? '');
 
 export async function callById(gateway: TestGateway, id: string): Promise<AdminCall> {
   const { data } = await gateway.admin<{ data: AdminCall[] }>(`/calls?id=${id}`);
