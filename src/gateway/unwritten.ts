@@ -12,7 +12,7 @@ export interface Unwritten {
 }
 
 /** New calls are refused while the ledger takes nothing, so few arise. What is beyond stays open, for the next start. */
-const KEPT_MAX = 10_000;
+const UNWRITTEN_MAX = 10_000;
 
 export function createUnwritten(runtime: Runtime): Unwritten {
   const kept = new Map<string, () => Promise<unknown>>();
@@ -22,7 +22,7 @@ export function createUnwritten(runtime: Runtime): Unwritten {
   return {
     write: (callId, write) =>
       write().catch((error: unknown) => {
-        if (kept.size < KEPT_MAX) kept.set(callId, write);
+        if (kept.size < UNWRITTEN_MAX) kept.set(callId, write);
         logged(callId, error);
         throw error;
       }),
