@@ -6,7 +6,7 @@
  * the policy says cancel.
  */
 import type { ResponseReader } from '../../providers/provider.ts';
-import { type Refusal, refusalReply } from '../errors.ts';
+import type { Refusal } from '../errors.ts';
 import type { Outcome } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Failure } from './attempts.ts';
@@ -21,6 +21,7 @@ import {
   isErrorAlone,
   opensWithError,
   refusesUsageOption,
+  sendRefusal,
   textOf,
   unwritten,
   upstreamError,
@@ -147,6 +148,8 @@ class Forwarding implements ReplySink {
       this.#hold();
       if (this.#settled) this.#release();
       else if (!this.#settling) this.#terminated(reader);
+      // Behind the end marker: it waits where it comes from until the books are closed.
+      else return false;
     } else if (reader.streams) {
       this.#checkpoint(reader);
     }
@@ -298,6 +301,7 @@ class Forwarding implements ReplySink {
 
   /** The reply is whole but for what an upstream may send behind its end marker; some keep the connection open for minutes. */
   #finishSoon(): void {
+    this.#flow?.resume();
     this.#cancelGrace = this.#options.runtime.after(END_GRACE_MS, () => {
       this.#flow?.abort();
       this.#finish();
@@ -325,6 +329,7 @@ class Forwarding implements ReplySink {
 
   #answer(refusal: Refusal): void {
     this.#options.done();
+    this.#flow?.abort();
     if (this.#callerLeft) return;
     // It is charged, now or when it can be written, so the caller has it.
     if (this.#last.length > 0) this.#begin();
@@ -336,10 +341,7 @@ class Forwarding implements ReplySink {
       this.#reply.break();
       return;
     }
-    const { status, headers, body } = refusalReply(refusal, this.#call.dialect, this.#call.id);
-    this.#reply.head(status, headers);
-    this.#reply.write(encoder.encode(body));
-    this.#reply.end();
+    sendRefusal(this.#reply, refusal, this.#call);
   }
 
   #left(): void {
@@ -396,5 +398,3 @@ class Forwarding implements ReplySink {
     };
   }
 }
-
-const encoder = new TextEncoder();

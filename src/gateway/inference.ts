@@ -3,7 +3,7 @@
  * past). Each step refuses by throwing a `Refusal`; it is answered here, in the caller's dialect.
  */
 import { Untranslatable } from '../../providers/translation/conversation.ts';
-import { type Dialect, Refusal, refusalReply } from '../errors.ts';
+import { type Dialect, Refusal } from '../errors.ts';
 import type { Keys } from '../keys/keys.ts';
 import { type Ledger, LedgerUnavailable } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
@@ -20,6 +20,7 @@ import type { Attempts } from './next-attempt.ts';
 import type { Caller, CallerReply, Relay } from './ports.ts';
 import { passThrough } from './pass-through.ts';
 import { type Asked, readRequest } from './read-request.ts';
+import { sendRefusal } from './reply-errors.ts';
 import type { Resolver } from './resolve.ts';
 import type { Settler } from './settle.ts';
 
@@ -180,15 +181,11 @@ export function refuse(
   refusal: Refusal,
   context: { readonly dialect: Dialect; readonly id: string; readonly runtime: Runtime },
 ): void {
-  const { status, headers, body } = refusalReply(refusal, context.dialect, context.id);
+  const status = sendRefusal(caller.reply, refusal, context);
   context.runtime.log('info', 'refused', {
     request_id: context.id,
     status,
     code: refusal.code,
     path: caller.path,
   });
-  const bytes = new TextEncoder().encode(body);
-  caller.reply.head(status, { ...headers, 'content-length': String(bytes.length) });
-  caller.reply.write(bytes);
-  caller.reply.end();
 }

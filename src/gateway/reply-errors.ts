@@ -1,8 +1,23 @@
 /** What a caller is told where a reply cannot be given, or not whole. */
 import type { ResponseReader } from '../../providers/provider.ts';
-import { errorBody, Refusal } from '../errors.ts';
+import { type Dialect, errorBody, Refusal, refusalReply } from '../errors.ts';
 import { LedgerUnavailable } from '../ledger/ledger.ts';
 import type { Call } from './call.ts';
+import type { CallerReply } from './ports.ts';
+
+/** The refusal as the whole reply; answers its status. */
+export function sendRefusal(
+  reply: CallerReply,
+  refusal: Refusal,
+  { dialect, id }: { readonly dialect: Dialect; readonly id: string },
+): number {
+  const { status, headers, body } = refusalReply(refusal, dialect, id);
+  const bytes = encoder.encode(body);
+  reply.head(status, { ...headers, 'content-length': String(bytes.length) });
+  reply.write(bytes);
+  reply.end();
+  return status;
+}
 
 /** The refusal as the last thing in a stream that has begun. */
 export function errorInStream(refusal: Refusal, call: Call, reader: ResponseReader): Uint8Array {

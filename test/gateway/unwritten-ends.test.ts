@@ -1,4 +1,5 @@
 /** A call whose end the ledger cannot take: what the caller of a stream sees, and what becomes of the calls of others. */
+import { once } from 'node:events';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { delta, DONE, event, usageChunk } from '../support/chat.ts';
@@ -32,7 +33,26 @@ const whole: Script = ({ response }) => {
   const body = { id: 'c1', choices: [], usage: { prompt_tokens: 9, completion_tokens: 2 } };
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 };
+/** Behind the end marker: more than sockets keep, and what was written of it. */
+const FLOOD_MAX = 64 * 1024 * 1024;
+const COMMENT = `: ${'x'.repeat(65_536)}\n\n`;
+let flooded = 0;
+let locked: DatabaseSync;
 const SCRIPTS: Readonly<Record<string, Script>> = {
+  floods: async ({ response }) => {
+    locked = new DatabaseSync(gateway.file, { timeout: 5_000 });
+    locked.exec('BEGIN IMMEDIATE');
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(SAID + END);
+    while (flooded < FLOOD_MAX) {
+      flooded += COMMENT.length;
+      if (response.write(COMMENT)) continue;
+      const taken = once(response, 'drain', { signal: AbortSignal.timeout(300) }).catch(() => undefined);
+      if ((await taken) === undefined) break;
+    }
+    locked.close();
+    response.end();
+  },
   stuck: whole,
   next: whole,
   'all-at-once': refusing(sse(SAID + END)),
@@ -78,6 +98,14 @@ it('is given what was said before at once, and what came with the end before the
   content = first.promise;
   await unsettled('odd/end-apart', first.resolve);
   expect(await content).toBe(SAID);
+});
+
+it('leaves at its provider what comes behind the end marker meanwhile', async () => {
+  const got = await callThrough(gateway, { model: 'odd/floods', stream: true });
+  expect(flooded).toBeLessThan(FLOOD_MAX);
+  expect(got).toMatchObject({ status: 200, broken: false });
+  expect(got.text.startsWith(SAID + STOPPED + DONE)).toBe(true);
+  expect(got.call).toMatchObject({ outcome: 'finished', usage_source: 'reported' });
 });
 
 it('holds up no other call, and no delivery', async () => {
