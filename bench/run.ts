@@ -20,13 +20,13 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '5' },
     calls: { type: 'string', default: '4000' },
     streams: { type: 'string', default: '1500' },
-    'warm-up': { type: 'string', default: '3' },
+    'warm-up': { type: 'string', default: '8' },
     'no-portkey': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
 const IN_FLIGHT = 64;
-/** Rounds that do not count: the compilers are still at work in them, in a gateway for some 20,000 calls. */
+/** Rounds that do not count: the compilers are still at work in them, in every gateway for some 20,000 calls. */
 const WARM_UP_ROUNDS = Number(options['warm-up']);
 const CUSTOMER = 'cus_bench';
 const SERVICE_KEY = 'bench-service-key-0123456789-0123456789';

@@ -69,7 +69,7 @@ const messageBody: BodyRules = {
   meter(body) {
     const report = new MessagesReport();
     report.takeMessage(body);
-    if (body['type'] === 'error') report.fail(body['error']);
+    if (body['type'] === 'error' || (body['error'] ?? null) !== null) report.fail(body['error']);
     return report.metered(true, 'the message told no usage');
   },
   weigh(body, tally) {

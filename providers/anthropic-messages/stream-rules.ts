@@ -16,6 +16,8 @@ export class MessagesStreamRules implements StreamRules {
   readonly #evidence = new Evidence((event, tally) => tally.add(eventQuarters(event)));
   /** The message told why it stopped: its usage will not change any more. */
   #stopped = false;
+  /** A sum came behind the first count: at the end of the message it is the last. */
+  #summed = false;
 
   get failed(): boolean {
     return this.#report.failed;
@@ -30,6 +32,7 @@ export class MessagesStreamRules implements StreamRules {
         this.#read(bytes, unit);
         return 'forward';
       case 'message_stop':
+        this.#stopped ||= this.#summed;
         return 'terminal';
       default:
         return 'forward';
@@ -57,11 +60,13 @@ export class MessagesStreamRules implements StreamRules {
     if (!isRecord(event)) return;
     if (event['type'] === 'message_start' && isRecord(event['message'])) {
       this.#stopped = false;
+      this.#summed = false;
       this.#report.takeMessage(event['message']);
     } else if (event['type'] === 'message_delta') {
       this.#report.takeUsage(event['usage']);
-      this.#stopped = isRecord(event['delta']) && typeof event['delta']['stop_reason'] === 'string';
-    } else if (event['type'] === 'error') {
+      this.#summed ||= isRecord(event['usage']);
+      this.#stopped ||= isRecord(event['delta']) && typeof event['delta']['stop_reason'] === 'string';
+    } else if (event['type'] === 'error' || (event['error'] ?? null) !== null) {
       this.#report.fail(event['error']);
     }
   }

@@ -6,6 +6,10 @@ import { Tally } from '../passage/tally.ts';
 import { candidateQuarters } from './text.ts';
 import { readGeminiUsage } from './usage.ts';
 
+/** A later one may have a traffic type alone: what was told before it stands. */
+const hasCounts = (usage: Readonly<Record<string, unknown>>): boolean =>
+  Object.keys(usage).some((name) => name.endsWith('TokenCount'));
+
 export class GeminiReport {
   readonly #tally = new Tally();
   #usage: Readonly<Record<string, unknown>> | undefined;
@@ -24,8 +28,10 @@ export class GeminiReport {
   take(part: Readonly<Record<string, unknown>>): void {
     this.#responseId = textOf(part['responseId']) ?? this.#responseId;
     this.#servedModel = textOf(part['modelVersion']) ?? this.#servedModel;
-    if (isRecord(part['usageMetadata'])) this.#usage = part['usageMetadata'];
-    if (isRecord(part['error'])) this.#failure ??= `the reply carries an error${errorName(part['error'])}`;
+    const usage = part['usageMetadata'];
+    if (isRecord(usage) && (this.#usage === undefined || hasCounts(usage))) this.#usage = usage;
+    if ((part['error'] ?? null) !== null)
+      this.#failure ??= `the reply carries an error${errorName(part['error'])}`;
     const feedback = part['promptFeedback'];
     const reason = isRecord(feedback) ? feedback['blockReason'] : undefined;
     if (reason !== undefined && reason !== null) this.#block(String(reason));

@@ -1,7 +1,7 @@
 /**
  * Gemini's `usageMetadata`, brought to disjoint classes. Cached content lies inside `promptTokenCount`; what the vendor's
  * own tools read (`toolUsePromptTokenCount`) beside it; thoughts beside the candidates. A count of zero is left out.
- * The vendor's total decides where an older server means it otherwise.
+ * The vendor's total decides where an older server means it otherwise, and tells the one of the two main counts that is left out.
  */
 import { isRecord, listOf } from '../../src/usage/json-value.ts';
 import type { TokenCounts } from '../../src/usage/usage.ts';
@@ -29,14 +29,13 @@ export function readGeminiUsage(usage: Fields): GeminiUsage {
     if (count === 'malformed') doubts.push(`${name} is not a token count`);
     return typeof count === 'number' ? count : 0;
   };
+  const total = countOf(usage['totalTokenCount']);
+  const beside = { toolUse: detail('toolUsePromptTokenCount'), thoughts: detail('thoughtsTokenCount') };
+  const told = (main ?? 0) + (generated ?? 0) + beside.toolUse + beside.thoughts;
+  const untold = typeof total === 'number' ? Math.max(0, total - told) : 0;
   const sums = settleSums(
-    {
-      prompt: main ?? 0,
-      toolUse: detail('toolUsePromptTokenCount'),
-      candidates: generated ?? 0,
-      thoughts: detail('thoughtsTokenCount'),
-    },
-    countOf(usage['totalTokenCount']),
+    { ...beside, prompt: main ?? untold, candidates: generated ?? untold },
+    total,
     doubts,
   );
   const counts = classes(usage, sums, { cached: detail('cachedContentTokenCount'), doubts });

@@ -2,10 +2,18 @@
  * What a reply has told of itself so far, whether it came whole or in events: its id, the model that served, its usage
  * and its errors. One vocabulary for both readers.
  */
-import { isRecord, textOf } from '../../src/usage/json-value.ts';
+import { isRecord, listOf, textOf } from '../../src/usage/json-value.ts';
 import type { Metered, TokenCounts } from '../../src/usage/usage.ts';
 import { errorName } from '../passage/counts.ts';
 import { readChatUsage } from './usage.ts';
+
+/** Moonshot tells the usage in the last choice, and again behind it where it was asked to. */
+function usageOfChoice(choices: unknown): unknown {
+  const [choice, ...more] = listOf(choices);
+  return more.length === 0 && isRecord(choice) ? choice['usage'] : undefined;
+}
+
+const isEmpty = (usage: unknown): boolean => isRecord(usage) && Object.keys(usage).length === 0;
 
 export class ChatReport {
   readonly #generates: boolean;
@@ -43,8 +51,8 @@ export class ChatReport {
   take(body: Readonly<Record<string, unknown>>): void {
     this.identify(body);
     const groq = isRecord(body['x_groq']) ? body['x_groq'] : {};
-    const usage = body['usage'] ?? groq['usage'];
-    if (usage !== undefined && usage !== null) this.#takeUsage(usage);
+    const usage = body['usage'] ?? groq['usage'] ?? usageOfChoice(body['choices']);
+    if (usage !== undefined && usage !== null && !isEmpty(usage)) this.#takeUsage(usage);
     const error = body['error'] ?? groq['error'];
     if (error !== undefined && error !== null) this.fail(`the reply carries an error${errorName(error)}`);
   }

@@ -21,7 +21,7 @@ export class ChatStreamRules implements StreamRules {
   readonly #evidence = new Evidence((event, tally) => {
     for (const choice of listOf(event['choices'])) {
       this.#spoke = true;
-      this.#stopped ||= isRecord(choice) && (choice['finish_reason'] ?? null) !== null;
+      this.#stopped ||= isRecord(choice) && (choice['finish_reason'] ?? '') !== '';
     }
     if (!this.#report.hasIdentity) this.#report.identify(event);
     weighChatEvent(event, tally);
@@ -111,7 +111,7 @@ function startsWith(bytes: Uint8Array, start: number, text: Uint8Array): boolean
 
 /** An event that came for its usage alone. Lists carry content (citations, search results): an event with one stays. */
 function isUsageOnly(event: Readonly<Record<string, unknown>>): boolean {
-  const choices = event['choices'];
+  const choices = event['choices'] ?? [];
   if (!Array.isArray(choices) || choices.length > 0) return false;
   if (!isRecord(event['usage']) || (event['error'] ?? null) !== null) return false;
   return Object.values(event).every((value) => !Array.isArray(value) || value.length === 0);

@@ -6,15 +6,17 @@ import { sseData, sseEventName, type SseUnit } from '../../src/usage/sse-scanner
 const TYPE_WITHIN_BYTES = 120;
 const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([a-z_.]+)"/;
 
-/** The event's name, else the type that its data tells; empty when it has neither. */
+/** The event's name, else the type that its data tells; one that has neither is an `error` where it carries one, else empty. */
 export function eventType(bytes: Uint8Array, unit: SseUnit): string {
   if (unit.eventEnd > unit.eventStart) return sseEventName(bytes, unit);
   const end = Math.min(unit.dataEnd, unit.dataStart + TYPE_WITHIN_BYTES);
   const leading = LEADING_TYPE.exec(decoder.decode(bytes.subarray(unit.dataStart, end)))?.[1];
   if (leading !== undefined) return leading;
   const event = parseJson(sseData(bytes, unit));
-  const type = isRecord(event) ? (event['type'] ?? event['event_type']) : undefined;
-  return typeof type === 'string' ? type : '';
+  if (!isRecord(event)) return '';
+  const type = event['type'] ?? event['event_type'];
+  if (typeof type === 'string') return type;
+  return (event['error'] ?? null) === null ? '' : 'error';
 }
 
 const decoder = new TextDecoder();

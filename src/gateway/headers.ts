@@ -172,6 +172,9 @@ const STAYS = new Set([
   'openai-organization',
   'openai-project',
   'x-goog-user-project',
+  // These would have the vendor leave the usage out of its reply, or take the request for another.
+  'x-goog-fieldmask',
+  'x-http-method-override',
   'idempotency-key',
   // The gateway's own word for the call; who wants to name a request to OpenAI sends x-client-request-id, which travels.
   'x-request-id',

@@ -30,8 +30,8 @@ export interface SseUnit {
 /** `bytes` is the chunk itself where the unit lies inside one chunk, else a copy of the unit that is not touched again. */
 export type SseUnitSink = (bytes: Uint8Array, unit: SseUnit) => void;
 
-/** One event. Whole responses are repeated in single events of 100 KB; base64 images run to megabytes. */
-export const SSE_EVENT_BYTES_MAX = 8 * 1024 * 1024;
+/** One event. Whole responses are repeated in single events, with images in base64: as much as a whole reply may have. */
+export const SSE_EVENT_BYTES_MAX = 64 * 1024 * 1024;
 
 export class SseScanner {
   readonly #sink: SseUnitSink;

@@ -48,6 +48,7 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
   'claude-error': sse(STARTED + named('error', { error: { type: 'overloaded_error', message: 'Busy' } })),
   'responses-merely-ends': sse(named('response.output_text.delta', { delta: 'Paid' })),
   'responses-error': sse(named('error', { code: 'server_error', message: 'Oh' })),
+  'responses-error-bare': sse(ERROR + DONE),
   'responses-failed': sse(
     named('response.failed', { response: { id: 'r1', status: 'failed', error: { code: 'server_error' } } }),
   ),
@@ -112,6 +113,7 @@ describe("a stream whose last word is the provider's own error", () => {
     ['error-unfinished', SAID + ERROR.trimEnd(), 'estimated'],
     ['claude-error', undefined, 'estimated'],
     ['responses-error', undefined, 'none'],
+    ['responses-error-bare', ERROR + DONE, 'none'],
     ['gemini-error', undefined, 'reported'],
   ])('passes it on and breaks the connection: %s', async (script, text, source) => {
     const got = await ask(script);

@@ -205,6 +205,26 @@ describe('the usage of a chat stream', () => {
 });
 
 describe('the usage of a chat stream, oddly told,', () => {
+  it('is read from its only choice where nothing else tells it', () => {
+    const inChoice = event({
+      choices: [{ index: 0, delta: {}, usage: { prompt_tokens: 3, completion_tokens: 4 } }],
+    });
+    expect(read(hello + inChoice + DONE)).toMatchObject({ tokens: [3, 4], metered: { kind: 'final' } });
+    expect(read(hello + inChoice + usageChunk(5, 6) + DONE).tokens).toEqual([5, 6]);
+  });
+
+  it('is not lost to one that is empty', () => {
+    expect(read(hello + usageChunk(3, 4) + event({ choices: [], usage: {} }) + DONE)).toMatchObject({
+      tokens: [3, 4],
+      metered: { kind: 'final' },
+    });
+  });
+
+  it.each([{}, { choices: null }])('is withheld beside %j', (more) => {
+    const told = event({ id: 'c', ...more, usage: { prompt_tokens: 3, completion_tokens: 4 } });
+    expect(read(hello + told + DONE)).toMatchObject({ tokens: [3, 4], forwarded: hello + DONE });
+  });
+
   it('survives a later null', () => {
     expect(read(usageChunk(3, 4) + delta({ content: 'x' }) + DONE).tokens).toEqual([3, 4]);
   });
@@ -218,6 +238,15 @@ describe('the usage of a chat stream, oddly told,', () => {
       'data: {"choices":[],\r\ndata: "usage":\r\ndata: {"prompt_tokens":3,"completion_tokens":4}}\r\n\r\n';
     expect(read(hello + text).tokens).toEqual([3, 4]);
     expect(read(hello + text).forwarded).toBe(hello);
+  });
+});
+
+describe('a reason to stop that is empty', () => {
+  it('is none: the stream that ends after it is cut', () => {
+    const running = event({ choices: [{ index: 0, delta: { content: 'a' }, finish_reason: '' }] });
+    expect(read(running).reader.complete).toBe(false);
+    const stopped = event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
+    expect(read(running + stopped).reader.complete).toBe(true);
   });
 });
 

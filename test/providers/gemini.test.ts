@@ -39,6 +39,17 @@ describe('the usage of a Gemini reply', () => {
     expect([inputTokens(counts), outputTokens(counts)]).toEqual([10, 50]);
   });
 
+  it.each([
+    [{ promptTokenCount: 9, totalTokenCount: 11 }, [9, 2]],
+    [{ candidatesTokenCount: 2, totalTokenCount: 11 }, [9, 2]],
+    [{ promptTokenCount: 9, thoughtsTokenCount: 4, totalTokenCount: 15 }, [9, 6]],
+    [{ promptTokenCount: 9, totalTokenCount: 9 }, [9, 0]],
+    [{ promptTokenCount: 9, totalTokenCount: 5 }, [9, 0]],
+  ])('has by its total what is left out: %j', (usage, tokens) => {
+    const counts = countsOf(usage);
+    expect([inputTokens(counts), outputTokens(counts)]).toEqual(tokens);
+  });
+
   it('counts what tools read as input', () => {
     const counts = countsOf({
       promptTokenCount: 10,
@@ -131,8 +142,21 @@ describe('a Gemini stream', () => {
     const stream = reader('application/json');
     const endless = bytesOf(`[{"text":"${'a'.repeat(1024 * 1024)}`);
     expect(() => {
-      for (let times = 0; times < 10; times += 1) stream.write(endless);
+      for (let times = 0; times < 66; times += 1) stream.write(endless);
     }).toThrow(/larger than/);
+  });
+
+  it('keeps its counts when a later usage has none', () => {
+    const stream = reader('text/event-stream');
+    const bare = `data: ${JSON.stringify({ usageMetadata: { trafficType: 'ON_DEMAND' } })}\r\n\r\n`;
+    readAll(stream, [bytesOf(last + bare)]);
+    expect(stream.metered()).toMatchObject({ kind: 'final', lines: [{ textOutput: 2 }] });
+  });
+
+  it('that is an error in words is failed', () => {
+    const stream = reader('text/event-stream');
+    readAll(stream, [bytesOf(`data: ${JSON.stringify({ error: 'bad' })}\r\n\r\n`)]);
+    expect(stream.metered()).toMatchObject({ kind: 'none', failed: true });
   });
 
   it('of a blocked prompt without counts is none, and failed', () => {

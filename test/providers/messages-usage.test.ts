@@ -133,6 +133,26 @@ describe('a stream of messages', () => {
     expect(textOf([...stream.end()])).toBe(STOP);
   });
 
+  it('has its last sum, whether told with a reason to stop, behind it or without one', () => {
+    const sum = (count: number) =>
+      event({ type: 'message_delta', delta: {}, usage: { output_tokens: count } });
+    const stopped = event({ type: 'message_delta', delta: { stop_reason: 'end_turn' } });
+    for (const told of [STOP_REASON + sum(17), stopped + sum(17), sum(2) + sum(17)]) {
+      const stream = reader();
+      readAll(stream, [bytesOf(START + delta('a text of some length') + told + STOP)]);
+      expect(stream.metered()).toMatchObject({ kind: 'final', lines: [{ textOutput: 17 }] });
+    }
+  });
+
+  it('whose error has no type is failed, as is a message', () => {
+    const stream = reader();
+    readAll(stream, [bytesOf(`data: ${JSON.stringify({ error: { message: 'Busy' } })}\n\n`)]);
+    expect(stream.metered()).toMatchObject({ kind: 'none', failed: true });
+    const whole = exchangeOf().read({ status: 200, headers: { 'content-type': 'application/json' } });
+    readAll(whole, [bytesOf(JSON.stringify({ error: { message: 'Busy' } }))]);
+    expect(whole.metered()).toMatchObject({ kind: 'none', failed: true });
+  });
+
   it('that broke off has its input reported and its output open', () => {
     const stream = reader();
     stream.write(bytesOf(START + delta('a text of some length')));

@@ -60,8 +60,10 @@ export const WAIT_MS = 2_000;
  * many accounts again are remembered of those who are called for under further keys.
  */
 const ACCOUNTS_REMEMBERED_MAX = 131_072;
-/** What Stripe alone can lift. */
+/** What Stripe alone can lift; a request that exceeds the balance is one where credit is what it exceeds. */
 const DOUBTFUL: ReadonlySet<string> = new Set(['credit_balance_exhausted', 'subscription_inactive']);
+const isDoubtful = ({ code, source }: Refused): boolean =>
+  DOUBTFUL.has(code) || (code === 'request_exceeds_balance' && source === 'credit_balance');
 /** An account that changes faster than a call can be judged by it is being fought over. */
 const JUDGED_MAX = 10;
 
@@ -165,7 +167,7 @@ const blocked = ({ topUpUrl }: BudgetsOptions, { customer }: CallToOpen, block: 
 
 function final({ doubted, refused }: BudgetsOptions, { customer }: CallToOpen, verdict: Verdict): Verdict {
   if (verdict.kind === 'refused') refused?.(customer);
-  if (verdict.kind === 'refused' && DOUBTFUL.has(verdict.code)) doubted?.(customer);
+  if (verdict.kind === 'refused' && isDoubtful(verdict)) doubted?.(customer);
   return verdict;
 }
 

@@ -50,6 +50,7 @@ export const HOLD_PICO_MAX = 10_000_000_000_000_000n;
 const isMedia = (endpoint: string): boolean =>
   endpoint.startsWith('images.') || endpoint.startsWith('audio.');
 const EMBEDDINGS: ReadonlySet<string> = new Set(['embeddings', 'embedContent', 'batchEmbedContents']);
+const WRITES_NOTHING: ReadonlySet<string> = new Set([...EMBEDDINGS, 'moderations']);
 
 /** Models that search by themselves, asked or not, and are paid for it by the search. */
 const SEARCHES = /search|deep-research|sonar|compound|:online$/i;
@@ -90,6 +91,7 @@ export function createHolds({
         worst = dearer(worst, beside);
         continue;
       }
+      if (!isWhole(price, asked.endpoint)) return { kind: 'unpriced', model: target.billedModel };
       const vendor = vendorOf(target.billedModel.slice(0, target.billedModel.indexOf('/')));
       const bound = boundOf({
         vendor: wayOf(target.providerType),
@@ -107,6 +109,14 @@ export function createHolds({
     return worst ?? { kind: 'boundless', reasons: ['nobody to ask'] };
   };
 }
+
+/** Whether it says what reading costs, and writing where there is any: without either a bill would have no cost at all. */
+const isWhole = (price: Price, endpoint: string): boolean =>
+  isMedia(endpoint) ||
+  price.every(
+    ({ rates }) =>
+      rates.uncachedInput !== null && (rates.textOutput !== null || WRITES_NOTHING.has(endpoint)),
+  );
 
 /** Types that speak a vendor's dialect may be anybody's server; only the vendors' own are known. */
 const wayOf = (type: string): Vendor =>

@@ -70,10 +70,12 @@ export function policyOf(account: Account | null, defaults: PolicyDefaults): Pol
   const plan = defaults.plans.get(account?.plan ?? '') ?? {};
   const onEmpty = ownOnEmpty(account) ?? plan.onEmpty ?? defaults.onEmpty;
   const noCredit = account?.noCredit ?? plan.noCredit ?? defaults.noCredit;
+  const hasHadGrant = account?.hasHadGrant === true;
   return {
     mode: account?.mode ?? plan.mode ?? defaults.mode,
-    creditChecked: account?.hasHadGrant === true ? onEmpty.kind !== 'overage' : noCredit === 'refuse',
-    gracePico: onEmpty.kind === 'grace' ? onEmpty.pico : 0n,
+    creditChecked: hasHadGrant ? onEmpty.kind !== 'overage' : noCredit === 'refuse',
+    // Who never had credit has none to go below: nothing would count what he is let have.
+    gracePico: hasHadGrant && onEmpty.kind === 'grace' ? onEmpty.pico : 0n,
     isOverage: onEmpty.kind === 'overage',
   };
 }

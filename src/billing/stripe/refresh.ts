@@ -30,8 +30,9 @@ export interface Refresher {
    */
   doubted(customer: string): void;
   /**
-   * A customer is seen for the first time: what Stripe has of him is recorded before he is served. Never rejects for
-   * Stripe's sake: what could not be read in time is read later.
+   * A customer is seen for the first time: what Stripe has of him is recorded before he is served.
+   *
+   * @throws {StripeUnreachable} when it could not be read in time; it is read later.
    */
   first(customer: string): Promise<void>;
 }
@@ -106,6 +107,7 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
         if (!(error instanceof StripeUnreachable)) throw error;
         await ledger.wantReading(customer, runtime.now());
         runtime.log('warn', 'stripe_reading_failed', { customer, attempts: 1, error: error.message });
+        throw error;
       }
     },
   };

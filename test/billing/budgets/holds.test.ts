@@ -129,3 +129,28 @@ describe('what is expected', () => {
     expect(held).toMatchObject({ holdPico: HOLD_PICO_MAX });
   });
 });
+
+describe('a price that lacks a half', () => {
+  const halves = createPrices({
+    runtime: createTestRuntime(),
+    overrides: new Map([
+      ['demo/reads', { input: 1_000_000n }],
+      ['demo/writes', { output: 1_000_000n }],
+    ]),
+  });
+  const assessHalf = createHolds({ prices: halves, vendorOf: (provider) => provider });
+  const policy = { plan: null, mode: 'strict' } as const;
+
+  it.each(['demo/reads', 'demo/writes'])('is none for what reads and writes: %s', (model) => {
+    for (const mode of ['strict', 'standard'] as const)
+      expect(assessHalf(asked({ max_tokens: 1 }, [model]), { ...policy, mode })).toEqual({
+        kind: 'unpriced',
+        model,
+      });
+  });
+
+  it('is one for what only reads', () => {
+    const embedding = { ...asked({ input: 'a' }, ['demo/reads']), endpoint: 'embeddings' };
+    expect(assessHalf(embedding, policy)).toMatchObject({ kind: 'held' });
+  });
+});

@@ -31,8 +31,15 @@ let ledger: Ledger;
 let assessed: Assessment;
 let calls = 0;
 const runtime = createNodeRuntime({ json: true, write: () => undefined });
+const doubted: string[] = [];
 const budgetsOf = (defaults: PolicyDefaults = DEFAULTS) =>
-  createBudgets({ ledger, runtime, defaults, assess: () => assessed });
+  createBudgets({
+    ledger,
+    runtime,
+    defaults,
+    assess: () => assessed,
+    doubted: (customer) => doubted.push(customer),
+  });
 const call = (customer = CUSTOMER): CallToOpen => ({
   id: `call_${String((calls += 1))}`,
   customer,
@@ -68,6 +75,46 @@ describe('where credit is required of everybody', () => {
     for (const _again of [1, 2])
       expect(await budgets.admit(call(), ASKED)).toMatchObject({ kind: 'refused', code: 'model_not_priced' });
     expect(await openCalls()).toBe(1);
+  });
+});
+
+describe('who never had credit', () => {
+  it('has no grace either where credit is required', async () => {
+    const budgets = budgetsOf({ ...DEFAULTS, onEmpty: { kind: 'grace', pico: 1_000n } });
+    assessed = { kind: 'held', holdPico: 10n, fitPico: 10n, outputPico: null };
+    const refused = { kind: 'refused', code: 'credit_balance_exhausted' };
+    expect(await budgets.admit(call(), ASKED)).toMatchObject(refused);
+    await ledger.changeAccount(CUSTOMER, { mode: 'standard' }, 1);
+    expect(await budgets.admit(call(), ASKED)).toMatchObject(refused);
+    expect(await openCalls()).toBe(0);
+  });
+});
+
+describe('who asks for more than his credit', () => {
+  it('is read again, as new credit may have gone unheard of', async () => {
+    const grants = [
+      {
+        id: 'credgr_1',
+        name: null,
+        category: 'paid' as const,
+        priority: 50,
+        amountPico: '100',
+        balancePico: '100',
+        applies: true,
+        effectiveAtMs: 0,
+        expiresAtMs: null,
+        createdAtMs: 0,
+        voidedAtMs: null,
+      },
+    ];
+    await ledger.recordGrants({ customer: CUSTOMER, readAtMs: 1, grants });
+    doubted.length = 0;
+    assessed = { kind: 'held', holdPico: 1_000n, fitPico: 1_000n, outputPico: null };
+    expect(await budgetsOf({ ...DEFAULTS, mode: 'strict' }).admit(call(), ASKED)).toMatchObject({
+      kind: 'refused',
+      code: 'request_exceeds_balance',
+    });
+    expect(doubted).toEqual([CUSTOMER]);
   });
 });
 

@@ -4,7 +4,7 @@ import { StripeUnreachable } from '../../../src/billing/ports.ts';
 import { LedgerUnavailable } from '../../../src/ledger/ledger.ts';
 import { createTestRuntime, MemoryLedger } from '../support.ts';
 
-function setUp(whenUnknown: 'refuse' | 'allow' = 'refuse') {
+function setUp(whenUnknown: 'refuse' | 'allow' = 'refuse', first?: () => Promise<void>) {
   const runtime = createTestRuntime();
   const ledger = new MemoryLedger();
   const asked: string[] = [];
@@ -15,7 +15,7 @@ function setUp(whenUnknown: 'refuse' | 'allow' = 'refuse') {
       return stripe.answer();
     },
   };
-  const customers = createCustomers({ ledger, account, runtime, whenUnknown });
+  const customers = createCustomers({ ledger, account, runtime, whenUnknown, first });
   return { customers, runtime, ledger, asked, stripe };
 }
 
@@ -80,6 +80,19 @@ describe('a customer of whom Stripe cannot say anything', () => {
     expect(await customers.verify('cus_a')).toBe('unverified');
     stripe.answer = () => Promise.resolve(true);
     expect(await customers.verify('cus_a')).toBe('known');
+  });
+
+  it('is refused where his money cannot be read, and read at the next call', async () => {
+    let reads = 0;
+    const first = async (): Promise<void> => {
+      reads += 1;
+      if (reads === 1) throw new StripeUnreachable('500');
+    };
+    const { customers, ledger } = setUp('refuse', first);
+    expect(await customers.verify('cus_a')).toBe('unverified');
+    expect(ledger.customers.get('cus_a')).toBeUndefined();
+    expect(await customers.verify('cus_a')).toBe('known');
+    expect(reads).toBe(2);
   });
 
   it('is allowed if so configured, without writing it down or waiting at each call', async () => {

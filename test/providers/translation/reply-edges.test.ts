@@ -334,7 +334,7 @@ describe('an adversary', () => {
     const parser = PARSERS.chat({ stream: true, status: 200, callId: 'c' });
     const megabyte = new Uint8Array(1024 * 1024).fill(0x61);
     expect(() => {
-      for (let sent = 0; sent < 10; sent += 1) parser.write(megabyte);
+      for (let sent = 0; sent < 66; sent += 1) parser.write(megabyte);
     }).toThrow(ReplyTooLarge);
   });
 
