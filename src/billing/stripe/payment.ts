@@ -40,10 +40,14 @@ export const isPaid = (status: string): boolean => PAID.has(status);
 export const isOwing = (status: string): boolean => OWING.has(status);
 /** Not begun: Stripe waits for the first payment, for 23 hours. */
 const PENDING = 'incomplete';
+export const isPending = (status: string): boolean => status === PENDING;
+/** Never paid, so never in force: it says nothing of what another one owes. */
+const NOT_BEGUN: ReadonlySet<string> = new Set([PENDING, 'incomplete_expired']);
 
 /**
- * One paid subscription is enough. Without any, the latest one's state blocks, `graceMs` after the payment was missing:
- * past due and unpaid until the invoice in question is paid; canceled and paused until a subscription is active.
+ * One paid subscription is enough. Without any, the state of the latest that was in force blocks, `graceMs` after the
+ * payment was missing: past due and unpaid until the invoice in question is paid; canceled and paused until a
+ * subscription is active.
  */
 export function paymentOf(
   subscriptions: readonly SubscriptionState[],
@@ -51,9 +55,12 @@ export function paymentOf(
   graceMs: number,
 ): Payment {
   const newestFirst = [...subscriptions].sort((a, b) => (b.created ?? 0) - (a.created ?? 0));
-  const chosen = newestFirst.find(({ status }) => PAID.has(status)) ?? newestFirst[0];
+  const chosen =
+    newestFirst.find(({ status }) => PAID.has(status)) ??
+    newestFirst.find(({ status }) => !NOT_BEGUN.has(status)) ??
+    newestFirst[0];
   if (chosen === undefined) return { subscription: null, paymentBlock: null, period: null };
-  const blocks = !PAID.has(chosen.status) && chosen.status !== PENDING && !isSettled(chosen, invoices);
+  const blocks = !PAID.has(chosen.status) && !isPending(chosen.status) && !isSettled(chosen, invoices);
   const since = blocks ? missingSince(chosen, invoices) : 0;
   return {
     subscription: { id: chosen.id, state: chosen.status },

@@ -1,7 +1,7 @@
 /** What a Stripe event says of a customer, as far as it decides who is served. */
 import type { CustomerFact } from '../../ledger/ledger.ts';
 import type { Stripe } from 'stripe';
-import { isOwing, isPaid, periodStart } from './payment.ts';
+import { isOwing, isPaid, isPending, periodStart } from './payment.ts';
 import type { SubscriptionState } from './payment.ts';
 import type { StripeAccount } from '../ports.ts';
 import { counts, isLive } from './reading.ts';
@@ -52,8 +52,11 @@ export function newsOf({ type, object }: Snapshot): string | undefined {
 
 /** What the event itself says, for where the present state cannot be read. */
 export function hintOf({ type, object, createdS }: Snapshot): Hint | undefined {
-  if (type.startsWith('customer.subscription.') && typeof object['status'] === 'string')
-    return { createdS, subscription: object as unknown as SubscriptionState };
+  const { status } = object;
+  if (type.startsWith('customer.subscription.') && typeof status === 'string') {
+    // One that only waits for its first payment must not take the place of one that owes.
+    return isPending(status) ? undefined : { createdS, subscription: object as unknown as SubscriptionState };
+  }
   if (type === 'invoice.paid' || type === 'invoice.payment_succeeded') return paidHint(object, createdS);
   if (type !== 'billing.credit_grant.created') return undefined;
   const grant = object as unknown as Stripe.Billing.CreditGrant;

@@ -33,6 +33,19 @@ describe('a payment is missing', () => {
     expect(paymentOf([canceled, active], [], 0).subscription).toEqual({ id: 'sub_active', state: 'active' });
   });
 
+  it.each(['past_due', 'unpaid', 'canceled', 'paused'])(
+    'as long as a newer subscription than the one %s was never paid',
+    (status) => {
+      const old = subscription(status);
+      for (const newer of ['incomplete', 'incomplete_expired']) {
+        const both = [old, subscription(newer, { created: 900 })];
+        expect(blockOf(both)).toMatchObject({ why: `subscription ${status}` });
+        expect(paymentOf(both, [], 0).subscription).toEqual({ id: old.id, state: status });
+      }
+      expect(blockOf([old, subscription('active', { created: 900 })])).toBeNull();
+    },
+  );
+
   it('not of a customer without a subscription', () => {
     expect(paymentOf([], [], 0)).toEqual({ subscription: null, paymentBlock: null, period: null });
   });

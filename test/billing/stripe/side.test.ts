@@ -117,6 +117,25 @@ describe('a webhook', () => {
     expect(now?.period?.endMs).toBeGreaterThan(Date.now());
   });
 
+  it.each([0, 1_000])(
+    'of a subscription that was only begun lifts no block (readings that Stripe refuses: %i)',
+    async (times) => {
+      const customer = newCustomer();
+      const { stripe } = gateway;
+      if (times > 0) stripe.faults.add({ kind: 'forbidden', route: 'GET /v1/subscriptions', times });
+      await stripe.trigger('customer.subscription.updated', { customer });
+      await read();
+      const begun = { customer, id: `sub_new_${customer}`, status: 'incomplete' };
+      await stripe.trigger('customer.subscription.created', begun);
+      await read();
+      expect(await account(customer)).toMatchObject({ paymentBlock: { why: 'subscription past_due' } });
+      await stripe.trigger('customer.subscription.updated', { ...begun, status: 'active' });
+      await read();
+      stripe.faults.clear();
+      expect((await account(customer))?.paymentBlock).toBeNull();
+    },
+  );
+
   it('of a payment that failed blocks until that invoice is paid', async () => {
     const customer = newCustomer();
     const { stripe } = gateway;
