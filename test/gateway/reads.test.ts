@@ -222,6 +222,18 @@ describe('POST /v1/usage/record', () => {
       expect((await record({ ...body, ...wrong })).status, JSON.stringify(wrong)).toBe(400);
   });
 
+  it.each([1_000_000_000_000_000, '1000000000000000'])(
+    'refuses more digits than Stripe takes: %j',
+    async (value) => {
+      const { customer } = await newCustomer();
+      const body = { customer, event_name: 'documents', identifier: 'long' };
+      const refused = await record({ ...body, value });
+      expect(refused.status).toBe(400);
+      expect(await refused.text()).toContain('15 digits at most');
+      expect((await record({ ...body, value: 999_999_999_999_999 })).status).toBe(201);
+    },
+  );
+
   it('is the operator’s alone', async () => {
     const { customer, key } = await newCustomer();
     const body = { customer, event_name: 'documents', value: 1, identifier: 'mine' };

@@ -24,6 +24,8 @@ export interface RecordedUsage {
 /** Stripe takes events up to 35 days old, and 5 minutes ahead. At 34 days they are not sent any more; an hour is for that. */
 const AGE_MS = 2_934_000_000;
 const AHEAD_MS = 300_000;
+/** Stripe refuses a value of more digits. */
+const VALUE_RULE = 'must be a whole number of 1 or more, 15 digits at most';
 
 const bodySchema = z
   .strictObject({
@@ -31,9 +33,13 @@ const bodySchema = z
     event_name: z.string().min(1).max(100).optional(),
     unit: z.string().min(1).max(100).optional(),
     value: z
-      .union([z.int().positive(), z.string().regex(/^[1-9]\d{0,14}$/)], {
-        error: 'must be a whole number of 1 or more, 15 digits at most',
-      })
+      .union(
+        [
+          z.int(VALUE_RULE).positive(VALUE_RULE).max(999_999_999_999_999, VALUE_RULE),
+          z.string().regex(/^[1-9]\d{0,14}$/, VALUE_RULE),
+        ],
+        { error: VALUE_RULE },
+      )
       .transform(String),
     identifier: z.string().regex(/^[\x21-\x7e]{1,100}$/, 'must be 1 to 100 characters without spaces'),
     timestamp: z.union([z.int().positive(), z.iso.datetime({ offset: true })]).optional(),
