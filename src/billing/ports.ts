@@ -31,7 +31,7 @@ export interface Transports {
 export interface StripeAccount {
   /** Whether the customer exists and is not deleted. Waits 2 s at most. */
   customerExists(customer: string): Promise<boolean>;
-  /** Whether any currency of the customer's metered credit balance is above zero; undefined where the key may not read it. */
+  /** Whether any of the customer's metered credit in US dollars is left; undefined where the key may not read it. */
   hasAvailableCredit(customer: string): Promise<boolean | undefined>;
 }
 

@@ -166,11 +166,12 @@ function existingGrant(account: Account, id: string): CreditGrant {
 
 function updateGrant({ account, id, body }: RouteCall): CreditGrant {
   const grant = existingGrant(account, id);
+  const before = structuredClone(grant);
   const params = parseParams(updateSchema, body);
   if (params.expires_at !== undefined) grant.expires_at = params.expires_at === '' ? null : params.expires_at;
   if (params.metadata === '') grant.metadata = {};
   else Object.assign(grant.metadata, params.metadata);
-  return updated(account, grant);
+  return updated(account, before, grant);
 }
 
 function endGrant({ account, id }: RouteCall, field: 'voided_at' | 'expires_at'): CreditGrant {
@@ -182,14 +183,24 @@ function endGrant({ account, id }: RouteCall, field: 'voided_at' | 'expires_at')
   if (grant.expires_at !== null && grant.expires_at <= account.seconds()) {
     throw invalid(`The credit grant ${id} has already expired.`);
   }
+  const before = structuredClone(grant);
   grant[field] = account.seconds();
-  return updated(account, grant);
+  return updated(account, before, grant);
 }
 
-function updated(account: Account, grant: CreditGrant): CreditGrant {
+function updated(account: Account, before: CreditGrant, grant: CreditGrant): CreditGrant {
   grant.updated = account.seconds();
-  account.emit('billing.credit_grant.updated', grant);
+  grantChanged(account, before, grant);
   return grant;
+}
+
+/** Tells of a change, with what it changed as that was before. */
+export function grantChanged(account: Account, before: CreditGrant, grant: CreditGrant): void {
+  const now = Object.entries(grant);
+  const old: Record<string, unknown> = { ...before };
+  const changed = now.filter(([name, value]) => JSON.stringify(old[name]) !== JSON.stringify(value));
+  const previous = Object.fromEntries(changed.map(([name]) => [name, old[name] ?? null]));
+  account.emit('billing.credit_grant.updated', grant, previous);
 }
 
 /** What was granted, and what invoices took: Stripe has a line for each invoice, the stand-in one for all of them. */

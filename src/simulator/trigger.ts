@@ -1,7 +1,7 @@
 /** Events on order: a real snapshot object of each type, built around a customer, changed as the order says. */
 import { alertTriggered, createAlert } from './alerts.ts';
 import { completeSession, createSession, expireSession, settleSession } from './checkout.ts';
-import { applyCredits, createGrant, parseGrantParams } from './credits.ts';
+import { applyCredits, createGrant, grantChanged, parseGrantParams } from './credits.ts';
 import { createCustomer, deleteCustomer, existingCustomer } from './customers.ts';
 import { invalid, missing } from './http.ts';
 import { THIN_TYPES } from './late-errors.ts';
@@ -189,14 +189,14 @@ function intentOf({ account, customer, overrides }: TriggerCall): PaymentIntent 
   return named ?? newest ?? newIntent(account, { amount: 500, currency: 'usd', customer, metadata: {} });
 }
 
-function grantUpdated({ account, type, customer, overrides }: TriggerCall): void {
+function grantUpdated({ account, customer, overrides }: TriggerCall): void {
   const grants = newestFirst(account.world.grants.values()).filter((one) => one.customer === customer);
   const id = overrides['id'];
   const grant = typeof id === 'string' ? grants.find((one) => one.id === id) : grants[0];
   if (grant === undefined) throw missing('billing credit grant of the customer', customer, 'customer');
   const changed = merged(grant, { updated: account.seconds(), ...overrides }) as unknown as CreditGrant;
   account.world.grants.set(changed.id, changed);
-  account.emit(type, changed);
+  grantChanged(account, grant, changed);
 }
 
 function customerEvent({ account, type, customer, overrides }: TriggerCall): void {

@@ -13,7 +13,7 @@ import type { Account, Guard } from '../../src/ledger/accounts-port.ts';
 import type { Admission, CallToOpen, Database, Ledger } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
 import { createStripeSimulator, type StripeSimulator } from '../../src/simulator/stripe.ts';
-import type { StripeEvent } from '../../src/simulator/world.ts';
+import type { CreditGrant, StripeEvent } from '../../src/simulator/world.ts';
 import { callToOpen, ending } from '../contract/ledger-calls.ts';
 import { stripeClient } from '../simulator/start.ts';
 import { openMemory } from '../support/memory-database.ts';
@@ -140,7 +140,8 @@ function tell(model: Model, real: Real, event: StripeEvent): void {
   const { alert, status } = event.data.object as { alert?: { id: string }; status?: string };
   const word = (what: 'triggered' | 'recovered'): Word => ({ atS, what, alert: alert?.id ?? '' });
   const lifts =
-    (type.startsWith('billing.credit_grant.') && available(real) > 0) ||
+    // The scene's updates only end grants.
+    (type === 'billing.credit_grant.created' && isInEffect(event.data.object, real) && available(real) > 0) ||
     // The scene's invoices are renewals, and its subscriptions begin a period with every change.
     (type.startsWith('invoice.') && !['invoice.voided'].includes(type)) ||
     (type === 'customer.subscription.updated' && ['active', 'past_due', 'unpaid'].includes(status ?? ''));
@@ -155,15 +156,16 @@ function tell(model: Model, real: Real, event: StripeEvent): void {
 const endOf = ({ created, data }: StripeEvent): number =>
   Math.min(created, Number(data.object['period_end']));
 
+function isInEffect(grant: object, { clock }: Pick<Real, 'clock'>): boolean {
+  const { voided_at: voided, effective_at: from, expires_at: until } = grant as CreditGrant;
+  const isUnended = voided === null && (until === null || until > Math.floor(clock.ms / 1_000));
+  return isUnended && (from ?? 0) * 1_000 <= clock.ms;
+}
+
 /** Cents that Stripe says are available. */
 function available({ simulator: { world }, clock }: Real): number {
   return [...world.grants.values()]
-    .filter(
-      ({ voided_at: voided, effective_at: from, expires_at: until }) =>
-        voided === null &&
-        (from ?? 0) * 1_000 <= clock.ms &&
-        (until === null || until > Math.floor(clock.ms / 1_000)),
-    )
+    .filter((grant) => isInEffect(grant, { clock }))
     .reduce((sum, { id, amount }) => sum + amount.monetary.value - (world.applied.get(id) ?? 0), 0);
 }
 

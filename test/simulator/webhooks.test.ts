@@ -82,6 +82,22 @@ test('triggering a credit grant really grants', async () => {
   expect(grant.amount.monetary).toEqual({ currency: 'usd', value: 1_200 });
 });
 
+test('a change of a credit grant is told with what it was before', async () => {
+  const { simulator, stripe } = await startDelivering();
+  const { event } = await simulator.trigger('billing.credit_grant.created', { customer: 'cus_demo' });
+  const id = String(event.data.object['id']);
+  const told = await simulator.trigger('billing.credit_grant.updated', {
+    customer: 'cus_demo',
+    id,
+    priority: 1,
+  });
+  expect(told.event.data.previous_attributes).toMatchObject({ priority: 50 });
+  await stripe.billing.creditGrants.voidGrant(id);
+  const { data } = await stripe.events.list({ type: 'billing.credit_grant.updated', limit: 1 });
+  expect(data[0]?.data.previous_attributes).toMatchObject({ voided_at: null });
+  expect(data[0]?.data.previous_attributes).not.toHaveProperty('priority');
+});
+
 test('triggering the deletion of a customer really deletes', async () => {
   const { simulator, stripe } = await startDelivering();
   await simulator.trigger('customer.deleted', { customer: 'cus_demo' });

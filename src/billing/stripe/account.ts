@@ -36,7 +36,10 @@ export function createStripeAccount({
       if (found === 'missing') return false;
       if (found === 'unreadable') return undefined;
       const { balances } = known(Array.isArray(found.balances), found);
-      return balances.some((balance) => (balance.available_balance.monetary?.value ?? 0) > 0);
+      // Only dollars count, here as everywhere.
+      return balances.some(
+        ({ available_balance: { monetary } }) => monetary?.currency === 'usd' && monetary.value > 0,
+      );
     },
   };
 }

@@ -17,6 +17,8 @@ export type StripeEvent =
       readonly createdS: number;
       /** `data.object`. */
       readonly object: Members;
+      /** `data.previous_attributes`: what an update changed, as it was before. Empty where Stripe names none. */
+      readonly previous: Members;
     };
 
 export type Members = Readonly<Record<string, unknown>>;
@@ -35,8 +37,10 @@ export function parseStripeEvent(text: string): StripeEvent {
   if (typeof created !== 'number' || !Number.isSafeInteger(created) || created < 0) {
     throw new UnreadableEvent('created is no whole number of seconds');
   }
-  const { object } = membersOf(event['data'], 'data');
-  return { kind: 'snapshot', id, type, createdS: created, object: membersOf(object, 'data.object') };
+  const data = membersOf(event['data'], 'data');
+  const object = membersOf(data['object'], 'data.object');
+  const previous = membersOf(data['previous_attributes'] ?? {}, 'data.previous_attributes');
+  return { kind: 'snapshot', id, type, createdS: created, object, previous };
 }
 
 export function membersOf(value: unknown, name: string): Members {

@@ -73,24 +73,23 @@ function paidHint(object: Members, createdS: number): Hint | undefined {
 interface FactsOptions {
   readonly account: Pick<StripeAccount, 'hasAvailableCredit'>;
   readonly alerts: AlertPolicy;
+  /** Seconds since the epoch. */
+  readonly nowS: number;
 }
 
 type Snapshot = Extract<StripeEvent, { kind: 'snapshot' }>;
 
 /** Throws `UnreadableEvent`, and `StripeUnreachable` where the event is only news that something must be asked. */
-export async function factsOf(
-  event: Snapshot,
-  { account, alerts }: FactsOptions,
-): Promise<readonly CustomerFact[]> {
+export async function factsOf(event: Snapshot, options: FactsOptions): Promise<readonly CustomerFact[]> {
   const { object } = event;
   switch (event.type) {
     case 'billing.alert.triggered':
-      return triggered(object, alerts);
+      return triggered(object, options.alerts);
     case 'billing.alert.recovered':
       return recovered(object);
     case 'billing.credit_grant.created':
     case 'billing.credit_grant.updated':
-      return granted(event, account);
+      return granted(event, options);
     case 'invoice.created':
     case 'invoice.finalized':
     case 'invoice.payment_failed':
@@ -131,21 +130,36 @@ function alertOf(object: Members): { alert: string; title: string } {
   return { alert, title: typeof title === 'string' && title !== '' ? title : alert };
 }
 
-/** The grant itself says little (it may be spent, expired, or not yet in effect): Stripe is asked what is left. */
+/**
+ * Only a grant that counts and is in effect lifts, when it is new or an update gave more. It may be spent by now, so
+ * Stripe is asked whether credit is left. Where the key may not read the balance, the grant has its word.
+ */
 async function granted(
-  { object, createdS }: Pick<Snapshot, 'object' | 'createdS'>,
-  account: FactsOptions['account'],
+  { type, object, previous, createdS }: Snapshot,
+  { account, nowS }: FactsOptions,
 ): Promise<readonly CustomerFact[]> {
   const customer = customerOf(object);
-  if (customer === null) return [];
-  // Where the key may not read the balance, a grant that is in effect has its word.
-  if (!((await account.hasAvailableCredit(customer)) ?? isCredit(object, createdS))) return [];
+  const grant = object as unknown as Stripe.Billing.CreditGrant;
+  // Stripe's clock may be ahead of this one: what began with the event has begun.
+  if (customer === null || !isCredit(grant, Math.max(nowS, createdS))) return [];
+  if (type === 'billing.credit_grant.updated' && !gaveMore(grant, previous, createdS)) return [];
+  if ((await account.hasAvailableCredit(customer)) === false) return [];
   return [{ kind: 'alerts_lifted', customer, why: 'credit is available' }];
 }
 
-function isCredit(object: Members, createdS: number): boolean {
-  const grant = object as unknown as Stripe.Billing.CreditGrant;
-  return counts(grant) && (grant.amount.monetary?.value ?? 0) > 0 && isLive(grant, createdS);
+const centsOf = (grant: Partial<Stripe.Billing.CreditGrant>): number => grant.amount?.monetary?.value ?? 0;
+
+const isCredit = (grant: Stripe.Billing.CreditGrant, atS: number): boolean =>
+  counts(grant) && centsOf(grant) > 0 && isLive(grant, atS);
+
+/** Whether an update added credit: before it the grant was not in effect, was of less, or was to end sooner. */
+function gaveMore(grant: Stripe.Billing.CreditGrant, previous: Members, atS: number): boolean {
+  const before = { ...grant, ...previous };
+  return (
+    !isLive(before, atS) ||
+    centsOf(before) < centsOf(grant) ||
+    (before.expires_at ?? Infinity) < (grant.expires_at ?? Infinity)
+  );
 }
 
 /**

@@ -114,7 +114,7 @@ async function applyEvent(event: StripeEvent, options: WebhooksOptions): Promise
     return { status: 200, outcome: told, message };
   }
   if (isCheckoutType(event.type)) await options.topUps?.told(event.type, event.object);
-  const facts = await factsOf(event, { account, alerts });
+  const facts = await factsOf(event, { account, alerts, nowS: runtime.now() / 1_000 });
   const receipt = {
     eventId: event.id,
     type: event.type,

@@ -64,8 +64,8 @@ describe('a customer', () => {
   });
 });
 
-const balance = (value: number) => ({
-  available_balance: { type: 'monetary', monetary: { currency: 'usd', value } },
+const balance = (value: number, currency = 'usd') => ({
+  available_balance: { type: 'monetary', monetary: { currency, value } },
   ledger_balance: { type: 'monetary', monetary: { currency: 'usd', value: 500 } },
 });
 
@@ -73,7 +73,8 @@ describe('credit', () => {
   it.each([
     [[], false],
     [[balance(0)], false],
-    [[balance(0), balance(1)], true],
+    [[balance(0, 'eur'), balance(1)], true],
+    [[balance(1, 'eur'), balance(0)], false],
     [[{ available_balance: { type: 'monetary', monetary: null } }], false],
   ])('of %o is available: %s', async (balances, expected) => {
     const urls: string[] = [];

@@ -267,25 +267,82 @@ describe('a webhook says nothing', () => {
   });
 });
 
+const grant = {
+  id: 'credgr_1',
+  customer: 'cus_a',
+  amount: { monetary: { currency: 'usd', value: 500 } },
+  applicability_config: { scope: { price_type: 'metered' } },
+  effective_at: 1_763_725_000,
+  expires_at: null,
+  voided_at: null,
+};
+const updated = (object: object, previous?: object) => ({
+  ...eventOf('billing.credit_grant.updated', object),
+  data: { object, previous_attributes: previous },
+});
+const LIFTED = [{ kind: 'alerts_lifted', customer: 'cus_a', why: 'credit is available' }];
+/** When the event was made, seconds. */
+const THEN = 1_763_726_000;
+
 describe('a credit grant', () => {
-  it.each(['billing.credit_grant.created', 'billing.credit_grant.updated'])(
-    'lifts blocks when credit is left (%s)',
-    async (type) => {
-      const { receive, ledger } = setUp();
-      await receive(eventOf(type, { id: 'credgr_1', customer: 'cus_a' }));
-      expect(ledger.receipts.get('evt_1')).toEqual([
-        { kind: 'alerts_lifted', customer: 'cus_a', why: 'credit is available' },
-      ]);
-    },
-  );
+  it('lifts blocks when credit is left', async () => {
+    const { receive, ledger } = setUp();
+    await receive(eventOf('billing.credit_grant.created', grant));
+    expect(ledger.receipts.get('evt_1')).toEqual(LIFTED);
+  });
 
   it('lifts nothing when none is left', async () => {
     const { receive, ledger, account } = setUp();
     account.credit = false;
-    expect(await receive(eventOf('billing.credit_grant.updated', { customer: 'cus_a' }))).toMatchObject({
-      status: 200,
-    });
+    expect(await receive(eventOf('billing.credit_grant.created', grant))).toMatchObject({ status: 200 });
     expect(ledger.receipts.get('evt_1')).toEqual([]);
+  });
+
+  it.each([
+    ['voided', { voided_at: THEN }],
+    ['expired', { expires_at: THEN }],
+    ['expired since the event', { expires_at: THEN + 60 }],
+    ['not in effect yet', { effective_at: 4_000_000_000 }],
+    ['of nothing', { amount: { monetary: { currency: 'usd', value: 0 } } }],
+    ['in euros', { amount: { monetary: { currency: 'eur', value: 500 } } }],
+    ['for single prices', { applicability_config: { scope: { prices: [{ id: 'price_1' }] } } }],
+  ])('lifts nothing for what else is left, when it is %s', async (_how, more) => {
+    const { receive, ledger } = setUp();
+    await receive(eventOf('billing.credit_grant.created', { ...grant, ...more }));
+    expect(ledger.receipts.get('evt_1')).toEqual([]);
+  });
+
+  it.each([
+    ['lives longer', { expires_at: 4_000_000_000 }, { expires_at: THEN - 60 }],
+    ['ends no more', {}, { expires_at: 4_000_000_000 }],
+    ['is of more', {}, { amount: { monetary: { value: 100 } } }],
+    ['is in effect sooner', {}, { effective_at: THEN + 60 }],
+    ['is void no more', {}, { voided_at: THEN - 60 }],
+  ])('lifts blocks when an update adds credit: it %s', async (_how, more, previous) => {
+    const { receive, ledger } = setUp();
+    await receive(updated({ ...grant, ...more }, previous));
+    expect(ledger.receipts.get('evt_1')).toEqual(LIFTED);
+  });
+
+  it.each([
+    ['nothing is named', {}, undefined],
+    ['metadata', { metadata: { note: 'x' } }, { metadata: { note: null }, updated: 1 }],
+    ['it is voided', { voided_at: THEN }, { voided_at: null }],
+    ['it is expired', { expires_at: THEN }, { expires_at: null }],
+    ['it ends sooner', { expires_at: 4_000_000_000 }, { expires_at: null }],
+    ['it is of less', {}, { amount: { monetary: { value: 900 } } }],
+    ['it was in effect before', {}, { effective_at: THEN - 60 }],
+  ])('lifts nothing when an update adds none: %s', async (_how, more, previous) => {
+    const { receive, ledger } = setUp();
+    await receive(updated({ ...grant, ...more }, previous));
+    expect(ledger.receipts.get('evt_1')).toEqual([]);
+  });
+
+  it('that began with the event has begun, although this clock is behind', async () => {
+    const { receive, ledger, nowS } = setUp();
+    const created = { created: nowS + 5 };
+    await receive(eventOf('billing.credit_grant.created', { ...grant, effective_at: nowS + 5 }, created));
+    expect(ledger.receipts.get('evt_1')).toEqual(LIFTED);
   });
 
   it.each([
@@ -294,20 +351,14 @@ describe('a credit grant', () => {
   ])('has its own word where the balance may not be read (voided: %s)', async (voidedAt, lifts) => {
     const { receive, ledger, account } = setUp();
     account.credit = undefined;
-    const grant = {
-      customer: 'cus_a',
-      amount: { monetary: { currency: 'usd', value: 500 } },
-      applicability_config: { scope: { price_type: 'metered' } },
-      voided_at: voidedAt,
-    };
-    await receive(eventOf('billing.credit_grant.created', grant));
+    await receive(eventOf('billing.credit_grant.created', { ...grant, voided_at: voidedAt }));
     expect(ledger.receipts.get('evt_1')).toHaveLength(lifts);
   });
 
   it('is left for a retry when Stripe cannot be asked', async () => {
     const { receive, ledger, account } = setUp();
     account.credit = new StripeUnreachable('down');
-    const event = eventOf('billing.credit_grant.created', { customer: 'cus_a' });
+    const event = eventOf('billing.credit_grant.created', grant);
     expect(await receive(event)).toMatchObject({ status: 500 });
     expect(ledger.receipts.size).toBe(0);
     account.credit = true;
