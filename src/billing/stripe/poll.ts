@@ -7,12 +7,13 @@ import type { Readings } from '../../ledger/readings.ts';
 import type { Runtime } from '../../runtime.ts';
 import { realDeadline, within } from './deadline.ts';
 import type { Deadline } from './deadline.ts';
+import { UnreadableEvent } from './event.ts';
 import { APPLIED_TYPES } from './webhook-facts.ts';
 
 export interface EventPollOptions {
   readonly stripe: Stripe;
   readonly ledger: Pick<Readings, 'appliedEvents' | 'eventCursor' | 'setEventCursor'>;
-  /** Applies one event, given as the text of its JSON. Rejects when it could not be applied now. */
+  /** Applies one event, given as the text of its JSON. Rejects when it could not be applied now, or cannot be read. */
   readonly apply: (text: string) => Promise<void>;
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
   readonly deadline?: Deadline | undefined;
@@ -49,11 +50,10 @@ export function createEventPoll(options: EventPollOptions): EventPoll {
           return listed(options, cursor - OVERLAP_S, {});
         throw error;
       });
-      const applied = await seen(ledger, events);
+      const known = await seen(ledger, events);
       let missed = 0;
-      for (const event of events.filter(({ id }) => !applied.has(id))) {
-        await options.apply(JSON.stringify(event));
-        missed += 1;
+      for (const event of events.filter(({ id }) => !known.has(id))) {
+        if (await applied(event, options)) missed += 1;
       }
       await ledger.setEventCursor(Math.max(cursor, beganS));
       if (missed > 0) runtime.log('warn', 'webhooks_made_up_for', { events: missed });
@@ -67,6 +67,18 @@ export function createEventPoll(options: EventPollOptions): EventPoll {
       return isForbidden ? FORBIDDEN_POLL_MS : FAILED_POLL_MS;
     }
   };
+}
+
+/** False for an event that makes no sense: it never will, and must not keep the newer ones out. */
+async function applied(event: Stripe.Event, { apply, runtime }: EventPollOptions): Promise<boolean> {
+  try {
+    await apply(JSON.stringify(event));
+    return true;
+  } catch (error) {
+    if (!(error instanceof UnreadableEvent)) throw error;
+    runtime.log('error', 'event_unreadable', { id: event.id, type: event.type, error: error.message });
+    return false;
+  }
 }
 
 /** Oldest first: the order matters little, but facts read better in it. */

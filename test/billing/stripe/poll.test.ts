@@ -1,0 +1,52 @@
+/** The look for webhooks that never came, when one of the events cannot be applied. */
+import { afterEach, expect, it } from 'vitest';
+import { createStripeClient } from '../../../src/billing/stripe/client.ts';
+import { UnreadableEvent } from '../../../src/billing/stripe/event.ts';
+import { createEventPoll } from '../../../src/billing/stripe/poll.ts';
+import { createTestRuntime, listen, type TestServer } from '../support.ts';
+
+let server: TestServer | undefined;
+afterEach(() => server?.close());
+
+/** Three events, of which the one in the middle fails so. */
+async function pollFailing(error: Error) {
+  const data = ['evt_3', 'evt_2', 'evt_1'].map((id) => ({ id, type: 'invoice.paid' }));
+  server = await listen((_, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ object: 'list', data, has_more: false }));
+  });
+  const runtime = createTestRuntime();
+  const [applied, cursors]: [string[], number[]] = [[], []];
+  const poll = createEventPoll({
+    stripe: createStripeClient({ secretKey: 'sk_test_x', apiBase: server.url }),
+    runtime,
+    ledger: {
+      eventCursor: () => Promise.resolve(undefined),
+      setEventCursor: (atS) => Promise.resolve(void cursors.push(atS)),
+      appliedEvents: () => Promise.resolve(new Set<string>()),
+    },
+    apply(text) {
+      const { id } = JSON.parse(text) as { id: string };
+      return id === 'evt_2' ? Promise.reject(error) : Promise.resolve(void applied.push(id));
+    },
+  });
+  return { poll, runtime, applied, cursors };
+}
+
+it('an event that makes no sense is told of, and keeps no newer one out', async () => {
+  const { poll, runtime, applied, cursors } = await pollFailing(new UnreadableEvent('alert is absent'));
+  expect(await poll()).toBe(20_000);
+  expect(applied).toEqual(['evt_1', 'evt_3']);
+  expect(cursors).toEqual([runtime.nowMs / 1_000]);
+  expect(runtime.lines).toMatchObject([
+    { level: 'error', event: 'event_unreadable', fields: { id: 'evt_2', error: 'alert is absent' } },
+    { level: 'warn', event: 'webhooks_made_up_for', fields: { events: 2 } },
+  ]);
+});
+
+it('an event that cannot be applied now is looked for again', async () => {
+  const { poll, applied, cursors } = await pollFailing(new Error('no ledger'));
+  expect(await poll()).toBe(10_000);
+  expect(applied).toEqual(['evt_1']);
+  expect(cursors).toEqual([]);
+});
