@@ -37,6 +37,8 @@ const LINES_SHOWN_MAX = 20;
 /** Whoever asks again sooner gets the same preview: callers must not use up the account's requests. */
 const PREVIEW_KEPT_MS = 15_000;
 const PREVIEWS_KEPT_MAX = 1_000;
+/** The last second that JavaScript can write as a date. */
+const TIME_S_MAX = 8_640_000_000_000;
 
 export function createStripeMoney(options: {
   readonly stripe: Stripe;
@@ -53,11 +55,13 @@ export function createStripeMoney(options: {
     const request = { timeout: ASK_MS, maxNetworkRetries: 0 };
     const invoice = await ask(
       stripe.invoices.createPreview({ customer }, request).catch((error: unknown) => {
-        if (isNone(error)) return null;
+        if (isNone(error)) return undefined;
         throw error;
       }),
     );
-    return invoice === null ? null : previewOf(invoice);
+    if (invoice === undefined) return null;
+    if (!isInvoice(invoice)) return refuse(new Error('what came back is no invoice.'));
+    return previewOf(invoice);
   };
   return {
     preview(customer) {
@@ -83,7 +87,10 @@ export function createStripeMoney(options: {
           { timeout: ASK_MS, maxNetworkRetries: 1, idempotencyKey },
         ),
       );
-      return made.id;
+      const { id } = (made ?? {}) as { id?: unknown };
+      if (typeof id !== 'string' || !id.startsWith('credgr_'))
+        return refuse(new Error('what came back is no credit grant.'));
+      return id;
     },
   };
 }
@@ -101,6 +108,23 @@ function refuse(error: unknown): never {
   if (status === 400 || status === 404) throw new Refusal('invalid_request', `Stripe refuses it: ${text}`);
   throw new Refusal('upstream_error', `Stripe gave no answer: ${text}`);
 }
+
+/** A proxy on the way may answer 200 with JSON of its own: all that is shown is looked at first. */
+function isInvoice(answer: unknown): answer is Stripe.Invoice {
+  const { currency, lines, ...invoice } = membersOf(answer);
+  const numbers = [invoice['subtotal'], invoice['total'], invoice['amount_due']];
+  const times = [invoice['period_start'], invoice['period_end']];
+  const { data } = membersOf(lines);
+  return (
+    typeof currency === 'string' &&
+    numbers.every(Number.isFinite) &&
+    times.every((time) => Number.isSafeInteger(time) && Math.abs(Number(time)) <= TIME_S_MAX) &&
+    Array.isArray(data) &&
+    data.every((line) => Number.isFinite(membersOf(line)['amount']))
+  );
+}
+
+const membersOf = (value: unknown): Readonly<Record<string, unknown>> => ({ ...Object(value) });
 
 const previewOf = (invoice: Stripe.Invoice): InvoicePreview => ({
   currency: invoice.currency,
