@@ -21,6 +21,7 @@ import { migrate } from './ledger/migrations.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
 import { httpPost } from './platform/http-post.ts';
 import { openSentWatch, type SentWatch } from './platform/sent-watch.ts';
+import { createReadingPass } from './platform/apart.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
 import { createNodeCaller, pathOf } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
@@ -149,7 +150,7 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   };
   const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
   const loop = createFlushLoop(pass, failed);
-  const reading = createFlushLoop(readingPass(gateway, opened.delivers), failed);
+  const reading = createFlushLoop(readingPass(gateway, opened.delivers, failed), failed);
   // A loop of its own: a charge waits for a bank, and readings must not.
   const buying = createFlushLoop(async () => (opened.delivers ? gateway.topUps.pass() : undefined), failed);
 
@@ -179,18 +180,14 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   };
 }
 
-/** What is due to be read from Stripe, and now and then its list of events; not at once, when webhooks are on their way. */
 function readingPass(
   { side: { refresher, poll }, notifier }: Gateway,
   delivers: boolean,
+  failed: (error: unknown) => void,
 ): () => Promise<number | undefined> {
-  let pollAtMs = performance.now() + FIRST_POLL_MS;
-  return async () => {
-    if (!delivers) return undefined;
-    const next = await refresher.pass();
-    if (performance.now() >= pollAtMs) pollAtMs = performance.now() + (await poll());
-    return Math.min(next ?? Infinity, pollAtMs - performance.now(), await notifier.pass());
-  };
+  if (!delivers) return () => Promise.resolve(undefined);
+  const parts = { read: refresher.pass, poll, notify: () => notifier.pass() };
+  return createReadingPass(parts, { firstPollMs: FIRST_POLL_MS, failed });
 }
 
 /** The caller gets his bytes from the socket itself; Hono is told that the answer is under way. */

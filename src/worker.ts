@@ -27,6 +27,7 @@ import { createLedger } from './ledger/create-ledger.ts';
 import { announcing, routingVerdicts } from './ledger/customer-ledgers.ts';
 import type { Database, LateVerdict, Ledger, Row, Statement } from './ledger/ledger.ts';
 import { migrate } from './ledger/migrations.ts';
+import { apart } from './platform/apart.ts';
 import { createNodeCrypto } from './platform/crypto.ts';
 import { createDurableDatabase } from './platform/durable-sqlite.ts';
 import { createFetchCaller } from './platform/fetch-caller.ts';
@@ -279,17 +280,15 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       if (look !== undefined) this.#wake(look);
       const { next } = await this.#gateway.delivery.flush();
       if (next !== undefined) this.#wake(next);
-      const reading = await this.#gateway.side.refresher.pass();
-      if (reading !== undefined) this.#wake(reading);
-      const notice = await this.#gateway.notifier.pass();
-      if (notice < Infinity) this.#wake(notice);
-      const purchase = await this.#gateway.topUps.pass();
-      if (purchase < Infinity) this.#wake(purchase);
-      const chore = await this.#chores();
-      if (chore !== undefined) this.#wake(chore);
+      const { side, notifier, topUps } = this.#gateway;
+      const parts = [side.refresher.pass, () => notifier.pass(), () => topUps.pass(), this.#chores];
+      for (const part of parts) {
+        const dueMs = await apart(part, flushFailed);
+        if (dueMs < Infinity) this.#wake(dueMs);
+      }
       if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
     } catch (error) {
-      console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));
+      flushFailed(error);
       this.#wake(FAILED_MS);
     }
   }
@@ -316,6 +315,9 @@ function keysOf(env: Env, settings: Settings): Keys {
     joinsReads: false,
   }));
 }
+
+const flushFailed = (error: unknown): void =>
+  console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));
 
 const accountUntold = (error: unknown): void =>
   console.error(JSON.stringify({ level: 'warn', event: 'account_untold', error: String(error) }));

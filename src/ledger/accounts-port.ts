@@ -168,7 +168,7 @@ export interface Accounts {
     change: Partial<AccountSettings> & { readonly frozen?: { readonly why: string } | null | undefined },
     nowMs: number,
   ): Promise<Account>;
-  /** Throws `RangeError` past four million dollars of balance. */
+  /** Of more than four million dollars of balance, four million count. */
   recordGrants(reading: GrantsReading): Promise<void>;
   /** `stale`: a later reading is on record, nothing was changed. */
   recordSubscription(reading: SubscriptionReading): Promise<'recorded' | 'stale'>;

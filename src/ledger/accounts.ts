@@ -4,7 +4,10 @@ import type { LedgerParts } from './create-ledger.ts';
 import type { Row, Statement } from './ledger.ts';
 import { numberOf, numberOrNull, textOf, textOrNull, wordOf, wordOrNull } from './rows.ts';
 
-/** Sums of one customer are kept in 64 bits, which end at 9.2 million dollars; each of their parts stays below half. */
+/**
+ * Sums of one customer are kept in 64 bits, which end at 9.2 million dollars; each of their parts stays below half. Of the
+ * credit that a reading tells of, no more than this counts: less than he has, never more.
+ */
 export const BALANCE_PICO_MAX = 4_000_000_000_000_000_000n;
 
 const ACCOUNT_COLUMNS = `customer, version, plan, mode, on_empty, CAST(grace_pico AS TEXT) AS grace_pico, no_credit,
@@ -178,20 +181,39 @@ function changes(
 }
 
 function recording({ customer, readAtMs, grants, ...more }: GrantsReading): Statement[] {
-  const sum = grants.reduce((total, grant) => total + BigInt(grant.balancePico), 0n);
-  if (sum > BALANCE_PICO_MAX)
-    throw new RangeError(`The grants of ${customer} are over four million dollars: ${sum} picodollars.`);
   const through = more.finalisedThroughMs ?? 0;
-  const sums = [more.availablePico ?? null, more.ledgerPico ?? null];
+  const sums = [more.availablePico, more.ledgerPico].map((pico) =>
+    pico === undefined ? null : capped(pico),
+  );
   const told = more.availablePico === undefined ? 0 : 1;
   const hasGrants = grants.length > 0 ? 1 : 0;
   return [
     ...opening(customer, readAtMs),
-    ...grants.map((grant) => grantStatement(customer, grant, readAtMs)),
+    ...bounded(grants, readAtMs).map((grant) => grantStatement(customer, grant, readAtMs)),
     { sql: SET_READING, params: [hasGrants, through, through, ...sums, told, readAtMs, customer] },
     { sql: RECOUNT_GRANTS, params: [customer] },
     { sql: RECOUNT_ACCOUNT, params: [customer, readAtMs] },
   ];
+}
+
+const capped = (pico: string, max = BALANCE_PICO_MAX): string => (BigInt(pico) > max ? String(max) : pico);
+
+/** The grants with no more than the bound between them: none has more than Stripe says, and what pays now goes first. */
+function bounded(grants: readonly GrantFact[], atMs: number): readonly GrantFact[] {
+  let left = BALANCE_PICO_MAX;
+  const cut: GrantFact[] = [];
+  for (const grant of grants.toSorted((a, b) => turnOf(a, atMs) - turnOf(b, atMs))) {
+    const balancePico = capped(grant.balancePico, left);
+    if (BigInt(balancePico) > 0n) left -= BigInt(balancePico);
+    cut.push({ ...grant, amountPico: capped(grant.amountPico), balancePico });
+  }
+  return cut;
+}
+
+/** In effect, then to come, then over. */
+function turnOf(grant: GrantFact, atMs: number): number {
+  if (isInEffect(grant, atMs)) return 0;
+  return grant.voidedAtMs === null && grant.effectiveAtMs > atMs ? 1 : 2;
 }
 
 function grantStatement(customer: string, grant: GrantFact, readAtMs: number): Statement {

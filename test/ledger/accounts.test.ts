@@ -108,7 +108,17 @@ describe('credit', () => {
     expect(await credit(NOW)).toBe('40');
   });
 
-  it('past four million dollars is refused, since its sums would not fit', async () => {
-    await expect(record(grant('a', { balancePico: '4000000000000000001' }))).rejects.toThrow(RangeError);
+  it('past four million dollars counts as four million, since its sums would not fit: what is in effect first', async () => {
+    const huge = { amountPico: '5000000000000000000000', balancePico: '5000000000000000000000' };
+    await record(
+      grant('over', { ...huge, expiresAtMs: NOW - 1 }),
+      grant('a', { balancePico: '100' }),
+      grant('b', huge),
+      grant('c', { balancePico: '100' }),
+    );
+    expect(await credit(NOW)).toBe('4000000000000000000');
+    const { grants } = await ledger.balance(CUSTOMER, NOW);
+    const balances = Object.fromEntries(grants.map(({ id, balancePico }) => [id, balancePico]));
+    expect(balances).toEqual({ over: '0', a: '100', b: '3999999999999999900', c: '0' });
   });
 });

@@ -2,7 +2,8 @@
  * Keeps what is on record of customers' money as Stripe has it. Whoever has news asks for a customer to be read; that is
  * on record until a reading that began later is, so a failure is tried again and a crash forgets nothing.
  */
-import type { Ledger } from '../../ledger/ledger.ts';
+import { BALANCE_PICO_MAX } from '../../ledger/accounts.ts';
+import { type Ledger, LedgerUnavailable } from '../../ledger/ledger.ts';
 import type { Readings } from '../../ledger/readings.ts';
 import type { Runtime } from '../../runtime.ts';
 import { oneAtATime } from '../one-at-a-time.ts';
@@ -47,7 +48,8 @@ const FIRST_MS = 2_000;
 const DOUBTED_MS = 30_000;
 const DOUBTS_MAX = 10_000;
 
-export function createRefresher({ ledger, reader, runtime, graceMs, changed }: RefresherOptions): Refresher {
+export function createRefresher(options: RefresherOptions): Refresher {
+  const { ledger, reader, runtime, graceMs, changed } = options;
   const hints = createHints();
   const doubts = new Map<string, number>();
 
@@ -55,22 +57,22 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
     const beganAtMs = runtime.now();
     const told = hints.of(customer);
     try {
-      const reading = trusted(await reader.read(customer), told, await ledger.account(customer));
-      await record(ledger, { customer, reading, readAtMs: beganAtMs });
+      const read = await reader.read(customer).catch(async (error: unknown) => {
+        if (error instanceof StripeUnreachable)
+          await recordTold(ledger, { customer, told, reading: NOTHING, graceMs });
+        throw error;
+      });
+      const reading = trusted(read, told, await ledger.account(customer));
+      await record(options, { customer, reading, readAtMs: beganAtMs });
       await recordTold(ledger, { customer, told, reading, graceMs });
       await ledger.readingDone(customer, beganAtMs);
       changed?.(customer);
       if (reading.payment !== undefined) hints.forget(customer, told);
     } catch (error) {
-      if (!(error instanceof StripeUnreachable)) throw error;
-      await recordTold(ledger, { customer, told, reading: NOTHING, graceMs });
+      if (error instanceof LedgerUnavailable) throw error;
       const waitMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_FIRST * 2 ** Math.min(attempts, 10));
-      await ledger.readingFailed(customer, runtime.now() + waitMs, error.message);
-      runtime.log('warn', 'stripe_reading_failed', {
-        customer,
-        attempts: attempts + 1,
-        error: error.message,
-      });
+      await ledger.readingFailed(customer, runtime.now() + waitMs, textOf(error));
+      tellFailed(runtime, { customer, attempts: attempts + 1, error });
     }
   };
   const passOnce = async (): Promise<number | undefined> => {
@@ -102,12 +104,15 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
       try {
         const read = await reader.read(customer, FIRST_MS);
         const reading = trusted(read, hints.of(customer), await ledger.account(customer));
-        await record(ledger, { customer, reading, readAtMs: beganAtMs });
+        await record(options, { customer, reading, readAtMs: beganAtMs });
       } catch (error) {
-        if (!(error instanceof StripeUnreachable)) throw error;
+        if (error instanceof LedgerUnavailable) throw error;
         await ledger.wantReading(customer, runtime.now());
-        runtime.log('warn', 'stripe_reading_failed', { customer, attempts: 1, error: error.message });
-        throw error;
+        tellFailed(runtime, { customer, attempts: 1, error });
+        // Also where the trouble is our own: who cannot be counted is not served unwatched.
+        throw error instanceof StripeUnreachable
+          ? error
+          : new StripeUnreachable(textOf(error), { cause: error });
       }
     },
   };
@@ -115,11 +120,20 @@ export function createRefresher({ ledger, reader, runtime, graceMs, changed }: R
 
 const NOTHING: CustomerReading = { credit: undefined, payment: undefined };
 
-type Recording = RefresherOptions['ledger'];
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** That Stripe gave no answer passes; anything else somebody must look at. Either way it is this one customer's. */
+function tellFailed(
+  runtime: Pick<Runtime, 'log'>,
+  { customer, attempts, error }: { customer: string; attempts: number; error: unknown },
+): void {
+  const level = error instanceof StripeUnreachable ? 'warn' : 'error';
+  runtime.log(level, 'stripe_reading_failed', { customer, attempts, error: textOf(error) });
+}
 
 /** An account is made only for who has something to watch: grants, or a subscription. */
 async function record(
-  ledger: Recording,
+  { ledger, runtime }: Pick<RefresherOptions, 'ledger' | 'runtime'>,
   { customer, reading, readAtMs }: { customer: string; reading: CustomerReading; readAtMs: number },
 ): Promise<void> {
   const { credit, payment } = reading;
@@ -128,7 +142,16 @@ async function record(
     (payment?.subscription ?? null) !== null ||
     (await ledger.account(customer)) !== undefined;
   if (!isWatched) return;
-  if (credit !== undefined) await ledger.recordGrants({ customer, readAtMs, ...credit });
+  if (credit !== undefined) {
+    await ledger.recordGrants({ customer, readAtMs, ...credit });
+    const pico = credit.grants.reduce((sum, { balancePico }) => sum + BigInt(balancePico), 0n);
+    if (pico > BALANCE_PICO_MAX)
+      runtime.log('error', 'credit_over_bound', {
+        customer,
+        pico: String(pico),
+        counted: String(BALANCE_PICO_MAX),
+      });
+  }
   if (payment === undefined) return;
   const { subscription, paymentBlock, period } = payment;
   await ledger.recordSubscription({ customer, readAtMs, subscription, paymentBlock, period });
