@@ -38,7 +38,7 @@ const LINES_SHOWN_MAX = 20;
 const PREVIEW_KEPT_MS = 15_000;
 const PREVIEWS_KEPT_MAX = 1_000;
 /** The last second that JavaScript can write as a date. */
-const TIME_S_MAX = 8_640_000_000_000;
+const LAST_DATE_S = 8_640_000_000_000;
 
 export function createStripeMoney(options: {
   readonly stripe: Stripe;
@@ -118,7 +118,7 @@ function isInvoice(answer: unknown): answer is Stripe.Invoice {
   return (
     typeof currency === 'string' &&
     numbers.every(Number.isFinite) &&
-    times.every((time) => Number.isSafeInteger(time) && Math.abs(Number(time)) <= TIME_S_MAX) &&
+    times.every((time) => Number.isSafeInteger(time) && Math.abs(Number(time)) <= LAST_DATE_S) &&
     Array.isArray(data) &&
     data.every((line) => Number.isFinite(membersOf(line)['amount']))
   );
