@@ -37,8 +37,6 @@ const LINES_SHOWN_MAX = 20;
 /** Whoever asks again sooner gets the same preview: callers must not use up the account's requests. */
 const PREVIEW_KEPT_MS = 15_000;
 const PREVIEWS_KEPT_MAX = 1_000;
-/** The last second that JavaScript can write as a date. */
-const LAST_DATE_S = 8_640_000_000_000;
 
 export function createStripeMoney(options: {
   readonly stripe: Stripe;
@@ -118,11 +116,15 @@ function isInvoice(answer: unknown): answer is Stripe.Invoice {
   return (
     typeof currency === 'string' &&
     numbers.every(Number.isFinite) &&
-    times.every((time) => Number.isSafeInteger(time) && Math.abs(Number(time)) <= LAST_DATE_S) &&
+    times.every(isTime) &&
     Array.isArray(data) &&
     data.every((line) => Number.isFinite(membersOf(line)['amount']))
   );
 }
+
+/** Seconds that JavaScript can write as a date. */
+const isTime = (seconds: unknown): boolean =>
+  Number.isSafeInteger(seconds) && !Number.isNaN(new Date(Number(seconds) * 1_000).getTime());
 
 const membersOf = (value: unknown): Readonly<Record<string, unknown>> => ({ ...Object(value) });
 
