@@ -149,10 +149,10 @@ async function allGrants(stripe: Stripe, customer: string): Promise<Stripe.Billi
 
 /** Also asked of what an event brought, whose parts may be missing. */
 export const counts = (grant: Partial<Stripe.Billing.CreditGrant>): boolean =>
-  grant.amount?.monetary?.currency === 'usd' && grant.applicability_config?.scope.price_type === 'metered';
+  grant.amount?.monetary?.currency === 'usd' && grant.applicability_config?.scope?.price_type === 'metered';
 
 /** In effect at that second. */
-export const isLive = (grant: Stripe.Billing.CreditGrant, nowS: number): boolean =>
+export const isLive = (grant: Partial<Stripe.Billing.CreditGrant>, nowS: number): boolean =>
   (grant.voided_at ?? null) === null &&
   (grant.effective_at ?? 0) <= nowS &&
   (grant.expires_at ?? Infinity) > nowS;

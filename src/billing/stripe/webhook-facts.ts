@@ -131,8 +131,9 @@ function alertOf(object: Members): { alert: string; title: string } {
 }
 
 /**
- * Only a grant that counts and is in effect lifts, when it is new or an update gave more. It may be spent by now, so
- * Stripe is asked whether credit is left. Where the key may not read the balance, the grant has its word.
+ * A grant lifts unless it shows itself that it gave nothing: it is over, voided, to come or of nothing, in other money, for
+ * other prices, or an update of it took away. It may be spent by now, so Stripe is asked whether credit is left; where the
+ * key may not read the balance, the grant must show that it counts.
  */
 async function granted(
   { type, object, previous, createdS }: Snapshot,
@@ -141,16 +142,24 @@ async function granted(
   const customer = customerOf(object);
   const grant = object as unknown as Stripe.Billing.CreditGrant;
   // Stripe's clock may be ahead of this one: what began with the event has begun.
-  if (customer === null || !isCredit(grant, Math.max(nowS, createdS))) return [];
-  if (type === 'billing.credit_grant.updated' && !gaveMore(grant, previous, createdS)) return [];
-  if ((await account.hasAvailableCredit(customer)) === false) return [];
+  if (customer === null || !mayPay(grant, Math.max(nowS, createdS))) return [];
+  const isChange = type === 'billing.credit_grant.updated' && Object.keys(previous).length > 0;
+  if (isChange && !gaveMore(grant, previous, createdS)) return [];
+  if (!((await account.hasAvailableCredit(customer)) ?? counts(grant))) return [];
   return [{ kind: 'alerts_lifted', customer, why: 'credit is available' }];
 }
 
 const centsOf = (grant: Partial<Stripe.Billing.CreditGrant>): number => grant.amount?.monetary?.value ?? 0;
 
-const isCredit = (grant: Stripe.Billing.CreditGrant, atS: number): boolean =>
-  counts(grant) && centsOf(grant) > 0 && isLive(grant, atS);
+/** What an event leaves out speaks for the grant: Stripe's balance has the last word. */
+function mayPay(grant: Partial<Stripe.Billing.CreditGrant>, atS: number): boolean {
+  const { amount, applicability_config: applies } = grant;
+  return (
+    isLive(grant, atS) &&
+    (amount === undefined || (amount.monetary?.currency === 'usd' && centsOf(grant) > 0)) &&
+    (applies === undefined || counts(grant))
+  );
+}
 
 /** Whether an update added credit: before it the grant was not in effect, was of less, or was to end sooner. */
 function gaveMore(grant: Stripe.Billing.CreditGrant, previous: Members, atS: number): boolean {

@@ -330,6 +330,8 @@ describe('a credit grant', () => {
     ['is of more', {}, { amount: { monetary: { value: 100 } } }],
     ['is in effect sooner', {}, { effective_at: THEN + 60 }],
     ['is void no more', {}, { voided_at: THEN - 60 }],
+    ['names no former values', {}, undefined],
+    ['tells little of itself', { amount: undefined, applicability_config: undefined }, undefined],
   ])('lifts blocks when an update adds credit: it %s', async (_how, more, previous) => {
     const { receive, ledger } = setUp();
     await receive(updated({ ...grant, ...more }, previous));
@@ -337,7 +339,6 @@ describe('a credit grant', () => {
   });
 
   it.each([
-    ['nothing is named', {}, undefined],
     ['metadata', { metadata: { note: 'x' } }, { metadata: { note: null }, updated: 1 }],
     ['it is voided', { voided_at: THEN }, { voided_at: null }],
     ['it is expired', { expires_at: THEN }, { expires_at: null }],
