@@ -7,6 +7,7 @@ import { MessagesReport } from './anthropic-messages/report.ts';
 import { MessagesStreamRules } from './anthropic-messages/stream-rules.ts';
 import { contentQuarters, messagesQuarters } from './anthropic-messages/text.ts';
 import { toolsQuarters } from './openai-chat/text.ts';
+import { carriesError } from './passage/counts.ts';
 import { EventReader } from './passage/event-reader.ts';
 import { isSuccess, JsonReader, type BodyRules } from './passage/json-reader.ts';
 import { isEventStream, leastTokens, modelSplice, splicedBody, upstreamHeaders } from './passage/request.ts';
@@ -69,7 +70,7 @@ const messageBody: BodyRules = {
   meter(body) {
     const report = new MessagesReport();
     report.takeMessage(body);
-    if (body['type'] === 'error' || (body['error'] ?? null) !== null) report.fail(body['error']);
+    if (body['type'] === 'error' || carriesError(body)) report.fail(body['error']);
     return report.metered(true, 'the message told no usage');
   },
   weigh(body, tally) {

@@ -1,7 +1,7 @@
 /** What a reply of the Messages API has told of itself so far, whether it came whole or in events. */
 import { isRecord, textOf } from '../../src/usage/json-value.ts';
 import type { Metered } from '../../src/usage/usage.ts';
-import { errorName } from '../passage/counts.ts';
+import { errorReason } from '../passage/counts.ts';
 import { readMessagesUsage } from './usage.ts';
 
 export class MessagesReport {
@@ -34,7 +34,7 @@ export class MessagesReport {
   }
 
   fail(error: unknown): void {
-    this.#failure ??= `the reply carries an error${errorName(error)}`;
+    this.#failure ??= errorReason(error);
   }
 
   /** `complete`: whether no later usage can come. `missing` says why there may be none. */

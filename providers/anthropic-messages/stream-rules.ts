@@ -6,6 +6,7 @@ import { isRecord, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
+import { carriesError } from '../passage/counts.ts';
 import { eventType } from '../passage/event-type.ts';
 import { Evidence } from '../passage/evidence.ts';
 import { MessagesReport } from './report.ts';
@@ -66,7 +67,7 @@ export class MessagesStreamRules implements StreamRules {
       this.#report.takeUsage(event['usage']);
       this.#summed ||= isRecord(event['usage']);
       this.#stopped ||= isRecord(event['delta']) && typeof event['delta']['stop_reason'] === 'string';
-    } else if (event['type'] === 'error' || (event['error'] ?? null) !== null) {
+    } else if (event['type'] === 'error' || carriesError(event)) {
       this.#report.fail(event['error']);
     }
   }

@@ -1,7 +1,7 @@
 /** What a reply of the Gemini API has told of itself so far: whole, as events, or as elements of an array. */
 import { isRecord, listOf, textOf } from '../../src/usage/json-value.ts';
 import type { Metered } from '../../src/usage/usage.ts';
-import { errorName } from '../passage/counts.ts';
+import { carriesError, errorReason } from '../passage/counts.ts';
 import { Tally } from '../passage/tally.ts';
 import { candidateQuarters } from './text.ts';
 import { readGeminiUsage } from './usage.ts';
@@ -30,8 +30,7 @@ export class GeminiReport {
     this.#servedModel = textOf(part['modelVersion']) ?? this.#servedModel;
     const usage = part['usageMetadata'];
     if (isRecord(usage) && (this.#usage === undefined || hasCounts(usage))) this.#usage = usage;
-    if ((part['error'] ?? null) !== null)
-      this.#failure ??= `the reply carries an error${errorName(part['error'])}`;
+    if (carriesError(part)) this.#failure ??= errorReason(part['error']);
     const feedback = part['promptFeedback'];
     const reason = isRecord(feedback) ? feedback['blockReason'] : undefined;
     if (reason !== undefined && reason !== null) this.#block(String(reason));

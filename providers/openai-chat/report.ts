@@ -4,7 +4,7 @@
  */
 import { isRecord, listOf, textOf } from '../../src/usage/json-value.ts';
 import type { Metered, TokenCounts } from '../../src/usage/usage.ts';
-import { errorName } from '../passage/counts.ts';
+import { errorReason } from '../passage/counts.ts';
 import { readChatUsage } from './usage.ts';
 
 /** Moonshot tells the usage in the last choice, and again behind it where it was asked to. */
@@ -54,7 +54,7 @@ export class ChatReport {
     const usage = body['usage'] ?? groq['usage'] ?? usageOfChoice(body['choices']);
     if (usage !== undefined && usage !== null && !isEmpty(usage)) this.#takeUsage(usage);
     const error = body['error'] ?? groq['error'];
-    if (error !== undefined && error !== null) this.fail(`the reply carries an error${errorName(error)}`);
+    if (error !== undefined && error !== null) this.fail(errorReason(error));
   }
 
   identify(body: Readonly<Record<string, unknown>>): void {

@@ -5,6 +5,7 @@
 import { isRecord, listOf, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
+import { carriesError } from '../passage/counts.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
 import { Evidence } from '../passage/evidence.ts';
 import { firstTelling } from './markers.ts';
@@ -113,6 +114,6 @@ function startsWith(bytes: Uint8Array, start: number, text: Uint8Array): boolean
 function isUsageOnly(event: Readonly<Record<string, unknown>>): boolean {
   const choices = event['choices'] ?? [];
   if (!Array.isArray(choices) || choices.length > 0) return false;
-  if (!isRecord(event['usage']) || (event['error'] ?? null) !== null) return false;
+  if (!isRecord(event['usage']) || carriesError(event)) return false;
   return Object.values(event).every((value) => !Array.isArray(value) || value.length === 0);
 }

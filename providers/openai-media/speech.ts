@@ -6,7 +6,7 @@ import { isRecord, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
-import { errorName } from '../passage/counts.ts';
+import { carriesError, errorReason } from '../passage/counts.ts';
 import { eventType } from '../passage/event-type.ts';
 import type { BodyRules } from '../passage/json-reader.ts';
 import type { ResponseReader } from '../provider.ts';
@@ -66,14 +66,8 @@ export class SoundReader implements ResponseReader {
 /** Some vendors answer with the sound in a JSON reply. */
 export const speechBody = (characters: number): BodyRules => ({
   meter(body) {
-    const error = body['error'] ?? null;
-    if (error !== null)
-      return {
-        kind: 'none',
-        lines: [],
-        reason: `the reply carries an error${errorName(error)}`,
-        failed: true,
-      };
+    if (carriesError(body))
+      return { kind: 'none', lines: [], reason: errorReason(body['error']), failed: true };
     const tokens = mediaTokens(body['usage'], 'audio');
     return tokens === undefined ? meteredUnits({ characters }) : meteredTokens(tokens);
   },

@@ -12,10 +12,19 @@ export function countOf(value: unknown): Count {
   return sane ? value : 'malformed';
 }
 
-/** An error's own code, type or status, for the record; its message may quote the caller's text, so it is left out. */
-export function errorName(error: unknown): string {
-  if (typeof error !== 'object' || error === null) return '';
+/** Whether a body or an event says that it failed, in whatever shape. */
+export const carriesError = (body: Readonly<Record<string, unknown>>): boolean =>
+  (body['error'] ?? null) !== null;
+
+/**
+ * Why a reply with this error is none, for the record: with the error's own code, type or status. Its message may quote the
+ * caller's text, so it is left out.
+ */
+export function errorReason(error: unknown): string {
+  const told = 'the reply carries an error';
+  if (typeof error !== 'object' || error === null) return told;
   const named = error as Readonly<Record<string, unknown>>;
   const name = named['code'] ?? named['type'] ?? named['status'];
-  return typeof name === 'string' || typeof name === 'number' ? `: ${String(name).slice(0, 100)}` : '';
+  const isName = typeof name === 'string' || typeof name === 'number';
+  return isName ? `${told}: ${String(name).slice(0, 100)}` : told;
 }

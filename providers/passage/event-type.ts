@@ -1,5 +1,6 @@
 /** The type of an event in the dialects that name their events: Anthropic's messages, OpenAI's responses, Gemini's interactions. */
 import { isRecord, parseJson } from '../../src/usage/json-value.ts';
+import { carriesError } from './counts.ts';
 import { sseData, sseEventName, type SseUnit } from '../../src/usage/sse-scanner.ts';
 
 /** A type stands first in its event's data wherever a vendor writes it there; so far it is looked for unparsed. */
@@ -16,7 +17,7 @@ export function eventType(bytes: Uint8Array, unit: SseUnit): string {
   if (!isRecord(event)) return '';
   const type = event['type'] ?? event['event_type'];
   if (typeof type === 'string') return type;
-  return (event['error'] ?? null) === null ? '' : 'error';
+  return carriesError(event) ? 'error' : '';
 }
 
 const decoder = new TextDecoder();

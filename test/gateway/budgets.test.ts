@@ -1,6 +1,7 @@
 /** Refusals for want of money as callers see them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AccountSettings, GrantFact } from '../../src/ledger/accounts-port.ts';
+import { grantOf } from '../support/grants.ts';
 import { SERVICE_KEY, startTestGateway, type TestGateway } from '../support/gateway.ts';
 
 const USD = 1_000_000_000_000n;
@@ -26,20 +27,8 @@ const newCustomer = (): string => {
   gateway.stripe.addCustomer(customer);
   return customer;
 };
-const grant = (pico: bigint, more: Partial<GrantFact> = {}): GrantFact => ({
-  id: `credgr_${(customers += 1)}`,
-  name: null,
-  category: 'paid',
-  priority: 50,
-  amountPico: String(pico),
-  balancePico: String(pico),
-  applies: true,
-  effectiveAtMs: 0,
-  expiresAtMs: null,
-  createdAtMs: 0,
-  voidedAtMs: null,
-  ...more,
-});
+const grant = (pico: bigint, more: Partial<GrantFact> = {}): GrantFact =>
+  grantOf(`credgr_${(customers += 1)}`, pico, more);
 async function customerWith(pico: bigint, settings: Partial<AccountSettings> = {}): Promise<string> {
   const customer = newCustomer();
   const { ledger } = gateway.running;

@@ -3,6 +3,7 @@ import type { GrantFact } from '../../src/ledger/accounts-port.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import type { Ledger } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
+import { grantOf } from '../support/grants.ts';
 import { openTemporary, type TemporaryDatabase } from '../support/sqlite.ts';
 
 const CUSTOMER = 'cus_money';
@@ -17,20 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => opened.close());
 
-const grant = (id: string, more: Partial<GrantFact> = {}): GrantFact => ({
-  id,
-  name: null,
-  category: 'paid',
-  priority: 50,
-  amountPico: '100',
-  balancePico: '100',
-  applies: true,
-  effectiveAtMs: 0,
-  expiresAtMs: null,
-  createdAtMs: 0,
-  voidedAtMs: null,
-  ...more,
-});
+const grant = (id: string, more: Partial<GrantFact> = {}): GrantFact => grantOf(id, 100n, more);
 const record = (...grants: GrantFact[]) => ledger.recordGrants({ customer: CUSTOMER, readAtMs: NOW, grants });
 const state = (name: string) => ({ id: 'sub_1', state: name });
 const credit = async (nowMs: number) => (await ledger.balance(CUSTOMER, nowMs)).creditPico;

@@ -7,6 +7,7 @@ import { createLedger } from '../../../src/ledger/create-ledger.ts';
 import type { CallToOpen, Ledger } from '../../../src/ledger/ledger.ts';
 import { migrate } from '../../../src/ledger/migrations.ts';
 import { createNodeRuntime } from '../../../src/platform/node-runtime.ts';
+import { grantOf } from '../../support/grants.ts';
 import { openTemporary, type TemporaryDatabase } from '../../support/sqlite.ts';
 
 const CUSTOMER = 'cus_judged';
@@ -92,21 +93,7 @@ describe('who never had credit', () => {
 
 describe('who asks for more than his credit', () => {
   it('is read again, as new credit may have gone unheard of', async () => {
-    const grants = [
-      {
-        id: 'credgr_1',
-        name: null,
-        category: 'paid' as const,
-        priority: 50,
-        amountPico: '100',
-        balancePico: '100',
-        applies: true,
-        effectiveAtMs: 0,
-        expiresAtMs: null,
-        createdAtMs: 0,
-        voidedAtMs: null,
-      },
-    ];
+    const grants = [grantOf('credgr_1', 100n)];
     await ledger.recordGrants({ customer: CUSTOMER, readAtMs: 1, grants });
     doubted.length = 0;
     assessed = { kind: 'held', holdPico: 1_000n, fitPico: 1_000n, outputPico: null };
