@@ -34,7 +34,7 @@ export const anthropic: Provider = {
       },
       addedUsageOption: false,
       read: (head) =>
-        isSuccess(head.status) && isEventStream(head.headers, call.stream)
+        isSuccess(head.status) && isEventStream(head, call.stream)
           ? new EventReader(new MessagesStreamRules())
           : new JsonReader(head, messageBody),
     };

@@ -101,13 +101,12 @@ const credential = ({ apiKey }: Upstream): Record<string, string> =>
 const plainName = (model: string): string => model.replace(/^models\//, '');
 
 function readerOf(head: UpstreamHead, streams: boolean): ResponseReader {
-  if (!streams || !isSuccess(head.status)) return new JsonReader(head, contentBody);
-  const contentType = (head.headers['content-type'] ?? '').toLowerCase();
-  return contentType.includes('json') ? new GeminiArrayReader() : new EventReader(new GeminiStreamRules());
+  if (isSuccess(head.status) && isEventStream(head, streams)) return new EventReader(new GeminiStreamRules());
+  return streams && isSuccess(head.status) ? new GeminiArrayReader() : new JsonReader(head, contentBody);
 }
 
 const interactionReader = (head: UpstreamHead, streams: boolean): ResponseReader =>
-  isSuccess(head.status) && isEventStream(head.headers, streams)
+  isSuccess(head.status) && isEventStream(head, streams)
     ? new EventReader(new InteractionStreamRules())
     : new JsonReader(head, interactionBody);
 

@@ -120,7 +120,7 @@ export function createOpenaiProvider(type: string, shape: OpenaiShape = {}): Pro
         },
         addedUsageOption,
         read: (head) =>
-          isSuccess(head.status) && isEventStream(head.headers, call.stream)
+          isSuccess(head.status) && isEventStream(head, call.stream)
             ? new EventReader(rules.streamRules(addedUsageOption))
             : new JsonReader(head, rules.body),
       };

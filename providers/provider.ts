@@ -76,6 +76,8 @@ export interface UpstreamHead {
   readonly status: number;
   /** Lower-case names; a repeated header is joined with a comma. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The body's first bytes, once they are there: what they show comes before what the headers say. */
+  readonly begins?: Uint8Array | undefined;
 }
 
 /** One request to an upstream and how to read what comes back. */

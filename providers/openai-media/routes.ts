@@ -2,6 +2,7 @@
 import { memberValue } from '../../src/usage/json-scanner.ts';
 import { EventReader, type StreamRules } from '../passage/event-reader.ts';
 import { JsonReader, type BodyRules, isSuccess } from '../passage/json-reader.ts';
+import { isEventStream } from '../passage/request.ts';
 import type { Endpoint, ProviderCall, ResponseReader, UpstreamHead } from '../provider.ts';
 import { imagesBody, ImagesStreamRules } from './images.ts';
 import { charactersOf, SoundReader, speechBody, SpeechStreamRules } from './speech.ts';
@@ -15,7 +16,7 @@ export interface MediaRoute {
 
 const typeOf = (head: UpstreamHead): string => (head.headers['content-type'] ?? '').toLowerCase();
 
-/** A failure is JSON or anything else, and costs nothing; a stream says that it is one. */
+/** A failure is JSON or anything else, and costs nothing; a stream says that it is one, or shows it where all else is JSON. */
 function readerOf(
   head: UpstreamHead,
   forms: {
@@ -25,7 +26,9 @@ function readerOf(
   },
 ): ResponseReader {
   if (!isSuccess(head.status)) return new JsonReader(head, forms.body);
-  if (typeOf(head).includes('event-stream')) return new EventReader(forms.stream());
+  const streams =
+    forms.whole === undefined ? isEventStream(head, false) : typeOf(head).includes('event-stream');
+  if (streams) return new EventReader(forms.stream());
   return forms.whole?.() ?? new JsonReader(head, forms.body);
 }
 

@@ -45,7 +45,7 @@ export function askStored(
     },
     addedUsageOption: false,
     read: (head) =>
-      isSuccess(head.status) && isEventStream(head.headers, streams)
+      isSuccess(head.status) && isEventStream(head, streams)
         ? new EventReader(new ResponsesStreamRules())
         : new JsonReader(head, responsesBody),
   };

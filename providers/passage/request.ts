@@ -1,7 +1,7 @@
 /** What every same-dialect request has in common: the caller's headers with our credential, the caller's body with our model. */
 import { formField, type FormScan } from '../../src/usage/form-scanner.ts';
 import { memberText } from '../../src/usage/json-scanner.ts';
-import type { ProviderCall } from '../provider.ts';
+import type { ProviderCall, UpstreamHead } from '../provider.ts';
 import { spliceObject, type Splice } from './splice.ts';
 
 /** Set by the relay, which knows the length and the host, or false once the body is spliced. */
@@ -54,11 +54,37 @@ const fieldText = (boundary: string, model: string): string =>
 
 const encoder = new TextEncoder();
 
-/** Whether a successful reply is an event stream: its own word comes before what was asked for. */
-export function isEventStream(headers: Readonly<Record<string, string>>, streamAsked: boolean): boolean {
+/**
+ * Whether a successful reply is an event stream. Its first bytes show it, whatever it is labelled: a stream that is read
+ * as JSON, or the other way round, would tell no usage. Without them its label comes before what was asked for.
+ */
+export function isEventStream({ headers, begins }: UpstreamHead, streamAsked: boolean): boolean {
+  const shown = begins === undefined ? undefined : showsEvents(begins);
+  if (shown !== undefined) return shown;
   const contentType = (headers['content-type'] ?? '').toLowerCase();
   return contentType.includes('event-stream') || (streamAsked && !contentType.includes('json'));
 }
+
+/** The fields of an event stream (WHATWG, 9.2.6), and the comment. */
+const FIELDS = ['data:', 'event:', 'id:', 'retry:', ':'];
+const FIELD_CHARS_MAX = 6;
+
+/** True for the first bytes of an event stream, false for those of a JSON object or array, undefined for any others. */
+function showsEvents(begins: Uint8Array): boolean | undefined {
+  let at = begins[0] === 0xef && begins[1] === 0xbb && begins[2] === 0xbf ? 3 : 0;
+  while (isSpace(begins[at])) at += 1;
+  const first = begins[at];
+  if (first === undefined) return undefined;
+  if (first === OPEN_BRACE || first === OPEN_BRACKET) return false;
+  const text = String.fromCharCode(...begins.subarray(at, at + FIELD_CHARS_MAX));
+  // A piece may end within a field's name.
+  return FIELDS.some((field) => text.startsWith(field) || field.startsWith(text)) ? true : undefined;
+}
+
+const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
+const isSpace = (byte: number | undefined): boolean =>
+  byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 /**
  * Of an input's weight, in quarters of a token, what it surely has in tokens: half, which is eight characters of English

@@ -1,6 +1,7 @@
 /** A call on its way through the gateway: what the steps hand on to each other. */
-import type { Endpoint, Exchange, ProviderCall } from '../../providers/provider.ts';
+import type { Endpoint, Exchange, ProviderCall, UpstreamHead } from '../../providers/provider.ts';
 import type { Dialect } from '../errors.ts';
+import type { Timeouts } from './ports.ts';
 import type { Target } from './resolve.ts';
 
 export interface Call {
@@ -45,3 +46,13 @@ export function prepare(call: Call, at: number): PreparedCall {
   const { upstream, provider } = call.target.route;
   return { call, exchange: provider.prepare(call.request, upstream), at, tries: 1 };
 }
+
+/** How long the call's upstream is waited for. The later attempts of a call share what is left of its time. */
+export function timeoutsOf({ target, startedAtMs }: Call, attempt: number, now: () => number): Timeouts {
+  const { timeouts } = target.route;
+  if (attempt === 1) return timeouts;
+  return { ...timeouts, totalMs: Math.max(1, timeouts.totalMs - (now() - startedAtMs)) };
+}
+
+/** Of an upstream that has not answered. */
+export const NO_HEAD: UpstreamHead = { status: 0, headers: {} };

@@ -11,10 +11,10 @@ import type { Outcome } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Failure } from './attempts.ts';
 import { isBackground } from './background.ts';
-import type { Call, PreparedCall } from './call.ts';
+import { type Call, NO_HEAD, type PreparedCall, timeoutsOf } from './call.ts';
 import { replyHeaders, undecoded } from './headers.ts';
 import type { Attempts } from './next-attempt.ts';
-import type { CallerReply, Flow, Relay, ReplySink, Timeouts, UpstreamFailure } from './ports.ts';
+import type { CallerReply, Flow, Relay, ReplySink, UpstreamFailure } from './ports.ts';
 import {
   endedShort,
   errorInStream,
@@ -64,8 +64,7 @@ class Forwarding implements ReplySink {
   /** Content that came in one read with the terminal marker: it goes out before what is held, in one write with it. */
   #last: Uint8Array[] = [];
   #attempt = 0;
-  #status: number | null = null;
-  #upstreamHeaders: Readonly<Record<string, string>> = {};
+  #upstreamHead = NO_HEAD;
   #firstByteAtMs: number | undefined;
   /** The first piece has come that belongs to the caller: from then on no other attempt can take this one's place. */
   #begun = false;
@@ -95,25 +94,21 @@ class Forwarding implements ReplySink {
     return this.#prepared.call;
   }
 
+  get #status(): number {
+    return this.#upstreamHead.status;
+  }
+
   ask(prepared: PreparedCall): void {
     // The caller left while he was admitted and the policy is to cancel: the books are closed, so nobody is asked.
     if (this.#settling) return;
     this.#attempt += 1;
     this.#prepared = prepared;
-    this.#flow = this.#options.relay.send(prepared.exchange.request, this, this.#timeouts());
-  }
-
-  /** The later attempts of a call share what is left of its time. */
-  #timeouts(): Timeouts {
-    const { timeouts } = this.#call.target.route;
-    if (this.#attempt === 1) return timeouts;
-    const goneMs = this.#options.runtime.now() - this.#call.startedAtMs;
-    return { ...timeouts, totalMs: Math.max(1, timeouts.totalMs - goneMs) };
+    const timeouts = timeoutsOf(prepared.call, this.#attempt, this.#options.runtime.now);
+    this.#flow = this.#options.relay.send(prepared.exchange.request, this, timeouts);
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
-    this.#status = status;
-    this.#upstreamHeaders = headers;
+    this.#upstreamHead = { status, headers };
     if (status >= 300 && status < 400) {
       this.#flow?.abort();
       this.#failed(this.#answered(), upstreamError(this.#call, `answered with a redirect (${status})`));
@@ -123,16 +118,15 @@ class Forwarding implements ReplySink {
       this.#cannotBeRead(`answered ${status}, which has no reply`);
       return;
     }
-    this.#reader = this.#prepared.exchange.read({ status, headers });
+    this.#reader = this.#prepared.exchange.read(this.#upstreamHead);
     const encoding = undecoded(headers);
     if (encoding !== undefined)
       this.#cannotBeRead(`sent a reply encoded as "${encoding}", which cannot be read`);
   }
 
   chunk(bytes: Uint8Array): boolean {
-    const reader = this.#reader;
+    const reader = this.#firstByteAtMs === undefined ? this.#readFrom(bytes) : this.#reader;
     if (reader === undefined) return true;
-    this.#firstByteAtMs ??= this.#options.runtime.now();
     let flowing = true;
     try {
       const pieces = reader.write(bytes);
@@ -156,6 +150,13 @@ class Forwarding implements ReplySink {
     return flowing;
   }
 
+  /** Of a reply's first bytes: they may show that it is not what its head says. */
+  #readFrom(begins: Uint8Array): ResponseReader | undefined {
+    if (this.#reader === undefined) return undefined;
+    this.#firstByteAtMs = this.#options.runtime.now();
+    return (this.#reader = this.#prepared.exchange.read({ ...this.#upstreamHead, begins }));
+  }
+
   /** The end marker is there. It ends nothing well where translation had to tell the caller an error before it. */
   #terminated(reader: ResponseReader): void {
     if (reader.complete || !reader.streams) return this.#settle();
@@ -177,12 +178,12 @@ class Forwarding implements ReplySink {
     if (this.#settled) return this.#finish();
     if (this.#settling) return;
     const code = error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error';
-    const failure = (this.#status ?? 0) >= 400 ? this.#answered() : { kind: error.kind };
+    const failure = this.#status >= 400 ? this.#answered() : { kind: error.kind };
     this.#failed(failure, upstreamError(this.#call, error.message, code));
   }
 
   #endedUnsettled(): void {
-    if ((this.#status ?? 0) >= 400) {
+    if (this.#status >= 400) {
       if (!this.#another(this.#answered())) this.#settle();
       return;
     }
@@ -197,12 +198,12 @@ class Forwarding implements ReplySink {
     const text = textOf(this.#held);
     if (this.#prepared.exchange.addedUsageOption && refusesUsageOption(this.#status, text))
       return { kind: 'usage_option' };
-    return { kind: 'answered', status: this.#status ?? 0, headers: this.#upstreamHeaders, text };
+    return { kind: 'answered', ...this.#upstreamHead, text };
   }
 
   /** The reply is an error, by its status or by all that it says. */
   #isError(): boolean {
-    return (this.#status ?? 0) >= 400 || isErrorAlone(this.#reader, this.#held);
+    return this.#status >= 400 || isErrorAlone(this.#reader, this.#held);
   }
 
   #cannotBeRead(what: string): void {
@@ -225,8 +226,7 @@ class Forwarding implements ReplySink {
     this.#flow = undefined;
     this.#reader = undefined;
     this.#held = [];
-    this.#status = null;
-    this.#upstreamHeaders = {};
+    this.#upstreamHead = NO_HEAD;
     this.#firstByteAtMs = undefined;
     this.#upstreamEnded = false;
     this.#cameEmpty = false;
@@ -365,15 +365,14 @@ class Forwarding implements ReplySink {
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
-    if ((this.#status ?? 0) < 400) this.#options.attempts.worked(this.#call.target);
+    if (this.#status < 400) this.#options.attempts.worked(this.#call.target);
     if (this.#callerLeft || this.#reader?.streams !== true) return;
     this.#headSent = true;
     this.#sendHead({});
   }
 
   #sendHead(more: Readonly<Record<string, string>>): void {
-    const own = { status: this.#status ?? 502, headers: this.#upstreamHeaders };
-    const { status, headers } = this.#reader?.head?.() ?? own;
+    const { status, headers } = this.#reader?.head?.() ?? this.#upstreamHead;
     this.#reply.head(status, { ...replyHeaders(headers), ...callHeaders(this.#call), ...more });
   }
 
@@ -389,7 +388,7 @@ class Forwarding implements ReplySink {
   #ending(outcome: Outcome): Ending {
     return {
       outcome,
-      status: this.#status,
+      status: this.#upstreamHead === NO_HEAD ? null : this.#status,
       // Of a reply that ended without a byte nothing shows that the provider did anything for it.
       reader: this.#cameEmpty ? undefined : this.#reader,
       firstByteAtMs: this.#firstByteAtMs,
