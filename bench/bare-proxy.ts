@@ -1,19 +1,30 @@
 /**
- * What any gateway is measured against: Node's http server and undici, and nothing between them. `stream` is undici's own
- * API for passing a reply on; `dispatch` is the layer below it, the least that can be done.
+ * What any gateway is measured against: Node's http server and undici, and nothing between them. `request` is undici's
+ * main API with the reply in a pipeline, headers passed on both ways, as a proxy is usually written; `stream` has the body
+ * written straight on; `dispatch` is the layer below both, the least that can be done. `ledger` is `dispatch` and a durable
+ * record of each call: opened before the upstream is asked, settled before the reply is complete.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream';
 import { Pool } from 'undici';
+import { createRecording } from './recording.ts';
 
-const [origin = '', api = 'stream'] = process.argv.slice(2);
+interface Call {
+  readonly request: IncomingMessage;
+  readonly body: Buffer;
+  readonly response: ServerResponse;
+}
+type Headers = Record<string, string | string[] | undefined>;
+
+const [origin = '', api = 'request'] = process.argv.slice(2);
 const upstream = new Pool(origin, { connections: 256 });
 const headers = { 'content-type': 'application/json', authorization: 'Bearer bench' };
-const pass = api === 'dispatch' ? dispatched : streamed;
+const pass = await passBy(api);
 
 const server = createServer((request, response) => {
   const pieces: Buffer[] = [];
   request.on('data', (piece: Buffer) => pieces.push(piece));
-  request.on('end', () => pass(request, Buffer.concat(pieces), response));
+  request.on('end', () => pass({ request, body: Buffer.concat(pieces), response }));
 });
 server.keepAliveTimeout = 60_000;
 server.listen(0, '127.0.0.1', () => {
@@ -21,14 +32,50 @@ server.listen(0, '127.0.0.1', () => {
   console.log(JSON.stringify({ port: typeof address === 'object' && address !== null ? address.port : 0 }));
 });
 
-function streamed(request: IncomingMessage, body: Buffer, response: ServerResponse): void {
+async function passBy(name: string): Promise<(call: Call) => void> {
+  if (name === 'request') return requested;
+  if (name === 'stream') return streamed;
+  if (name === 'dispatch') return (call) => dispatched(call, () => call.response.end());
+  const recording = await createRecording();
+  return (call) => {
+    const { response } = call;
+    const failed = (): void => void response.destroy();
+    recording.open().then((id) => {
+      dispatched(call, () => void recording.settle(id).then(() => response.end(), failed));
+    }, failed);
+  };
+}
+
+/** Hop-by-hop (RFC 9110, 7.6.1), and what is set anew. */
+const STAYS = new Set(
+  'connection,keep-alive,te,trailer,transfer-encoding,upgrade,host,content-length'.split(','),
+);
+
+function passedOn(all: Headers): Headers {
+  const passed: Headers = {};
+  for (const name in all) if (!STAYS.has(name)) passed[name] = all[name];
+  return passed;
+}
+
+function requested({ request, body, response }: Call): void {
+  const path = request.url ?? '/';
+  upstream.request({ path, method: 'POST', headers: passedOn(request.headers), body }).then(
+    (reply) => {
+      response.writeHead(reply.statusCode, passedOn(reply.headers));
+      pipeline(reply.body, response, () => undefined);
+    },
+    () => response.destroy(),
+  );
+}
+
+function streamed({ request, body, response }: Call): void {
   const reply = upstream.stream({ path: request.url ?? '/', method: 'POST', headers, body }, (head) =>
     response.writeHead(head.statusCode, { 'content-type': String(head.headers['content-type']) }),
   );
   reply.catch(() => response.destroy());
 }
 
-function dispatched(request: IncomingMessage, body: Buffer, response: ServerResponse): void {
+function dispatched({ request, body, response }: Call, ended: () => void): void {
   upstream.dispatch(
     { path: request.url ?? '/', method: 'POST', headers, body },
     {
@@ -41,9 +88,7 @@ function dispatched(request: IncomingMessage, body: Buffer, response: ServerResp
         controller.pause();
         response.once('drain', () => controller.resume());
       },
-      onResponseEnd() {
-        response.end();
-      },
+      onResponseEnd: ended,
       onResponseError() {
         response.destroy();
       },

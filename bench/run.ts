@@ -1,12 +1,12 @@
 /**
- * CPU per call and added latency, beside a bare undici proxy and beside Portkey, in one run: `npm run bench`.
+ * CPU per call and added latency, beside bare undici proxies and beside Portkey, in one run: `npm run bench`.
  *
  * Every gateway is its own process on loopback, one after the other in turns, so that a noisy machine is noisy for all.
  * What counts is the ratio within a round; the median over the rounds is printed. CPU is the kernel's count of the
  * gateway's process, its threads included.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,6 +64,7 @@ stripe.addMeter('token-billing-tokens');
 try {
   const upstream = await start('upstream', [join(here, 'upstream.ts')]);
   const base = `http://127.0.0.1:${upstream.port}`;
+  const bare = (name: string, api: string) => start(name, [join(here, 'bare-proxy.ts'), base, api]);
   const faregate = (name: string, deliver: 'yes' | 'no') =>
     start(
       name,
@@ -83,8 +84,10 @@ try {
       },
     );
   const contenders = [
-    await start('bare proxy', [join(here, 'bare-proxy.ts'), base, 'stream']),
-    await start('bare dispatch', [join(here, 'bare-proxy.ts'), base, 'dispatch']),
+    await bare('bare proxy', 'request'),
+    await bare('bare stream', 'stream'),
+    await bare('bare dispatch', 'dispatch'),
+    await bare('bare with a ledger', 'ledger'),
     await faregate('faregate', 'no'),
   ];
   if (!options['no-portkey']) contenders.push(await startPortkey(base));
@@ -133,10 +136,11 @@ async function measureOne(contender: Contender, kind: Kind): Promise<Sample> {
   return { ...result, cpuUsPerCall: ((cpuMs(contender.pid) - before) * 1000) / calls };
 }
 
-/** User and system time of a process and its threads, in milliseconds, at the kernel's 10 ms grain. */
+/** What a process and its threads have run so far, in milliseconds: the scheduler counts nanoseconds. */
 function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10;
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const ran = threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8'));
+  return ran.reduce((sum, text) => sum + Number(text.split(' ')[0]) / 1e6, 0);
 }
 
 async function start(name: string, args: string[], headers: Record<string, string> = {}): Promise<Contender> {
@@ -188,19 +192,23 @@ function freePort(): Promise<number> {
   });
 }
 
+/** Of CPU, within the rounds. */
+function ratio(own: readonly Sample[], to: readonly Sample[] = []): number {
+  return median(own.map(({ cpuUsPerCall }, round) => cpuUsPerCall / (to[round]?.cpuUsPerCall ?? NaN)));
+}
+
 function report(samples: Samples): void {
-  const bare = samples.get('bare proxy');
   const rows = [...samples].flatMap(([name, kinds]) =>
     KINDS.map((kind) => {
       const own = kinds[kind];
-      const against = bare?.[kind] ?? [];
+      const against = samples.get('bare proxy')?.[kind] ?? [];
       return {
         kind: TITLES[kind],
         name,
         cpuUs: Math.round(median(own.map(({ cpuUsPerCall }) => cpuUsPerCall))),
-        cpuRatio: median(
-          own.map((sample, round) => sample.cpuUsPerCall / (against[round]?.cpuUsPerCall ?? NaN)),
-        ),
+        toBare: ratio(own, against),
+        toStream: ratio(own, samples.get('bare stream')?.[kind]),
+        toPortkey: ratio(own, samples.get('portkey')?.[kind]),
         addedMs: median(
           own.map((sample, round) => sample.lastByteMs.p50 - (against[round]?.lastByteMs.p50 ?? NaN)),
         ),
@@ -218,23 +226,19 @@ function report(samples: Samples): void {
   );
   for (const kind of Object.values(TITLES)) {
     console.log(
-      `${kind}\n  ${'gateway'.padEnd(22)} CPU us/call   x bare   added p50 ms   first byte p50 ms   calls/s`,
+      `${kind}\n  ${'gateway'.padEnd(22)} CPU us/call   x bare   x stream   of Portkey   added p50 ms   first byte p50 ms   calls/s`,
     );
     for (const row of rows.filter((candidate) => candidate.kind === kind)) {
       const cells = [
         String(row.cpuUs).padStart(11),
-        row.cpuRatio.toFixed(2).padStart(8),
+        row.toBare.toFixed(2).padStart(8),
+        row.toStream.toFixed(2).padStart(10),
+        (Number.isNaN(row.toPortkey) ? '' : row.toPortkey.toFixed(2)).padStart(12),
         row.addedMs.toFixed(1).padStart(14),
       ];
       console.log(
         `  ${row.name.padEnd(22)} ${cells.join(' ')} ${row.firstByteMs.toFixed(1).padStart(19)} ${String(row.callsPerS).padStart(9)}`,
       );
-    }
-    const [own, peer] = ['faregate', 'portkey'].map((name) =>
-      rows.find((row) => row.kind === kind && row.name === name),
-    );
-    if (own !== undefined && peer !== undefined) {
-      console.log(`  faregate uses ${(own.cpuUs / peer.cpuUs).toFixed(2)} of Portkey's CPU per call`);
     }
   }
 }

@@ -44,7 +44,7 @@ const BUSY_MS = 5_000;
  * after every commit that parted a page of an index (it lends such pages the number 262,145, and then drops all above the
  * file's end), and what is not kept comes from the system's own memory of the file.
  */
-const CACHE_KIB = 16_384;
+const CACHE_KIB = 4_096;
 /** SQLite's code for a lock that somebody else holds; it is the low byte, the others say why. */
 const SQLITE_BUSY = 5;
 
