@@ -101,11 +101,16 @@ export interface ResponseReader {
   readonly terminal: boolean;
   /**
    * Asked after the last byte: whether the reply is whole by its dialect's own signs (a terminal marker, or where vendors
-   * leave that out a reason to stop). False for a stream that merely ended, or whose last word is an error.
+   * leave that out a reason to stop). False for a stream that merely ended, or whose last word is an error, and for a
+   * reply that was to be JSON and is not.
    */
   readonly complete: boolean;
   /** Of a stream, once something came: whether that was an error, and no event or comment before it. Undefined where a reader does not look. */
   readonly opensWithError?: boolean | undefined;
+  /** An error has come. Undefined where a reader does not look. */
+  readonly failed?: boolean | undefined;
+  /** Asked where the connection broke: the bytes so far show by themselves that none is missing. Without it, they do not. */
+  readonly endsItself?: boolean;
   /** Throws `ReplyTooLarge` past the reader's own bounds. */
   write(chunk: Uint8Array): readonly Uint8Array[];
   /** After the last chunk, or at the terminal marker: everything still held. May be called again after more writes. */

@@ -215,9 +215,15 @@ function createServer({ app, inference }: Gateway, runtime: Runtime, headersMs: 
     keepAliveTimeout: KEEP_ALIVE_MS,
   };
   const server = createHttpServer(limits, (incoming, outgoing) => {
-    const asked = incoming.method === 'POST' ? askedAt(pathOf(incoming)) : undefined;
-    if (asked === undefined) void others(incoming, outgoing);
-    else runtime.defer(inference.serve(asked, createNodeCaller(incoming, outgoing)));
+    const answer = (): void => {
+      const asked = incoming.method === 'POST' ? askedAt(pathOf(incoming)) : undefined;
+      if (asked === undefined) void others(incoming, outgoing);
+      else runtime.defer(inference.serve(asked, createNodeCaller(incoming, outgoing)));
+    };
+    // A request sent behind another one on the same connection has its socket when the reply to that is out. It waits:
+    // before, there is nothing to write to, nothing to break, and no telling whether its caller reads.
+    if (outgoing.socket === null) outgoing.once('socket', answer);
+    else answer();
   });
   // A caller may close his half behind his request and read on. Who has left altogether, node-caller finds out.
   return Object.assign(server, { httpAllowHalfOpen: true });

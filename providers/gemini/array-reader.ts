@@ -30,6 +30,14 @@ export class GeminiArrayReader implements ResponseReader {
     return this.#depth === 0 && this.#rules.complete();
   }
 
+  get endsItself(): boolean {
+    return this.complete;
+  }
+
+  get failed(): boolean {
+    return this.#rules.failed;
+  }
+
   write(chunk: Uint8Array): readonly Uint8Array[] {
     this.#ended = false;
     const forwarded: Uint8Array[] = [];

@@ -22,6 +22,10 @@ export class GeminiStreamRules implements StreamRules {
     return this.#report.finished ? 'last' : 'forward';
   }
 
+  get failed(): boolean {
+    return this.#report.failed;
+  }
+
   /** There is no terminal marker: a reason to stop is the sign. */
   complete(): boolean {
     return this.#report.finished && !this.#report.failed;

@@ -6,7 +6,7 @@ import { isRecord, listOf, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import { carriesError } from '../passage/counts.ts';
-import type { Fate, StreamRules } from '../passage/event-reader.ts';
+import { type Fate, hasData, startsWith, type StreamRules } from '../passage/event-reader.ts';
 import { Evidence } from '../passage/evidence.ts';
 import { firstTelling } from './markers.ts';
 import { ChatReport } from './report.ts';
@@ -16,10 +16,12 @@ export class ChatStreamRules implements StreamRules {
   readonly #withholdsUsage: boolean;
   readonly #report = new ChatReport();
   #done = false;
-  /** A choice came, and one told why it stopped. */
+  /** An event came that could be read; one with a choice; and one that told why it stopped. */
+  #told = false;
   #spoke = false;
   #stopped = false;
   readonly #evidence = new Evidence((event, tally) => {
+    this.#told = true;
     for (const choice of listOf(event['choices'])) {
       this.#spoke = true;
       this.#stopped ||= isRecord(choice) && (choice['finish_reason'] ?? '') !== '';
@@ -65,10 +67,11 @@ export class ChatStreamRules implements StreamRules {
     this.#evidence.keep(bytes);
   }
 
-  /** Some vendors leave `[DONE]` out: a reason to stop, or usage that came last, is as good. Other events than the dialect's tell nothing. */
+  /** Some vendors leave `[DONE]` out: a reason to stop, or usage that came last, is as good. So are other events than the dialect's, as they tell nothing. */
   complete(): boolean {
     this.#evidence.count();
-    return !this.#report.failed && (this.#stopped || this.#usageWasLast || !this.#spoke);
+    const other = this.#told && !this.#spoke;
+    return !this.#report.failed && (this.#stopped || this.#usageWasLast || other);
   }
 
   metered(closed: boolean): Metered {
@@ -91,24 +94,9 @@ export class ChatStreamRules implements StreamRules {
   }
 }
 
-/** Whether a line before `end` is one of data: comments are no events. */
-function hasData(bytes: Uint8Array, end: number): boolean {
-  for (let at = 0; at < end; at = bytes.indexOf(LF, at) + 1) if (startsWith(bytes, at, DATA)) return true;
-  return false;
-}
-
-const LF = 0x0a;
-const DATA = new TextEncoder().encode('data:');
 const DONE = new TextEncoder().encode('[DONE]');
 /** GPUStack reports a failure in a field of this name, which SSE clients pass over. */
 const ERROR_FIELD = new TextEncoder().encode('error:');
-
-function startsWith(bytes: Uint8Array, start: number, text: Uint8Array): boolean {
-  for (let index = 0; index < text.length; index += 1) {
-    if (bytes[start + index] !== text[index]) return false;
-  }
-  return true;
-}
 
 /** An event that came for its usage alone. Lists carry content (citations, search results): an event with one stays. */
 function isUsageOnly(event: Readonly<Record<string, unknown>>): boolean {

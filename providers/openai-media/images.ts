@@ -34,7 +34,7 @@ export class ImagesStreamRules implements StreamRules {
   #partials = 0;
   /** Finished pictures, each with its own report; undefined until the first. */
   #done: Usage | undefined;
-  #failed = false;
+  failed = false;
   #reason: string | undefined;
 
   /** A stream may bring several pictures, so what finishes one waits for the next, or for the end. */
@@ -42,7 +42,7 @@ export class ImagesStreamRules implements StreamRules {
     if (unit.dataLines === 0) return 'forward';
     const type = eventType(bytes, unit);
     if (type.endsWith('.partial_image')) this.#partials += 1;
-    if (type === 'error') this.#failed = true;
+    if (type === 'error') this.failed = true;
     if (!type.endsWith('.completed')) return 'forward';
     const event = parseJson(sseData(bytes, unit));
     const read = isRecord(event) ? mediaTokens(event['usage'], 'image') : undefined;
@@ -63,7 +63,7 @@ export class ImagesStreamRules implements StreamRules {
       return { kind: 'final', lines: [{ ...this.#done, servedModel: null }], reason: this.#reason };
     }
     const reason = 'the stream ended before the picture did';
-    if (this.#partials === 0) return { kind: 'none', lines: [], reason, failed: this.#failed };
+    if (this.#partials === 0) return { kind: 'none', lines: [], reason, failed: this.failed };
     const imageOutput = this.#partials * PARTIAL_IMAGE_TOKENS;
     return { kind: 'cut', lines: [{ ...ZERO_TOKENS, servedModel: null, imageOutput }], reason };
   }

@@ -78,7 +78,7 @@ export class SpeechStreamRules implements StreamRules {
   readonly #characters: number;
   #metered: Metered | undefined;
   #deltas = 0;
-  #failed = false;
+  failed = false;
 
   constructor(characters: number) {
     this.#characters = characters;
@@ -88,7 +88,7 @@ export class SpeechStreamRules implements StreamRules {
     if (unit.dataLines === 0) return 'forward';
     const type = eventType(bytes, unit);
     if (type.endsWith('.delta')) this.#deltas += 1;
-    if (type === 'error') this.#failed = true;
+    if (type === 'error') this.failed = true;
     if (!type.endsWith('audio.done')) return 'forward';
     const event = parseJson(sseData(bytes, unit));
     const tokens = isRecord(event) ? mediaTokens(event['usage'], 'audio') : undefined;
@@ -100,7 +100,7 @@ export class SpeechStreamRules implements StreamRules {
   metered(): Metered {
     if (this.#metered !== undefined) return this.#metered;
     const reason = 'the stream told no usage';
-    if (this.#deltas === 0) return { kind: 'none', lines: [], reason, failed: this.#failed };
+    if (this.#deltas === 0) return { kind: 'none', lines: [], reason, failed: this.failed };
     return estimatedUnits({ characters: this.#characters }, reason);
   }
 

@@ -97,12 +97,12 @@ export class TranscriptStreamRules implements StreamRules {
   readonly #deltas = new Tally();
   readonly #segments = new Tally();
   #metered: Metered | undefined;
-  #failed = false;
+  failed = false;
 
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
     if (unit.dataLines === 0) return 'forward';
     const type = eventType(bytes, unit);
-    if (type === 'error') this.#failed = true;
+    if (type === 'error') this.failed = true;
     if (!/^transcript(?:ion)?\./.test(type)) return 'forward';
     const parsed = parseJson(sseData(bytes, unit));
     const event = isRecord(parsed) ? parsed : {};
@@ -117,7 +117,7 @@ export class TranscriptStreamRules implements StreamRules {
 
   metered(): Metered {
     return (
-      this.#metered ?? { kind: 'none', lines: [], reason: 'the stream told no usage', failed: this.#failed }
+      this.#metered ?? { kind: 'none', lines: [], reason: 'the stream told no usage', failed: this.failed }
     );
   }
 

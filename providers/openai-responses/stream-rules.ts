@@ -20,10 +20,12 @@ const TERMINAL = new Set([
 ]);
 
 export class ResponsesStreamRules implements StreamRules {
-  /** An event of this dialect came. */
+  /** An event came that could be read, and one of this dialect. */
+  #told = false;
   #spoke = false;
   readonly #report = new ResponsesReport();
   readonly #evidence = new Evidence((event, tally) => {
+    this.#told = true;
     if (!this.#report.hasIdentity && isRecord(event['response'])) this.#report.identify(event['response']);
     tally.add(eventQuarters(event));
     // Some servers answer this route with chat events: they told no usage as this dialect has it, but are not free.
@@ -58,7 +60,8 @@ export class ResponsesStreamRules implements StreamRules {
 
   /** A server that answers in another dialect has its own end; in this one there is always a terminal event. */
   complete(): boolean {
-    return !this.#spoke;
+    this.#evidence.count();
+    return this.#told && !this.#spoke;
   }
 
   metered(closed: boolean): Metered {

@@ -9,6 +9,11 @@ import type { ResponseReader } from '../provider.ts';
 
 /** What may come after the terminal marker. Nothing should: the bound is for a provider gone wrong. */
 const HELD_BYTES_MAX = 1024 * 1024;
+/**
+ * Comments before the first event wait for it, up to this: vendors and proxies send them to keep a connection open, and a
+ * stream that has said nothing else may still be tried elsewhere. Past it the caller's own connection wants keeping, too.
+ */
+const EARLY_BYTES_MAX = 512;
 
 /**
  * What becomes of an event: `forward` now; `withhold` for good; `terminal`: it says "complete", and waits for the
@@ -44,6 +49,8 @@ export class EventReader implements ResponseReader {
   #terminal = false;
   #ended = false;
   #opensWithError: boolean | undefined;
+  /** An event has come, or so many comments that they do not wait for one. */
+  #heard = false;
   #place: 'forward' | 'hold' | 'withhold' = 'forward';
 
   #held: Uint8Array[] = [];
@@ -66,6 +73,10 @@ export class EventReader implements ResponseReader {
     return this.#opensWithError;
   }
 
+  get failed(): boolean | undefined {
+    return this.#rules.failed;
+  }
+
   get complete(): boolean {
     return this.#terminal || this.#rules.complete?.() === true;
   }
@@ -85,9 +96,9 @@ export class EventReader implements ResponseReader {
     if (!this.#scanner.isBetweenUnits) return 0;
     const telling = this.#rules.firstTelling(chunk);
     const end = afterBlankLine(chunk, telling < 0 ? chunk.length : telling);
-    if (end === 0) return 0;
+    if (end === 0 || !(this.#heard || hasData(chunk, end))) return 0;
     this.#rules.passed?.(chunk, end);
-    this.#hearFirst();
+    this.#hear();
     this.#place = 'forward';
     this.#forward(chunk, { start: 0, end });
     return end;
@@ -121,14 +132,18 @@ export class EventReader implements ResponseReader {
 
   #placeOf(bytes: Uint8Array, unit: SseUnit): 'forward' | 'hold' | 'withhold' {
     const fate = this.#rules.judge(bytes, unit);
-    this.#hearFirst();
+    if (unit.dataLines > 0 || this.#rules.failed === true) this.#hear();
     if (fate === 'withhold') return 'withhold';
     if (this.#terminal) {
       this.#checkSurplus(unit.end - unit.start);
       return 'hold';
     }
-    // A comment is no sign that more is to come: it waits behind what waits.
-    if (unit.dataLines === 0 && this.#held.length > 0) {
+    if (!this.#heard) {
+      this.#surplus += unit.end - unit.start;
+      if (this.#surplus <= EARLY_BYTES_MAX) return 'hold';
+      this.#hear();
+    } else if (unit.dataLines === 0 && this.#held.length > 0) {
+      // A comment is no sign that more is to come: it waits behind what waits.
       this.#checkSurplus(unit.end - unit.start);
       return 'hold';
     }
@@ -137,8 +152,9 @@ export class EventReader implements ResponseReader {
     return fate === 'forward' ? 'forward' : 'hold';
   }
 
-  /** However the events are split into chunks, the first of them, or a comment before it, decides. */
-  #hearFirst(): void {
+  /** However the events are split into chunks, the first of them decides. */
+  #hear(): void {
+    this.#heard = true;
     this.#opensWithError ??= this.#rules.failed;
   }
 
@@ -187,7 +203,21 @@ export class EventReader implements ResponseReader {
   }
 }
 
+/** Whether a line before `end`, where a line ends, is one of data: comments are no events. */
+export function hasData(bytes: Uint8Array, end: number): boolean {
+  for (let at = 0; at < end; at = bytes.indexOf(LF, at) + 1) if (startsWith(bytes, at, DATA)) return true;
+  return false;
+}
+
+export function startsWith(bytes: Uint8Array, start: number, text: Uint8Array): boolean {
+  for (let index = 0; index < text.length; index += 1) {
+    if (bytes[start + index] !== text[index]) return false;
+  }
+  return true;
+}
+
 const LF = 0x0a;
+const DATA = new TextEncoder().encode('data:');
 
 /** Where the last event that ends before that offset ends; 0 when none does. Lines that end otherwise are not looked for. */
 function afterBlankLine(bytes: Uint8Array, before: number): number {

@@ -18,8 +18,6 @@ export interface BodyRules {
 export class JsonReader implements ResponseReader {
   readonly streams = false;
   readonly terminal = false;
-  /** Its bytes are passed on as they are, whole or not: a JSON text that is cut shows it by itself. */
-  readonly complete = true;
   readonly #reply = new JsonReply();
   readonly #head: UpstreamHead;
   readonly #rules: BodyRules;
@@ -27,11 +25,21 @@ export class JsonReader implements ResponseReader {
   #body: JsonBody | undefined;
   #metered: Metered;
   #ended = false;
+  /** Of a success: it was read to its end, and is JSON. */
+  #isJson = false;
 
   constructor(head: UpstreamHead, rules: BodyRules) {
     this.#head = head;
     this.#rules = rules;
     this.#metered = this.#refused() ?? none('the reply broke off');
+  }
+
+  get complete(): boolean {
+    return this.#isJson || !isSuccess(this.#head.status);
+  }
+
+  get endsItself(): boolean {
+    return isSuccess(this.#head.status) && isRecord(this.#reply.parse());
   }
 
   write(chunk: Uint8Array): readonly Uint8Array[] {
@@ -64,6 +72,7 @@ export class JsonReader implements ResponseReader {
 
   #read(): Metered {
     const body = this.#reply.parse();
+    this.#isJson = body !== undefined;
     if (!isRecord(body)) return none(this.#unreadable());
     const metered = this.#rules.meter(body);
     if (metered.kind !== 'final') this.#body = body;

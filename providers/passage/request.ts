@@ -69,18 +69,19 @@ export function isEventStream({ headers, begins }: UpstreamHead, streamAsked: bo
 const FIELDS = ['data:', 'event:', 'id:', 'retry:', ':'];
 const FIELD_CHARS_MAX = 6;
 
-/** True for the first bytes of an event stream, false for those of a JSON object or array, undefined for any others. */
+/** True for the first bytes of an event stream, false for those of a JSON object or array or of a page, undefined for any others. */
 function showsEvents(begins: Uint8Array): boolean | undefined {
   let at = begins[0] === 0xef && begins[1] === 0xbb && begins[2] === 0xbf ? 3 : 0;
   while (isSpace(begins[at])) at += 1;
   const first = begins[at];
   if (first === undefined) return undefined;
-  if (first === OPEN_BRACE || first === OPEN_BRACKET) return false;
+  if (first === OPEN_BRACE || first === OPEN_BRACKET || first === LESS_THAN) return false;
   const text = String.fromCharCode(...begins.subarray(at, at + FIELD_CHARS_MAX));
   // A piece may end within a field's name.
   return FIELDS.some((field) => text.startsWith(field) || field.startsWith(text)) ? true : undefined;
 }
 
+const LESS_THAN = 0x3c;
 const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
 const isSpace = (byte: number | undefined): boolean =>

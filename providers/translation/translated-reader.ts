@@ -56,9 +56,20 @@ export class TranslatedReader implements ResponseReader {
     return this.#native.terminal;
   }
 
-  /** Also asked at the upstream's end marker: one that follows an error that the caller was told ends nothing well. */
+  get endsItself(): boolean {
+    return this.#native.endsItself === true;
+  }
+
+  get failed(): boolean {
+    return this.#error !== undefined;
+  }
+
+  /**
+   * Also asked at the upstream's end marker: one that follows an error that the caller was told ends nothing well. What is
+   * wrong with a reply that is held whole, its head says.
+   */
   get complete(): boolean {
-    return this.#native.complete && this.#ended && this.#error === undefined;
+    return this.#native.complete && (!this.streams || (this.#ended && this.#error === undefined));
   }
 
   write(chunk: Uint8Array): readonly Uint8Array[] {

@@ -10,12 +10,13 @@ import type { Refusal } from '../errors.ts';
 import type { Outcome } from '../ledger/ledger.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Failure } from './attempts.ts';
-import { isBackground } from './background.ts';
 import { type Call, NO_HEAD, type PreparedCall, timeoutsOf } from './call.ts';
+import { type Checkpoints, createCheckpoints } from './checkpoints.ts';
 import { replyHeaders, undecoded } from './headers.ts';
 import type { Attempts } from './next-attempt.ts';
 import type { CallerReply, Flow, Relay, ReplySink, UpstreamFailure } from './ports.ts';
 import {
+  cleared,
   endedShort,
   errorInStream,
   isErrorAlone,
@@ -42,9 +43,6 @@ export interface ForwardOptions {
   readonly done: () => void;
 }
 
-/** Evidence for a crash is written this often, in milliseconds, while a reply streams. */
-const CHECKPOINT_EVERY_MS = 250;
-
 /** After its end marker an upstream gets this long to end its reply, in milliseconds; then it is ended without the upstream. */
 const END_GRACE_MS = 1_000;
 
@@ -60,7 +58,7 @@ class Forwarding implements ReplySink {
   #flow: Flow | undefined;
   #reader: ResponseReader | undefined;
   /** What waits for the settlement. */
-  #held: Uint8Array[] = [];
+  #held: readonly Uint8Array[] = [];
   /** Content that came in one read with the terminal marker: it goes out before what is held, in one write with it. */
   #last: Uint8Array[] = [];
   #attempt = 0;
@@ -68,7 +66,7 @@ class Forwarding implements ReplySink {
   #firstByteAtMs: number | undefined;
   /** The first piece has come that belongs to the caller: from then on no other attempt can take this one's place. */
   #begun = false;
-  #checkpointedAtMs: number;
+  readonly #checkpoint: Checkpoints;
   /** The caller has the head of a stream: what goes wrong from now on is told in it. */
   #headSent = false;
   /** The reply ended well, but nothing was in it. */
@@ -85,7 +83,7 @@ class Forwarding implements ReplySink {
     this.#prepared = prepared;
     this.#reply = reply;
     this.#options = options;
-    this.#checkpointedAtMs = prepared.call.startedAtMs;
+    this.#checkpoint = createCheckpoints(prepared.call, options);
     reply.onDrain(() => this.#flow?.resume());
     reply.onGone(() => this.#left());
   }
@@ -114,10 +112,6 @@ class Forwarding implements ReplySink {
       this.#failed(this.#answered(), upstreamError(this.#call, `answered with a redirect (${status})`));
       return;
     }
-    if (status === 204 || status === 205) {
-      this.#cannotBeRead(`answered ${status}, which has no reply`);
-      return;
-    }
     this.#reader = this.#prepared.exchange.read(this.#upstreamHead);
     const encoding = undecoded(headers);
     if (encoding !== undefined)
@@ -129,7 +123,7 @@ class Forwarding implements ReplySink {
     if (reader === undefined) return true;
     let flowing = true;
     try {
-      const pieces = reader.write(bytes);
+      const pieces = cleared(reader, reader.write(bytes), this.#call);
       if (!this.#begun && opensWithError(reader, pieces) && this.#another({ kind: 'failed_stream' }))
         return true;
       if (reader.terminal && reader.complete && !this.#settled) this.#last.push(...pieces);
@@ -145,7 +139,7 @@ class Forwarding implements ReplySink {
       // Behind the end marker: it waits where it comes from until the books are closed.
       else return false;
     } else if (reader.streams) {
-      this.#checkpoint(reader);
+      this.#checkpoint(this.#call, reader, this.#attempt);
     }
     return flowing;
   }
@@ -177,6 +171,7 @@ class Forwarding implements ReplySink {
     // After the terminal marker the reply is whole, however the connection ended.
     if (this.#settled) return this.#finish();
     if (this.#settling) return;
+    if (this.#reader?.endsItself === true) return this.end();
     const code = error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error';
     const failure = this.#status >= 400 ? this.#answered() : { kind: error.kind };
     this.#failed(failure, upstreamError(this.#call, error.message, code));
@@ -188,9 +183,13 @@ class Forwarding implements ReplySink {
       return;
     }
     this.#cameEmpty = this.#firstByteAtMs === undefined;
+    if (this.#isError()) {
+      if (!this.#another({ kind: 'failed_stream' })) this.#settle();
+      return;
+    }
     const broken = this.#cameEmpty ? 'sent a reply without a byte of body' : endedShort(this.#reader);
-    if (broken !== undefined) this.#failed({ kind: 'broken' }, upstreamError(this.#call, broken));
-    else if (!this.#isError() || !this.#another({ kind: 'failed_stream' })) this.#settle();
+    if (broken === undefined) this.#settle();
+    else this.#failed({ kind: 'broken' }, upstreamError(this.#call, broken));
   }
 
   /** The upstream's answer as a failure. Its word against the option we added is our own doing. */
@@ -248,7 +247,7 @@ class Forwarding implements ReplySink {
   /** Closes the books on a reply that ran to its end, then lets the caller have the rest of it. */
   #settle(): void {
     this.#settling = true;
-    const failed = this.#isError();
+    const failed = this.#isError() || (this.#reader?.head?.().status ?? 0) >= 400;
     if (!failed) this.#options.attempts.worked(this.#call.target);
     const outcome: Outcome = failed ? 'upstream_broke' : this.#callerLeft ? 'caller_left' : 'finished';
     const ending = this.#ending(outcome);
@@ -290,7 +289,8 @@ class Forwarding implements ReplySink {
 
   /** The reader is told that nothing more belongs to the reply, and gives what it kept back. */
   #hold(): void {
-    if (this.#reader !== undefined) this.#held.push(...this.#reader.end());
+    const reader = this.#reader;
+    if (reader !== undefined) this.#held = [...this.#held, ...cleared(reader, reader.end(), this.#call)];
   }
 
   #release(): void {
@@ -373,16 +373,8 @@ class Forwarding implements ReplySink {
 
   #sendHead(more: Readonly<Record<string, string>>): void {
     const { status, headers } = this.#reader?.head?.() ?? this.#upstreamHead;
-    this.#reply.head(status, { ...replyHeaders(headers), ...callHeaders(this.#call), ...more });
-  }
-
-  #checkpoint(reader: ResponseReader): void {
-    const now = this.#options.runtime.now();
-    // A response in the background goes on whatever becomes of this stream: its id is on record from the first word.
-    const isFirst = this.#checkpointedAtMs === this.#call.startedAtMs && isBackground(this.#call.request);
-    if (now - this.#checkpointedAtMs < CHECKPOINT_EVERY_MS && !isFirst) return;
-    this.#checkpointedAtMs = now;
-    this.#options.runtime.defer(this.#options.settler.checkpoint(this.#call, reader, this.#attempt));
+    const own = status < 400 || this.#status >= 400 ? {} : { 'x-faregate-error': 'upstream_error' };
+    this.#reply.head(status, { ...replyHeaders(headers), ...callHeaders(this.#call), ...own, ...more });
   }
 
   #ending(outcome: Outcome): Ending {

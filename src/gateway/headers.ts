@@ -54,16 +54,17 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
         idempotencyKey = keyOf(idempotencyKey, value);
         break;
       case 'content-encoding':
-        contentEncoding = value;
+        contentEncoding = joined(contentEncoding, value);
         break;
       case 'content-type':
-        contentType = contentType === undefined ? value : `${contentType}, ${value}`;
+        contentType = joined(contentType, value);
         break;
       case 'connection':
-        connection = value;
+        connection = joined(connection, value);
         break;
       default:
-        if (travelsOn(name)) forwarded[name] = name in forwarded ? `${forwarded[name]}, ${value}` : value;
+        if (travelsOn(name))
+          forwarded[name] = Object.hasOwn(forwarded, name) ? `${forwarded[name]}, ${value}` : value;
     }
   }
   if (connection !== undefined) dropNamed(forwarded, connection);
@@ -76,6 +77,10 @@ export function readRequestHeaders(lines: readonly string[]): RequestHeaders {
     forwarded,
   };
 }
+
+/** Repeated lines are one list (RFC 9110, 5.3). */
+const joined = (before: string | undefined, value: string): string =>
+  before === undefined ? value : `${before}, ${value}`;
 
 /** A name and its value. */
 type Line = readonly [string, string];

@@ -59,7 +59,8 @@ export function passThrough(
     end() {
       if (head === undefined) return;
       const headers = { ...replyHeaders(head.headers), ...requestIdHeaders(call.dialect, call.id) };
-      answerOnce(head.status, headers, head.status < 400 ? pieces : withoutSecret(pieces, upstream.apiKey));
+      // An error may come with a success's status.
+      answerOnce(head.status, headers, withoutSecret(pieces, upstream.apiKey));
     },
     fail: (error: UpstreamFailure) =>
       refuse(error.message, error.kind === 'timeout' ? 'upstream_timeout' : 'upstream_error'),
@@ -82,7 +83,8 @@ function answer(
   pieces: readonly Uint8Array[],
 ): void {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  reply.head(status, { ...headers, 'content-length': String(length) });
+  // RFC 9110, 8.6: a 204 has no length.
+  reply.head(status, status === 204 ? headers : { ...headers, 'content-length': String(length) });
   for (const piece of pieces) reply.write(piece);
   reply.end();
 }

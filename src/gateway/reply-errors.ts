@@ -58,12 +58,31 @@ export const unwritten = (error: unknown): Refusal =>
       )
     : new Refusal('internal_error', 'The gateway failed while it settled this call.');
 
-/** A vendor's error may repeat the credential it was given; it is the operator's, and stays here. */
-export function withoutSecret(pieces: Uint8Array[], secret: string | null): Uint8Array[] {
-  if (secret === null || secret === '') return pieces;
+/** A shorter word is no credential, but what somebody gave a server that wants none; it may be a part of any other. */
+const SECRET_CHARS_MIN = 8;
+
+/** A vendor's error may repeat the credential it was given, its characters escaped or not; it is the operator's, and stays here. */
+export function withoutSecret(pieces: readonly Uint8Array[], secret: string | null): readonly Uint8Array[] {
+  if (secret === null || secret.length < SECRET_CHARS_MIN || pieces.length === 0) return pieces;
   const text = textOf(pieces);
-  return text.includes(secret) ? [encoder.encode(text.replaceAll(secret, '[redacted]'))] : pieces;
+  const told = new RegExp([...secret].map(inJson).join(''), 'g');
+  return told.test(text) ? [encoder.encode(text.replace(told, '[redacted]'))] : pieces;
 }
+
+/** The ways in which JSON may write a character, as a pattern. */
+function inJson(char: string): string {
+  const code = char.charCodeAt(0).toString(16).padStart(4, '0');
+  const digits = code.replace(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`);
+  return `(?:\\\\?\\u${code}|\\\\u${digits})`;
+}
+
+/** What a reader gave, of a reply that tells of a failure without the credential. */
+export const cleared = (
+  reader: ResponseReader,
+  pieces: readonly Uint8Array[],
+  { target }: Call,
+): readonly Uint8Array[] =>
+  reader.failed === true ? withoutSecret(pieces, target.route.upstream.apiKey) : pieces;
 
 export function textOf(pieces: readonly Uint8Array[]): string {
   const decoder = new TextDecoder();
@@ -85,8 +104,12 @@ export const isErrorAlone = (reader: ResponseReader | undefined, pieces: readonl
   reader?.streams === false && isNothingElse(reader) && saysError(pieces);
 
 /** What a success lacks, although its connection ended well. */
-export const endedShort = (reader: ResponseReader | undefined): string | undefined =>
-  reader?.streams === true && !reader.complete ? 'ended its stream without its end marker' : undefined;
+export function endedShort(reader: ResponseReader | undefined): string | undefined {
+  if (reader === undefined || reader.complete) return undefined;
+  return reader.streams
+    ? 'ended its stream without its end marker'
+    : 'sent a reply that is not whole, or no JSON';
+}
 
 const saysError = (pieces: readonly Uint8Array[]): boolean =>
   pieces.some((piece) => new TextDecoder().decode(piece).includes('"error"'));

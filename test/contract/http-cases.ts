@@ -419,6 +419,8 @@ const FAILED: readonly HttpCase[] = [
   {
     title: 'takes a success without a body for an error that costs nothing',
     ask: chat('no-content'),
+    // The retries of the usual configuration.
+    asked: 3,
     status: 502,
     code: 'upstream_error',
     bill: FREE,

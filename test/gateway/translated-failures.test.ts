@@ -128,7 +128,11 @@ describe('a whole reply that the dialect has no word for', () => {
       expect(got.status).toBe(502);
       const error = { type: 'api_error', message: expect.stringContaining('picture') };
       expect(JSON.parse(got.text)).toMatchObject({ type: 'error', error });
-      expect(got.call).toMatchObject({ usage: { input_tokens: 9, output_tokens: 2 } });
+      expect(got.headers.get('x-faregate-error')).toBe('upstream_error');
+      expect(got.call).toMatchObject({
+        outcome: 'upstream_broke',
+        usage: { input_tokens: 9, output_tokens: 2 },
+      });
     },
   );
 });

@@ -39,7 +39,9 @@ describe('a chat stream opens with an error', () => {
     ['error: overloaded\n\n' + hello, true],
     [hello + error, false],
     [delta({ role: 'assistant', content: '' }) + error, false],
-    [': thinking\n\n' + error, false],
+    [': thinking\n\n' + error, true],
+    [': thinking\n\n' + hello + error, false],
+    [': thinking\n\n'.repeat(100) + error, false],
     [hello + usageChunk(3, 4) + DONE, false],
     ['', undefined],
   ])('by its first event alone, however it is cut: %j', (text, expected) => {
