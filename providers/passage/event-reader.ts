@@ -154,6 +154,7 @@ export class EventReader implements ResponseReader {
 
   /** However the events are split into chunks, the first of them decides. */
   #hear(): void {
+    if (!this.#heard) this.#surplus = 0;
     this.#heard = true;
     this.#opensWithError ??= this.#rules.failed;
   }
