@@ -189,6 +189,17 @@ describe('commands beside a running gateway', () => {
     expect(JSON.parse(asked.at(-1)?.body ?? '')).toEqual({ customer: 'cus_1', label: 'me' });
   });
 
+  it('make a key with limits of its own, where "none" is no limit', async () => {
+    const limits = ['--rpm', '60', '--tpm', 'none', '--concurrency', 'none'];
+    const ran = await run(['keys', 'create', '--service', ...limits], env);
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(JSON.parse(asked.at(-1)?.body ?? '')).toEqual({
+      service: true,
+      label: '',
+      limits: { rpm: 60, tpm: null, concurrency: null },
+    });
+  });
+
   it('list keys as a table and as JSON', async () => {
     expect((await run(['keys', 'list', '--customer', 'cus_1'], env)).out).toMatch(/^ID +FOR .*\nk1 +cus_1/);
     expect(JSON.parse((await run(['keys', 'list', '--json'], env)).out)).toMatchObject({
