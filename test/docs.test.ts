@@ -179,6 +179,7 @@ describe('docs/operations.md', () => {
       ...routes('src/admin/admin.ts', '/admin/v1'),
       ...routes('src/admin/books.ts', '/admin/v1'),
       ...routes('src/admin/bulk.ts', '/admin/v1'),
+      ...routes('src/admin/keys.ts', '/admin/v1'),
       ...routes('src/admin/money.ts', '/admin/v1'),
       ...routes('src/admin/top-ups.ts', '/admin/v1'),
     ];
