@@ -4,7 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
+import { getRequestListener, RequestError } from '@hono/node-server';
 import type { Context } from 'hono';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { assemble, type Gateway } from './assemble/assemble.ts';
@@ -15,6 +15,7 @@ import { createKeys } from './keys/create-keys.ts';
 import { createLedger } from './ledger/create-ledger.ts';
 import type { Keys } from './keys/keys.ts';
 import { type Ledger, LedgerUnavailable } from './ledger/ledger.ts';
+import { Refusal, refusalReply } from './errors.ts';
 import { askedAt } from './gateway/endpoints.ts';
 import type { Caller } from './gateway/ports.ts';
 import { migrate } from './ledger/migrations.ts';
@@ -23,6 +24,7 @@ import { httpPost } from './platform/http-post.ts';
 import { openSentWatch, type SentWatch } from './platform/sent-watch.ts';
 import { createReadingPass } from './platform/apart.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
+import { answerMalformed, requiringHost } from './platform/malformed.ts';
 import { createNodeCaller, pathOf } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
 import { createUndiciRelay, type NodeRelay } from './platform/undici-relay.ts';
@@ -206,21 +208,40 @@ function answerOnSocket(
  * given, would cost a call 14 of 180 us.
  */
 function createServer({ app, inference }: Gateway, runtime: Runtime, headersMs: number): Server {
-  const others = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const others = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    // Health checks in the form of HTTP/1.0 name no host.
+    hostname: 'localhost',
+    errorHandler: (error) => notServed(error, runtime),
+  });
   const limits = {
     headersTimeout: headersMs,
     // Node looks for slow senders every 30 s unless told otherwise.
     connectionsCheckingInterval: headersMs / 3,
     requestTimeout: REQUEST_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    requireHostHeader: false,
   };
-  const server = createHttpServer(limits, (incoming, outgoing) => {
+  const answer = requiringHost((incoming, outgoing) => {
     const asked = incoming.method === 'POST' ? askedAt(pathOf(incoming)) : undefined;
     if (asked === undefined) void others(incoming, outgoing);
     else runtime.defer(inference.serve(asked, createNodeCaller(incoming, outgoing)));
-  });
+  }, runtime.id);
+  const server = createHttpServer(limits, answer);
+  answerMalformed(server, runtime.id);
   // A caller may close his half behind his request and read on. Who has left altogether, node-caller finds out.
   return Object.assign(server, { httpAllowHalfOpen: true });
+}
+
+/** What did not become a request of the application's, by its target or its host; else a defect, for it answers all itself. */
+function notServed(error: unknown, runtime: Runtime): Response {
+  const isMalformed = error instanceof RequestError;
+  if (!isMalformed) runtime.log('error', 'internal_error', { error: String(error) });
+  const refusal = isMalformed
+    ? new Refusal('invalid_request', `The request's target or host cannot be read: ${error.message}.`)
+    : new Refusal('internal_error', 'The gateway failed.');
+  const { status, headers, body } = refusalReply(refusal, 'openai', `req_${runtime.id()}`);
+  return new Response(body, { status, headers });
 }
 
 function listen(server: Server, host: string, port: number): Promise<string> {
