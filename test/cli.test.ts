@@ -97,6 +97,7 @@ describe('faregate', () => {
       title: 'Faregate configuration',
       additionalProperties: false,
     });
+    expect(await run(['schema', '--json'])).toEqual(ran);
   });
 
   it.runIf(process.platform !== 'win32')(
@@ -218,6 +219,12 @@ async function textOf(request: IncomingMessage): Promise<string> {
   for await (const chunk of request) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks).toString('utf8');
 }
+
+it('"faregate export" exits 2 on a kind that there is not, and names those there are', async () => {
+  const ran = await run(['export', 'bogus']);
+  expect(ran).toMatchObject({ code: 2, out: '' });
+  expect(ran.err).toContain('events, lines, calls');
+});
 
 it('"faregate events list" exits 2 on a state that there is not, and names those there are', async () => {
   const ran = await run(['events', 'list', '--state', 'bogus']);
