@@ -6,6 +6,7 @@ import { configJsonSchema } from '../src/config.ts';
 import { ENDPOINTS } from '../src/gateway/endpoints.ts';
 import { type Preset, PRESETS } from '../providers/presets.ts';
 import { ERRORS } from '../src/errors.ts';
+import { FAULT_KINDS } from '../src/simulator/faults.ts';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const text = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
@@ -161,6 +162,14 @@ describe('docs/providers.md', () => {
       preset.asksUsage ? 'asked for' : 'unasked',
     ]);
     expect(rowsOf('docs/providers.md')).toEqual(known);
+  });
+});
+
+describe('docs/sandbox.md', () => {
+  it('has every kind of fault, and no other', () => {
+    const [, list = ''] = /^Kinds of fault: ([^]*?)\.\n/m.exec(text('docs/sandbox.md')) ?? [];
+    const documented = [...list.matchAll(/`(\w+)`/g)].map(([, kind]) => kind);
+    expect(documented.toSorted()).toEqual(FAULT_KINDS.toSorted());
   });
 });
 
