@@ -50,6 +50,8 @@ const FIRST_POLL_MS = 20_000;
 /** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
 const HEADERS_MS = 15_000;
 const REQUEST_MS = 120_000;
+/** The request line and the headers; past it, 431. Node's own bound, said so that no option of Node's moves it. */
+const HEAD_BYTES_MAX = 16_384;
 /** Longer than the idle time of usual load balancers, so that they close first. */
 const KEEP_ALIVE_MS = 75_000;
 
@@ -221,6 +223,7 @@ function createServer({ app, inference }: Gateway, runtime: Runtime, headersMs: 
     requestTimeout: REQUEST_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     requireHostHeader: false,
+    maxHeaderSize: HEAD_BYTES_MAX,
   };
   const answer = requiringHost((incoming, outgoing) => {
     const asked = incoming.method === 'POST' ? askedAt(pathOf(incoming)) : undefined;
