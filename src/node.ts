@@ -50,8 +50,9 @@ const FIRST_POLL_MS = 20_000;
 /** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
 const HEADERS_MS = 15_000;
 const REQUEST_MS = 120_000;
-/** The request line and the headers; past it, 431. Node's own bound, said so that no option of Node's moves it. */
+/** The request line and the headers; past either, 431. Node's own bounds, said so that no option of Node's moves them. */
 const HEAD_BYTES_MAX = 16_384;
+const HEADERS_MAX = 1_000;
 /** Longer than the idle time of usual load balancers, so that they close first. */
 const KEEP_ALIVE_MS = 75_000;
 
@@ -233,7 +234,7 @@ function createServer({ app, inference }: Gateway, runtime: Runtime, headersMs: 
   const server = createHttpServer(limits, answer);
   answerMalformed(server, runtime.id);
   // A caller may close his half behind his request and read on. Who has left altogether, node-caller finds out.
-  return Object.assign(server, { httpAllowHalfOpen: true });
+  return Object.assign(server, { httpAllowHalfOpen: true, maxHeadersCount: HEADERS_MAX });
 }
 
 /** What did not become a request of the application's, by its target or its host; else a defect, for it answers all itself. */

@@ -14,7 +14,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
 };
 const MESSAGES: Readonly<Partial<Record<ErrorCode, string>>> = {
-  headers_too_large: 'The head of the request is too long.',
+  headers_too_large: 'The head of the request is too long, or has too many headers.',
   request_timeout: 'The request did not come whole in time.',
 };
 

@@ -150,6 +150,7 @@ describe('raw connections to the gateway', () => {
     ['a chunk without a size', `${chunked}\r\nzz\r\nabc\r\n`, 400, 'invalid_request'],
     ['a body with two lengths', `${chunked}content-length: 4\r\n\r\n0\r\n\r\n`, 400, 'invalid_request'],
     ['a head that is too long', get('/healthz', `x: ${'a'.repeat(20_000)}\r\n`), 431, 'headers_too_large'],
+    ['too many headers', get('/healthz', `host: a\r\n${'x:\r\n'.repeat(1_000)}`), 431, 'headers_too_large'],
     ['a chunk with too much beside it', `${chunked}\r\n1;${'a'.repeat(20_000)}`, 413, 'request_too_large'],
     ['a head that does not come', 'GET /healthz HTTP/1.1\r\nhost: gate', 408, 'request_timeout'],
     ['an expectation of its own', get('/healthz', 'host: a\r\nexpect: tea\r\n'), 400, 'invalid_request'],
