@@ -14,6 +14,7 @@ import { type Models, modelsDialect } from './gateway/models.ts';
 import type { Caller } from './gateway/ports.ts';
 import type { Stored } from './gateway/stored.ts';
 import type { ReadName, Reads } from './gateway/reads.ts';
+import { bytesUpTo, textUpTo } from './request-body.ts';
 import type { Runtime } from './runtime.ts';
 
 export interface AppOptions {
@@ -83,10 +84,8 @@ export function createApp(options: AppOptions): Hono {
   app.get('/v1/generation', reading('generation'));
   for (const path of OWN_PATHS) app.use(path, withRequestId(options.runtime));
   app.post('/v1/usage/record', async (c) => {
-    const body = await bytesUpTo(RECORD_BYTES_MAX, c.req.raw);
-    if (body === undefined)
-      throw new Refusal('request_too_large', `The body is larger than ${RECORD_BYTES_MAX} bytes.`);
-    return options.record({ header: (name) => c.req.header(name), body: new TextDecoder().decode(body) });
+    const body = await textUpTo(RECORD_BYTES_MAX, c.req.raw);
+    return options.record({ header: (name) => c.req.header(name), body });
   });
 
   app.post('/webhooks/stripe', async (c) => {
@@ -150,18 +149,6 @@ function addStored(app: Hono, { serve, stored }: AppOptions): void {
   app.get('/v1/responses/:id/input_items', (c) =>
     serve(c, (caller) => stored({ kind: 'input_items', id: c.req.param('id') }, caller)),
   );
-}
-
-/** The body, or undefined as soon as it is longer than that: anyone may send, and nobody is to fill the memory. */
-async function bytesUpTo(bytesMax: number, request: Request): Promise<Uint8Array | undefined> {
-  const pieces: Uint8Array[] = [];
-  let length = 0;
-  for await (const piece of request.body ?? []) {
-    length += piece.length;
-    if (length > bytesMax) return undefined;
-    pieces.push(piece);
-  }
-  return new Uint8Array(await new Blob(pieces as Uint8Array<ArrayBuffer>[]).arrayBuffer());
 }
 
 const notFound = (method: string, path: string): Refusal =>

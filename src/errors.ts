@@ -91,6 +91,18 @@ export const ERRORS = {
     anthropic: 'request_too_large',
     gemini: 'INVALID_ARGUMENT',
   },
+  headers_too_large: {
+    status: 431,
+    type: 'invalid_request_error',
+    anthropic: 'invalid_request_error',
+    gemini: 'INVALID_ARGUMENT',
+  },
+  request_timeout: {
+    status: 408,
+    type: 'invalid_request_error',
+    anthropic: 'timeout_error',
+    gemini: 'DEADLINE_EXCEEDED',
+  },
   unsupported_encoding: {
     status: 415,
     type: 'invalid_request_error',

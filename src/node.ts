@@ -4,7 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
+import { getRequestListener, RequestError } from '@hono/node-server';
 import type { Context } from 'hono';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { assemble, type Gateway } from './assemble/assemble.ts';
@@ -15,6 +15,7 @@ import { createKeys } from './keys/create-keys.ts';
 import { createLedger } from './ledger/create-ledger.ts';
 import type { Keys } from './keys/keys.ts';
 import { type Ledger, LedgerUnavailable } from './ledger/ledger.ts';
+import { Refusal, refusalReply } from './errors.ts';
 import { askedAt } from './gateway/endpoints.ts';
 import type { Caller } from './gateway/ports.ts';
 import { migrate } from './ledger/migrations.ts';
@@ -23,6 +24,7 @@ import { httpPost } from './platform/http-post.ts';
 import { openSentWatch, type SentWatch } from './platform/sent-watch.ts';
 import { createReadingPass } from './platform/apart.ts';
 import { createFlushLoop } from './platform/flush-loop.ts';
+import { answerMalformed, requiringHost } from './platform/malformed.ts';
 import { createNodeCaller, pathOf } from './platform/node-caller.ts';
 import { openSqlite, type SqliteDatabase } from './platform/sqlite.ts';
 import { createUndiciRelay, type NodeRelay } from './platform/undici-relay.ts';
@@ -48,6 +50,9 @@ const FIRST_POLL_MS = 20_000;
 /** Head of a request, and its whole body, milliseconds: a slow sender must not hold a connection for ever. */
 const HEADERS_MS = 15_000;
 const REQUEST_MS = 120_000;
+/** The request line and the headers; past either, 431. Node's own bounds, said so that no option of Node's moves them. */
+const HEAD_BYTES_MAX = 16_384;
+const HEADERS_MAX = 1_000;
 /** Longer than the idle time of usual load balancers, so that they close first. */
 const KEEP_ALIVE_MS = 75_000;
 
@@ -206,27 +211,46 @@ function answerOnSocket(
  * given, would cost a call 14 of 180 us.
  */
 function createServer({ app, inference }: Gateway, runtime: Runtime, headersMs: number): Server {
-  const others = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const others = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    // Health checks in the form of HTTP/1.0 name no host.
+    hostname: 'localhost',
+    errorHandler: (error) => notServed(error, runtime),
+  });
   const limits = {
     headersTimeout: headersMs,
     // Node looks for slow senders every 30 s unless told otherwise.
     connectionsCheckingInterval: headersMs / 3,
     requestTimeout: REQUEST_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    requireHostHeader: false,
+    maxHeaderSize: HEAD_BYTES_MAX,
   };
+  const answer = requiringHost((incoming, outgoing) => {
+    const asked = incoming.method === 'POST' ? askedAt(pathOf(incoming)) : undefined;
+    if (asked === undefined) void others(incoming, outgoing);
+    else runtime.defer(inference.serve(asked, createNodeCaller(incoming, outgoing)));
+  }, runtime.id);
   const server = createHttpServer(limits, (incoming, outgoing) => {
-    const answer = (): void => {
-      const asked = incoming.method === 'POST' ? askedAt(pathOf(incoming)) : undefined;
-      if (asked === undefined) void others(incoming, outgoing);
-      else runtime.defer(inference.serve(asked, createNodeCaller(incoming, outgoing)));
-    };
     // A request sent behind another one on the same connection has its socket when the reply to that is out. It waits:
     // before, there is nothing to write to, nothing to break, and no telling whether its caller reads.
-    if (outgoing.socket === null) outgoing.once('socket', answer);
-    else answer();
+    if (outgoing.socket === null) outgoing.once('socket', () => answer(incoming, outgoing));
+    else answer(incoming, outgoing);
   });
+  answerMalformed(server, runtime.id);
   // A caller may close his half behind his request and read on. Who has left altogether, node-caller finds out.
-  return Object.assign(server, { httpAllowHalfOpen: true });
+  return Object.assign(server, { httpAllowHalfOpen: true, maxHeadersCount: HEADERS_MAX });
+}
+
+/** What did not become a request of the application's, by its target or its host; else a defect, for it answers all itself. */
+function notServed(error: unknown, runtime: Runtime): Response {
+  const isMalformed = error instanceof RequestError;
+  if (!isMalformed) runtime.log('error', 'internal_error', { error: String(error) });
+  const refusal = isMalformed
+    ? new Refusal('invalid_request', `The request's target or host cannot be read: ${error.message}.`)
+    : new Refusal('internal_error', 'The gateway failed.');
+  const { status, headers, body } = refusalReply(refusal, 'openai', `req_${runtime.id()}`);
+  return new Response(body, { status, headers });
 }
 
 function listen(server: Server, host: string, port: number): Promise<string> {

@@ -84,7 +84,7 @@ describe('faregate import and export', () => {
     ];
     const codes: (number | null)[] = [];
     for (const args of wrong) codes.push((await command(...args)).code);
-    expect(codes).toEqual([1, 2, 2, 2]);
+    expect(codes).toEqual([2, 2, 2, 2]);
   });
 
   it('take no more at once than they bound', async () => {

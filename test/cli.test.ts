@@ -97,6 +97,7 @@ describe('faregate', () => {
       title: 'Faregate configuration',
       additionalProperties: false,
     });
+    expect(await run(['schema', '--json'])).toEqual(ran);
   });
 
   it.runIf(process.platform !== 'win32')(
@@ -189,6 +190,17 @@ describe('commands beside a running gateway', () => {
     expect(JSON.parse(asked.at(-1)?.body ?? '')).toEqual({ customer: 'cus_1', label: 'me' });
   });
 
+  it('make a key with limits of its own, where "none" is no limit', async () => {
+    const limits = ['--rpm', '60', '--tpm', 'none', '--concurrency', 'none'];
+    const ran = await run(['keys', 'create', '--service', ...limits], env);
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(JSON.parse(asked.at(-1)?.body ?? '')).toEqual({
+      service: true,
+      label: '',
+      limits: { rpm: 60, tpm: null, concurrency: null },
+    });
+  });
+
   it('list keys as a table and as JSON', async () => {
     expect((await run(['keys', 'list', '--customer', 'cus_1'], env)).out).toMatch(/^ID +FOR .*\nk1 +cus_1/);
     expect(JSON.parse((await run(['keys', 'list', '--json'], env)).out)).toMatchObject({
@@ -207,6 +219,12 @@ async function textOf(request: IncomingMessage): Promise<string> {
   for await (const chunk of request) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks).toString('utf8');
 }
+
+it('"faregate export" exits 2 on a kind that there is not, and names those there are', async () => {
+  const ran = await run(['export', 'bogus']);
+  expect(ran).toMatchObject({ code: 2, out: '' });
+  expect(ran.err).toContain('events, lines, calls');
+});
 
 it('"faregate events list" exits 2 on a state that there is not, and names those there are', async () => {
   const ran = await run(['events', 'list', '--state', 'bogus']);

@@ -6,6 +6,7 @@ import { configJsonSchema } from '../src/config.ts';
 import { ENDPOINTS } from '../src/gateway/endpoints.ts';
 import { type Preset, PRESETS } from '../providers/presets.ts';
 import { ERRORS } from '../src/errors.ts';
+import { FAULT_KINDS } from '../src/simulator/faults.ts';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const text = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
@@ -164,6 +165,14 @@ describe('docs/providers.md', () => {
   });
 });
 
+describe('docs/sandbox.md', () => {
+  it('has every kind of fault, and no other', () => {
+    const [, list = ''] = /^Kinds of fault: ([^]*?)\.\n/m.exec(text('docs/sandbox.md')) ?? [];
+    const documented = [...list.matchAll(/`(\w+)`/g)].map(([, kind]) => kind);
+    expect(documented.toSorted()).toEqual(FAULT_KINDS.toSorted());
+  });
+});
+
 describe('docs/operations.md', () => {
   const named = rowsOf('docs/operations.md').map(([name = '']) => name);
 
@@ -179,6 +188,7 @@ describe('docs/operations.md', () => {
       ...routes('src/admin/admin.ts', '/admin/v1'),
       ...routes('src/admin/books.ts', '/admin/v1'),
       ...routes('src/admin/bulk.ts', '/admin/v1'),
+      ...routes('src/admin/keys.ts', '/admin/v1'),
       ...routes('src/admin/money.ts', '/admin/v1'),
       ...routes('src/admin/top-ups.ts', '/admin/v1'),
     ];

@@ -1,16 +1,18 @@
 /** `/admin/v1`: what the operator, the command line and the checks read and change. Opened by the admin key only. */
 import { Hono } from 'hono';
+import { z } from 'zod';
 import type { Withdrawal } from '../billing/delivery/withdrawals.ts';
-import { isCustomerId } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
 import type { RecordRequest } from '../app.ts';
 import type { RecordedUsage } from '../billing/reads/usage-record.ts';
-import type { ApiKey, KeyLimits, Keys } from '../keys/keys.ts';
+import type { Keys } from '../keys/keys.ts';
 import type { CallView, EventState, EventView, Ledger, Totals } from '../ledger/ledger.ts';
 import type { Crypto } from '../runtime.ts';
 import { formatUsd } from '../usage/money.ts';
 import { usageFromJson } from '../usage/usage-json.ts';
 import { addUnits, inputTokens, outputTokens, type Units, type UsageLine } from '../usage/usage.ts';
+import { createKeyRoutes } from './keys.ts';
+import { sent, sentNothing } from './request.ts';
 
 export interface AdminOptions {
   readonly ledger: Ledger;
@@ -31,8 +33,12 @@ export interface AdminOptions {
   readonly alarms?: (() => Readonly<Record<string, string | number>>) | undefined;
 }
 
+const foundSchema = z.strictObject({
+  found: z.enum(['delivered', 'lost'], 'say what was found, "delivered" or "lost"'),
+});
+
 export function createAdmin(options: AdminOptions): Hono {
-  const { ledger, keys } = options;
+  const { ledger } = options;
   const admin = new Hono();
   admin.use(async (c, next) => {
     authoriseAdmin(options, c.req);
@@ -59,18 +65,20 @@ export function createAdmin(options: AdminOptions): Hono {
   });
   admin.post('/events/:identifier/retry', async (c) => {
     const identifier = c.req.param('identifier');
+    await sentNothing(c.req.raw);
     if (!(await ledger.retryEvent(identifier, options.now()))) throw await notRefused(ledger, identifier);
     return c.json({ identifier, state: 'pending' });
   });
   admin.post('/events/:identifier/resolve', async (c) => {
     const identifier = c.req.param('identifier');
-    const found = foundOf(await c.req.json<unknown>().catch(() => null));
+    const { found } = await sent(c.req.raw, foundSchema);
     if (!(await ledger.resolveEvent(identifier, found, options.now())))
       throw new Refusal('not_found', `No quarantined event has the identifier ${identifier}.`);
     return c.json({ identifier, state: found === 'delivered' ? 'accepted' : 'pending' });
   });
   admin.post('/events/:identifier/cancel', async (c) => {
     const identifier = c.req.param('identifier');
+    await sentNothing(c.req.raw);
     if (!(await ledger.cancelEvent(identifier))) await withdrawn(options, identifier);
     return c.json({ identifier, state: 'cancelled' });
   });
@@ -80,27 +88,12 @@ export function createAdmin(options: AdminOptions): Hono {
       delivery: options.alarms?.() ?? {},
     }),
   );
-  admin.post('/flush', async (c) => c.json((await options.flush()) ?? {}));
+  admin.post('/flush', async (c) => {
+    await sentNothing(c.req.raw);
+    return c.json((await options.flush()) ?? {});
+  });
 
-  admin.get('/keys', async (c) => {
-    const list = await keys.list(c.req.query('customer'));
-    return c.json({ data: list.map(keyJson), next_cursor: null });
-  });
-  admin.post('/keys', async (c) => {
-    const made = await keys.create(parseWantedKey(await c.req.json<unknown>().catch(() => null)));
-    return c.json({ key: keyJson(made.key), secret: made.secret }, 201);
-  });
-  admin.post('/keys/:id/rotate', async (c) => {
-    const body = await c.req.json<{ overlap_seconds?: unknown } | null>().catch(() => null);
-    const overlapS = typeof body?.overlap_seconds === 'number' ? body.overlap_seconds : 0;
-    const made = await keys.rotate(c.req.param('id'), overlapS * 1000);
-    if (made === undefined) throw new Refusal('not_found', `There is no key ${c.req.param('id')}.`);
-    return c.json({ key: keyJson(made.key), secret: made.secret }, 201);
-  });
-  admin.delete('/keys/:id', async (c) => {
-    if (await keys.revoke(c.req.param('id'))) return c.json({ id: c.req.param('id'), revoked: true });
-    throw new Refusal('not_found', `There is no key ${c.req.param('id')}, or it was revoked before.`);
-  });
+  admin.route('/', createKeyRoutes(options.keys));
   for (const routes of options.more ?? []) admin.route('/', routes);
   return admin;
 }
@@ -154,14 +147,6 @@ async function notRefused(ledger: Ledger, identifier: string): Promise<Refusal> 
     `Stripe may have ${identifier} already and would count it again. Compare with Stripe's usage of ${event.customer}, ` +
       'then `faregate events resolve` it: --delivered if Stripe has it, --lost if not.',
   );
-}
-
-function foundOf(body: unknown): 'delivered' | 'lost' {
-  const { found } = (body ?? {}) as Readonly<Record<string, unknown>>;
-  if (found === 'delivered' || found === 'lost') return found;
-  throw new Refusal('invalid_request', 'Say what was found: "found": "delivered" or "found": "lost".', {
-    param: 'found',
-  });
 }
 
 /** What Stripe has already, it may take back. */
@@ -218,51 +203,6 @@ const callState = (state: string | undefined): 'open' | 'settled' | undefined =>
   if (state === undefined || state === 'open' || state === 'settled') return state;
   throw new Refusal('invalid_request', `state must be open or settled, not "${state}".`, { param: 'state' });
 };
-
-interface WantedKey {
-  readonly customer: string | null;
-  readonly label: string;
-  readonly limits: Partial<KeyLimits>;
-}
-
-function parseWantedKey(body: unknown): WantedKey {
-  const { customer, service, label, limits } = (body ?? {}) as Readonly<Record<string, unknown>>;
-  const wanted = { label: typeof label === 'string' ? label : '', limits: parseLimits(limits ?? {}) };
-  if (service === true && customer === undefined) return { customer: null, ...wanted };
-  if (isCustomerId(customer)) return { customer, ...wanted };
-  throw new Refusal(
-    'invalid_request',
-    'Give either "customer": "cus_..." for a bound key, or "service": true.',
-  );
-}
-
-const LIMIT_NAMES: ReadonlySet<string> = new Set(['rpm', 'tpm', 'concurrency']);
-
-function parseLimits(limits: unknown): Partial<KeyLimits> {
-  const given = typeof limits === 'object' && limits !== null ? Object.entries(limits) : [['limits', limits]];
-  for (const [name, value] of given) {
-    if (LIMIT_NAMES.has(String(name)) && (value === null || (Number.isSafeInteger(value) && value >= 1)))
-      continue;
-    throw new Refusal(
-      'invalid_request',
-      '"limits" may have rpm, tpm and concurrency, each a whole number of 1 or more, or null for no limit.',
-      { param: 'limits' },
-    );
-  }
-  return Object.fromEntries(given) as Partial<KeyLimits>;
-}
-
-const keyJson = (key: ApiKey): unknown => ({
-  id: key.id,
-  customer: key.customer,
-  service: key.customer === null,
-  label: key.label,
-  last4: key.last4,
-  limits: key.limits ?? {},
-  created_at: isoTime(key.createdAtMs),
-  expires_at: isoTime(key.expiresAtMs ?? null),
-  revoked_at: isoTime(key.revokedAtMs),
-});
 
 export const callJson = (call: CallView): object => ({
   id: call.id,

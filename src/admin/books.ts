@@ -1,5 +1,6 @@
 /** `/admin/v1/reconciliations`: the ledger compared with Stripe's sums, now and before. */
 import { Hono } from 'hono';
+import { z } from 'zod';
 import type { ReconcileScope, Reconciler } from '../billing/reconcile/reconciler.ts';
 import type { RestoreReport } from '../billing/bulk/restore.ts';
 import { isCustomerId } from '../customer-id.ts';
@@ -7,6 +8,7 @@ import { Refusal } from '../errors.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { RunCell, RunView } from '../ledger/reconcile-port.ts';
 import type { Runtime } from '../runtime.ts';
+import { sent, sentNothing } from './request.ts';
 
 export interface BooksRoutesOptions {
   readonly ledger: Pick<Ledger, 'runs' | 'runCells'>;
@@ -31,7 +33,7 @@ export function createBooksRoutes({ ledger, runtime, reconciler }: BooksRoutesOp
     return c.json({ ...runJson(run), open_cells: cells.map(cellJson) });
   });
   admin.post('/reconciliations', async (c) => {
-    const run = await reconciler.begin(scopeOf(await c.req.json<unknown>().catch(() => null)));
+    const run = await reconciler.begin(scopeOf(await sent(c.req.raw, scopeSchema, {})));
     if (run === null)
       throw new Refusal(
         'invalid_request',
@@ -47,6 +49,7 @@ export function createBooksRoutes({ ledger, runtime, reconciler }: BooksRoutesOp
 export function createRestoreRoute(restore: (() => Promise<RestoreReport>) | undefined): Hono {
   const admin = new Hono();
   admin.post('/restore', async (c) => {
+    await sentNothing(c.req.raw);
     if (restore === undefined)
       throw new Refusal(
         'invalid_request',
@@ -57,8 +60,13 @@ export function createRestoreRoute(restore: (() => Promise<RestoreReport>) | und
   return admin;
 }
 
-function scopeOf(body: unknown): ReconcileScope {
-  const { customer, from, to } = (body ?? {}) as Readonly<Record<string, unknown>>;
+const scopeSchema = z.strictObject({
+  customer: z.unknown().optional(),
+  from: z.unknown().optional(),
+  to: z.unknown().optional(),
+});
+
+function scopeOf({ customer, from, to }: z.output<typeof scopeSchema>): ReconcileScope {
   const fromMs = momentOf(from, 'from');
   const toMs = momentOf(to, 'to');
   if (fromMs !== undefined && toMs !== undefined && fromMs >= toMs)

@@ -11,6 +11,7 @@ import {
 import type { Importer } from '../billing/bulk/importer.ts';
 import { isCustomerId } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
+import { textUpTo } from '../request-body.ts';
 
 export interface BulkRoutesOptions {
   readonly exporter: ExporterOptions;
@@ -18,7 +19,7 @@ export interface BulkRoutesOptions {
   readonly now: () => number;
 }
 
-/** The body of one import. */
+/** The body of one import; more is sent in parts. */
 const IMPORT_BYTES_MAX = 4_194_304;
 
 export function createBulkRoutes({ exporter, importer, now }: BulkRoutesOptions): Hono {
@@ -30,9 +31,7 @@ export function createBulkRoutes({ exporter, importer, now }: BulkRoutesOptions)
   });
   admin.post('/import', async (c) => {
     const { format, line, dry_run: dryRun } = c.req.query();
-    if (Number(c.req.header('content-length') ?? 0) > IMPORT_BYTES_MAX) throw tooLarge();
-    const text = await c.req.text();
-    if (text.length > IMPORT_BYTES_MAX) throw tooLarge();
+    const text = await textUpTo(IMPORT_BYTES_MAX, c.req.raw);
     const firstLine = Number(line ?? 1);
     if (!Number.isSafeInteger(firstLine) || firstLine < 1)
       throw new Refusal('invalid_request', 'line must be the number of the first line.', { param: 'line' });
@@ -94,6 +93,3 @@ function isSaid(text: string | undefined, param: string): boolean {
   if (text === '1' || text === 'true') return true;
   throw new Refusal('invalid_request', `${param} must be 1 or 0.`, { param });
 }
-
-const tooLarge = (): Refusal =>
-  new Refusal('request_too_large', `One import takes ${String(IMPORT_BYTES_MAX)} bytes: send it in parts.`);

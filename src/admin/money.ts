@@ -10,7 +10,7 @@ import type { StripeMoney } from '../billing/stripe/money.ts';
 import type { Refresher } from '../billing/stripe/refresh.ts';
 import { CUSTOMER_ID } from '../customer-id.ts';
 import { parseUsd } from '../usage/money.ts';
-import { bodyOf, named, parse, refused } from './request.ts';
+import { named, refused, sent } from './request.ts';
 
 export interface MoneyAdminOptions {
   readonly ledger: Ledger;
@@ -207,12 +207,6 @@ function pageOfBudgets(
   const next = after + limit < all.length ? (shown.at(-1)?.id ?? null) : null;
   return { data: shown.map(budgetJson), next_cursor: next };
 }
-
-/** The operator's bodies are a few settings; past this nothing is read. */
-const BODY_CHARS_MAX = 65_536;
-
-const sent = async <T>(request: Request, schema: z.ZodType<T>): Promise<T> =>
-  parse(schema, await bodyOf(request, BODY_CHARS_MAX));
 
 const paging = (query: Readonly<Record<string, string>>): { cursor: string | undefined; limit: number } => {
   const limit = Number(query['limit'] ?? 100);

@@ -1,16 +1,30 @@
 /** What the operator's routes read of a request. */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { CUSTOMER_ID } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
+import { textUpTo } from '../request-body.ts';
+
+/** The operator's bodies are a few settings. */
+const BODY_BYTES_MAX = 65_536;
 
 /**
- * The body's JSON; `whenEmpty`, where it is given, for a body that is none.
+ * The body as the schema has it; no body is `whenEmpty`, where that is given.
  *
- * @throws {Refusal} 400 when it is larger than `charsMax` characters, or no JSON.
+ * @throws {Refusal} 413 as soon as it is too long; 400 when it is no JSON, or does not fit, by name.
  */
-export async function bodyOf(request: Request, charsMax: number, whenEmpty?: unknown): Promise<unknown> {
-  const text = await request.text();
-  if (text.length > charsMax) throw refused('body', 'The body is too large.');
+export async function sent<T>(request: Request, schema: z.ZodType<T>, whenEmpty?: object): Promise<T> {
+  return parse(schema, jsonOf(await textUpTo(BODY_BYTES_MAX, request), whenEmpty));
+}
+
+/**
+ * For a route that has nothing to say.
+ *
+ * @throws {Refusal} 400 for a body that says something.
+ */
+export const sentNothing = (request: Request): Promise<unknown> => sent(request, nothing, {});
+const nothing = z.strictObject({});
+
+function jsonOf(text: string, whenEmpty: object | undefined): unknown {
   if (text === '' && whenEmpty !== undefined) return whenEmpty;
   try {
     return JSON.parse(text);
@@ -19,8 +33,7 @@ export async function bodyOf(request: Request, charsMax: number, whenEmpty?: unk
   }
 }
 
-/** @throws {Refusal} 400 that names what does not fit the schema. */
-export function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const result = schema.safeParse(body);
   if (result.success) return result.data;
   const issue = result.error.issues[0];

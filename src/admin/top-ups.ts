@@ -9,7 +9,7 @@ import type { NewTopUp, TopUp, TopUpRule } from '../ledger/top-ups.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import { autoTopUp } from '../config/top-up.ts';
 import { formatCents, parseCents } from '../usage/money.ts';
-import { bodyOf, named, parse, refused } from './request.ts';
+import { named, refused, sent } from './request.ts';
 
 export interface TopUpAdminOptions {
   readonly ledger: Pick<Ledger, 'topUps' | 'topUpRule' | 'setTopUpRule'>;
@@ -20,8 +20,6 @@ export interface TopUpAdminOptions {
 const ID = /^top_[0-9a-z]{26}$/;
 const CENTS_MIN = 50;
 const CENTS_MAX = 10_000_000;
-/** A rule is five settings; past this nothing is read. */
-const BODY_CHARS_MAX = 4_096;
 
 const wantedSchema = z.strictObject({
   amount_usd: z.union([z.string(), z.number()]).optional(),
@@ -44,7 +42,7 @@ export function createTopUpRoutes({ ledger, topUps, links }: TopUpAdminOptions):
   });
   admin.post('/customers/:customer/top-ups', async (c) => {
     const customer = named(c.req.param('customer'));
-    const { amount_usd: amount, charge } = parse(wantedSchema, await bodyOf(c.req.raw, BODY_CHARS_MAX, {}));
+    const { amount_usd: amount, charge } = await sent(c.req.raw, wantedSchema, {});
     if (!charge) {
       const opened = await links.checkout(customer, amount === undefined ? null : centsOf(amount));
       if (opened.kind === 'open')
@@ -58,7 +56,7 @@ export function createTopUpRoutes({ ledger, topUps, links }: TopUpAdminOptions):
   });
   admin.post('/customers/:customer/auto-top-up', async (c) => {
     const customer = named(c.req.param('customer'));
-    const { rule } = parse(ruleSchema, await bodyOf(c.req.raw, BODY_CHARS_MAX, {}));
+    const { rule } = await sent(c.req.raw, ruleSchema, {});
     const stored = rule == null ? rule : { ...rule, belowPico: rule.belowPico.toString() };
     await ledger.setTopUpRule(customer, stored);
     topUps.ruled();

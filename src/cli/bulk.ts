@@ -4,8 +4,9 @@ import { rename, rm } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
 import { z } from 'zod';
+import { EXPORT_KINDS } from '../billing/bulk/exporter.ts';
 import { type AdminFetch, ask, query, withAdmin } from './admin.ts';
 import {
   CommandFailure,
@@ -45,16 +46,17 @@ const ERRORS_SHOWN = 100;
 export function registerBulk(program: Command): void {
   addConfiguredCommand(
     program,
-    'export [kind]',
-    'events (as Stripe takes them in bulk), lines or calls, as JSON lines or CSV; events unless said otherwise',
+    'export',
+    'events (as Stripe takes them in bulk), lines or calls, as JSON lines or CSV',
   )
+    .addArgument(new Argument('[kind]', 'what of it').choices(EXPORT_KINDS).default('events'))
     .option('--from <time>', 'a day, a moment or seconds')
     .option('--to <time>', 'the same; up to, not including')
     .option('--customer <cus_…>', "only this customer's", customerId)
     .option('--format <format>', 'jsonl or csv (default: by the name of --output, else jsonl)')
     .option('--plain', "Stripe's own members only; what Stripe has already is in it too")
     .option('--output <file>', 'where to (default: standard output)')
-    .action((kind: string | undefined, options: ExportOptions) => exportTo(kind ?? 'events', options));
+    .action(exportTo);
   addConfiguredCommand(
     program,
     'import <file>',

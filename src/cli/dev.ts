@@ -18,6 +18,10 @@ export interface DevOptions {
   readonly json: boolean;
   /** Resolves when the process was asked to stop. */
   readonly stopped: Promise<string>;
+  /** 12111 unless another is asked for; 0 takes a free one. */
+  readonly simulatorPort?: number;
+  /** Takes the lines of the log; standard error unless given. */
+  readonly write?: (line: string) => void;
 }
 
 const SIMULATOR_PORT = 12_111;
@@ -33,7 +37,8 @@ const DEMO_PRICE = {
 };
 
 /** Runs until it is stopped. */
-export async function runDev({ settings, json, stopped }: DevOptions): Promise<void> {
+export async function runDev(options: DevOptions): Promise<void> {
+  const { settings, simulatorPort = SIMULATOR_PORT } = options;
   const directory = settings.database.kind === 'sqlite' ? dirname(settings.database.path) : '.faregate';
   mkdirSync(directory, { recursive: true });
   const webhookSecret = `whsec_${randomBytes(24).toString('base64url')}`;
@@ -44,9 +49,9 @@ export async function runDev({ settings, json, stopped }: DevOptions): Promise<v
   });
   const demo = createDemoProvider({ now: Date.now });
   try {
-    await stripe.listen(SIMULATOR_PORT);
+    await stripe.listen(simulatorPort);
     await demo.listen();
-    await serve({ settings, json, stopped }, { stripe, demo, webhookSecret });
+    await serve(options, { stripe, demo, webhookSecret });
   } finally {
     await Promise.all([stripe.close(), demo.close()]);
   }
@@ -58,13 +63,17 @@ interface Neighbours {
   readonly webhookSecret: string;
 }
 
-async function serve({ settings, json, stopped }: DevOptions, neighbours: Neighbours): Promise<void> {
+async function serve(options: DevOptions, neighbours: Neighbours): Promise<void> {
+  const { settings, json, stopped } = options;
   const { stripe, demo, webhookSecret } = neighbours;
   seed(stripe, settings.billing.eventName);
-  const runtime = createNodeRuntime({ json });
+  const runtime = createNodeRuntime(options);
   const reporter = createDevReporter({ runtime, json, balance: () => balance() });
-  const sandbox = sandboxSettings(settings, { stripeUrl: stripe.url, webhookSecret, demoUrl: demo.url });
+  const own: Own = { url: null };
+  const urls = { stripeUrl: stripe.url, webhookSecret, demoUrl: demo.url };
+  const sandbox = sandboxSettings(settings, urls, own);
   const running = await startGateway(sandbox, reporter.runtime);
+  own.url = running.url;
   stripe.sendWebhooksTo(`${running.url}/webhooks/stripe`);
   const balance = async (): Promise<bigint> => balanceOf(stripe, running);
   reporter.watch(running.ledger);
@@ -82,9 +91,15 @@ function seed(stripe: StripeSimulator, eventName: string): void {
   if (fresh) stripe.addCredit(CUSTOMER, CREDIT_CENTS);
 }
 
+/** Where the gateway listens: known once it does, since a port of 0 is for the system to choose. */
+interface Own {
+  url: string | null;
+}
+
 function sandboxSettings(
   settings: Settings,
   urls: { readonly stripeUrl: string; readonly webhookSecret: string; readonly demoUrl: string },
+  own: Readonly<Own>,
 ): Settings {
   const prices = new Map(settings.prices);
   for (const model of DEMO_MODELS) prices.set(`demo/${model}`, DEMO_PRICE);
@@ -98,11 +113,16 @@ function sandboxSettings(
     // All it speaks: who asks in another dialect is translated, and tries that too.
     endpoints: ['chat.completions'],
   } as const;
-  const { topUpLink } = settings.budget;
-  const own = `http://${settings.host}:${String(settings.port)}`;
+  const { base_url: given, ...link } = settings.budget.topUpLink;
+  const topUpLink = {
+    ...link,
+    get base_url() {
+      return given ?? own.url;
+    },
+  };
   return {
     ...settings,
-    budget: { ...settings.budget, topUpLink: { ...topUpLink, base_url: topUpLink.base_url ?? own } },
+    budget: { ...settings.budget, topUpLink },
     database:
       settings.database.kind === 'sqlite'
         ? { kind: 'sqlite', path: sandboxLedger(settings.database.path) }

@@ -28,20 +28,26 @@ interface CreateOptions extends CommonOptions {
   readonly customer?: string;
   readonly service?: true;
   readonly label?: string;
-  readonly rpm?: number | null;
-  readonly tpm?: number | null;
-  readonly concurrency?: number | null;
+  readonly rpm?: Limit;
+  readonly tpm?: Limit;
+  readonly concurrency?: Limit;
 }
 
-function limit(text: string): number | null {
-  if (text === 'none') return null;
+/** "none" stays a word until the body is made: commander takes a null for no value, and makes it empty text. */
+type Limit = number | 'none';
+
+function limit(text: string): Limit {
+  if (text === 'none') return text;
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It is a whole number, 1 or more, or "none".');
 }
 
 function limitsOf({ rpm, tpm, concurrency }: CreateOptions): { readonly limits?: object } {
   const given = Object.entries({ rpm, tpm, concurrency }).filter(([, value]) => value !== undefined);
-  return given.length === 0 ? {} : { limits: Object.fromEntries(given) };
+  if (given.length === 0) return {};
+  return {
+    limits: Object.fromEntries(given.map(([name, value]) => [name, value === 'none' ? null : value])),
+  };
 }
 
 export function registerKeys(program: Command): void {

@@ -1,4 +1,4 @@
-/** The environment variables: read once, checked all at once, their values never repeated in a message. */
+/** The environment variables: read once, checked all at once. What is wrong is said without a value that may be a secret. */
 import { parseBaseUrl } from './base-url.ts';
 import type { Env } from './document.ts';
 import { type Problem, didYouMean, unplaced } from './problem.ts';
@@ -146,7 +146,8 @@ function readValue(
 ): { readonly kind: 'ok'; readonly value: string } | { readonly kind: 'bad'; readonly message: string } {
   try {
     const value = readFile(path)?.trim();
-    if (value === undefined) return { kind: 'bad', message: `there is no file ${path}` };
+    // The path is not said: it may be the secret itself, given where its file's name belongs.
+    if (value === undefined) return { kind: 'bad', message: 'must name a file; there is none of that name' };
     return value === '' ? { kind: 'bad', message: `the file ${path} is empty` } : { kind: 'ok', value };
   } catch (error) {
     return {
@@ -167,7 +168,9 @@ function port(reading: Reading): number {
   const value = reading.value('PORT') ?? '8402';
   const number = /^\d{1,5}$/.test(value) ? Number(value) : NaN;
   if (number <= 65_535) return number;
-  reading.problem('PORT', `must be a whole number from 0 to 65535, not "${value.slice(0, 20)}"`);
+  // A number is no secret; any other text may be one that was put in the wrong place.
+  const said = /^[-+]?[\d.]{1,20}$/.test(value) ? `, not "${value}"` : '';
+  reading.problem('PORT', `must be a whole number from 0 to 65535${said}`);
   return 0;
 }
 

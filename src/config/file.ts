@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import { type Env, type Plain, type SourceDocument, readDocument } from './document.ts';
 import { type Path, type Problem, didYouMean, pathText } from './problem.ts';
-import { type ConfigFile, PROVIDER_TYPES, configJsonSchema, fileSchema } from './schema.ts';
+import { type ConfigFile, ENTRIES, PROVIDER_TYPES, configJsonSchema, fileSchema } from './schema.ts';
 import { presetOf } from '../../providers/presets.ts';
 import { parseBaseUrl } from './base-url.ts';
 import { partOf, type Timeouts, toTimeouts } from './reliability.ts';
@@ -169,7 +169,7 @@ function issueProblems(issue: z.core.$ZodIssue, source: SourceDocument): readonl
       return [source.at(path, `must be one of ${values.join(', ')}${shown(path, source, values)}`)];
     }
     case 'invalid_key':
-      return [source.at(path, issue.issues[0]?.message ?? issue.message)];
+      return [source.at(path, issue.issues[0]?.message ?? issue.message), ...entryProblems(path, source)];
     case 'invalid_type':
       return [
         source.at(
@@ -180,6 +180,14 @@ function issueProblems(issue: z.core.$ZodIssue, source: SourceDocument): readonl
     default:
       return [source.at(path, issue.message)];
   }
+}
+
+/** The schema looks at nothing under a name that is wrong: here what stands there is looked at too. */
+function entryProblems(path: Path, source: SourceDocument): readonly Problem[] {
+  const found = ENTRIES[String(path[0])]?.safeParse(valueAt(source.tree, path));
+  return (found?.error?.issues ?? []).flatMap((issue) =>
+    issueProblems({ ...issue, path: [...path, ...issue.path] }, source),
+  );
 }
 
 const EXPECTATIONS: Readonly<Record<string, string>> = {

@@ -8,6 +8,7 @@ import { autoTopUp, NOT_WITH_OVERAGE, topUpLink } from './top-up.ts';
 
 /** A provider's name is the part before the slash in every billed model, so it is plain. */
 const PROVIDER_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+const PLAIN = 'lower-case letters, digits, dots, dashes and underscores, a letter or digit first, 64 at most';
 /** Anything a caller may send as `model`, without spaces or control characters. */
 const MODEL_NAME = /^[\x21-\x7e]{1,200}$/;
 const PRICED_MODEL = /^[a-z0-9][a-z0-9._-]{0,63}\/[\x21-\x7e]{1,200}$/;
@@ -259,12 +260,7 @@ const price = z
 
 export const fileSchema = z.strictObject({
   providers: z
-    .record(
-      z
-        .string()
-        .regex(PROVIDER_NAME, { error: 'a provider name is lower-case letters, digits, dots and dashes' }),
-      provider,
-    )
+    .record(z.string().regex(PROVIDER_NAME, { error: `a provider name is ${PLAIN}` }), provider)
     .default({}),
   models: z
     .record(
@@ -304,14 +300,7 @@ export const fileSchema = z.strictObject({
       ),
     })
     .prefault({}),
-  plans: z
-    .record(
-      z
-        .string()
-        .regex(PROVIDER_NAME, { error: 'a plan name is lower-case letters, digits, dots and dashes' }),
-      plan,
-    )
-    .default({}),
+  plans: z.record(z.string().regex(PROVIDER_NAME, { error: `a plan name is ${PLAIN}` }), plan).default({}),
   timeouts,
   retries,
   breaker,
@@ -322,6 +311,14 @@ export const fileSchema = z.strictObject({
     )
     .default({}),
 });
+
+/** What stands under a name that the operator chose, by section. */
+export const ENTRIES: Readonly<Record<string, z.ZodType>> = {
+  providers: provider,
+  models: alias,
+  plans: plan,
+  prices: price,
+};
 
 export type ConfigFile = z.output<typeof fileSchema>;
 

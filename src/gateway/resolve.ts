@@ -122,7 +122,10 @@ function routeFor(route: Route, endpoint: Endpoint): Route | undefined {
 
 function notFound(model: string, slash: number, routes: ReadonlyMap<string, Route>): string {
   const known = [...routes.keys()].join(', ') || 'none';
-  return slash < 0
-    ? `No configured provider serves the model "${model}". Configured: ${known}. Name one: provider/model.`
-    : `"${model.slice(0, slash)}" in the model "${model}" is neither a configured provider nor an alias. Configured: ${known}.`;
+  if (slash < 0)
+    return `No configured provider serves the model "${model}". Configured: ${known}. Name one: provider/model.`;
+  const prefix = model.slice(0, slash);
+  return routes.has(prefix)
+    ? `"${model}" names the provider and no model of it. Write ${prefix}/<model>.`
+    : `"${prefix}" in the model "${model}" is neither a configured provider nor an alias. Configured: ${known}.`;
 }

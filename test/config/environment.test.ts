@@ -57,6 +57,25 @@ it('the environment says every problem at once and no value of a secret', () => 
   expect(JSON.stringify(found)).not.toContain('hush');
 });
 
+const said = (env: Record<string, string>): string => {
+  const parsed = parseEnvironment(env, files({}));
+  return JSON.stringify(parsed.kind === 'invalid' ? parsed.problems : []);
+};
+
+it('the environment says a number that is no port, and no text that may be a secret in the wrong place', () => {
+  expect(said({ PORT: '99999' })).toContain(String.raw`not \"99999\"`);
+  for (const env of [
+    { PORT: 'sk_live_hush' },
+    { HOST: 'sk_live_hush/' },
+    { STRIPE_SECRET_KEY_FILE: 'sk_live_hush' },
+    { DATABASE_URL: 'sk_live_hush' },
+    { STRIPE_API_BASE: 'sk_live_hush' },
+  ]) {
+    expect(said(env), Object.keys(env)[0]).toContain('must');
+    expect(said(env), Object.keys(env)[0]).not.toContain('hush');
+  }
+});
+
 it('the environment drops the slash at the end of a base URL', () => {
   const parsed = parseEnvironment({ OPENAI_BASE_URL: 'http://127.0.0.1:9/v1/' }, files({}));
   expect(parsed).toMatchObject({

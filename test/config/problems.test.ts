@@ -52,6 +52,25 @@ it('problems of the configuration file are all said at once, in the order of the
   ]);
 });
 
+it('problems of the configuration file are said of an entry whose name is wrong too', () => {
+  const text = [
+    'providers:',
+    '  My_Groq: { type: openai-compatibel, base_url: "http://h/v1", api_kee: x }',
+    'plans:',
+    '  Pro: { markup: many }',
+  ].join('\n');
+  const found = problems(text);
+  expect(found.map(({ line, path }) => `${String(line)} ${path}`)).toEqual([
+    '2 providers.My_Groq',
+    '2 providers.My_Groq.type',
+    '2 providers.My_Groq.api_kee',
+    '4 plans.Pro',
+    '4 plans.Pro.markup',
+  ]);
+  expect(found[0]?.message).toContain('dashes and underscores');
+  expect(found[1]?.message).toContain('did you mean "openai-compatible"?');
+});
+
 it('problems of the configuration file suggest the nearest word of a choice', () => {
   expect(problems('budget: { mode: standrad }')[0]?.message).toBe(
     'must be one of strict, standard, observe, not "standrad"; did you mean "standard"?',

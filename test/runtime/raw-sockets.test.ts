@@ -54,6 +54,10 @@ const post = (lines: readonly string[], { target = '/v1/chat/completions', body 
     body,
   ].join('\r\n');
 
+const chunked = `POST /v1/chat/completions HTTP/1.1\r\nhost: gateway.test\r\ntransfer-encoding: chunked\r\n`;
+const get = (target: string, host = 'host: gateway.test\r\n', version = '1.1'): string =>
+  `GET ${target} HTTP/${version}\r\n${host}connection: close\r\n\r\n`;
+
 describe('raw connections to the gateway', () => {
   let world: World;
   let usual: readonly string[];
@@ -141,7 +145,53 @@ describe('raw connections to the gateway', () => {
     expect(reply).toMatch(/^HTTP\/1\.1 408 /);
   });
 
-  it('refuses what is no HTTP', async () => {
-    expect(await exchange('\u0016\u0003\u0001 hello\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 /);
+  it.each([
+    ['what is no HTTP', '\u0016\u0003\u0001 hello\r\n\r\n', 400, 'invalid_request'],
+    ['a chunk without a size', `${chunked}\r\nzz\r\nabc\r\n`, 400, 'invalid_request'],
+    ['a body with two lengths', `${chunked}content-length: 4\r\n\r\n0\r\n\r\n`, 400, 'invalid_request'],
+    ['a head that is too long', get('/healthz', `x: ${'a'.repeat(20_000)}\r\n`), 431, 'headers_too_large'],
+    ['too many headers', get('/healthz', `host: a\r\n${'x:\r\n'.repeat(1_000)}`), 431, 'headers_too_large'],
+    ['a chunk with too much beside it', `${chunked}\r\n1;${'a'.repeat(20_000)}`, 413, 'request_too_large'],
+    ['a head that does not come', 'GET /healthz HTTP/1.1\r\nhost: gate', 408, 'request_timeout'],
+    ['an expectation of its own', get('/healthz', 'host: a\r\nexpect: tea\r\n'), 400, 'invalid_request'],
+    ['no host', get('/healthz', ''), 400, 'invalid_request'],
+    ['no host for a call', post([]), 400, 'invalid_request'],
+    ['a host that is none', get('/healthz', 'host: a b@c\r\n'), 400, 'invalid_request'],
+    ['the target *', get('*').replace('GET', 'OPTIONS'), 400, 'invalid_request'],
+    ['a target of another protocol', get('ftp://gateway.test/healthz'), 400, 'invalid_request'],
+  ])('refuses %s with an id and a code', async (_what, sent, status, code) => {
+    const reply = await exchange(sent);
+    const [head = '', body = ''] = reply.split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${String(status)} `));
+    expect(head).toMatch(/^x-request-id: req_\w+$/m);
+    expect(head).toMatch(new RegExp(`^x-faregate-error: ${code}$`, 'm'));
+    expect(head).toMatch(new RegExp(`^content-length: ${String(body.length)}$`, 'im'));
+    expect(JSON.parse(body)).toMatchObject({ error: { code, message: expect.stringMatching(/\.$/) } });
   });
+
+  it('writes nothing of that into a reply that has begun', async () => {
+    const body = JSON.stringify({ model: 'acme/stalls', stream: true, messages: [] });
+    const sent = post(usual, { body }).replace('connection: close\r\n', '');
+    const socket = connect({ port: Number(url.port), host: url.hostname });
+    let got = '';
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+    // A reset is one way to break it off.
+    socket.on('error', () => undefined);
+    socket.on('data', (bytes) => {
+      if (got === '') socket.write('\u0016\u0003\u0001 hello\r\n\r\n');
+      got += bytes.toString();
+    });
+    socket.write(sent);
+    await closed;
+    expect(got).toMatch(/^HTTP\/1\.1 200 /);
+    expect(got).not.toContain('HTTP/1.1 400');
+    world.upstream.release();
+  });
+
+  it.each(['/healthz', '/readyz'])(
+    'answers a check of %s in the form of HTTP/1.0, without a host',
+    async (path) => {
+      expect(await exchange(get(path, '', '1.0'))).toMatch(/^HTTP\/1\.1 200 [^]*x-request-id: req_/);
+    },
+  );
 });
