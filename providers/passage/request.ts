@@ -67,7 +67,7 @@ export function isEventStream({ headers, begins }: UpstreamHead, streamAsked: bo
 
 /** The fields of an event stream (WHATWG, 9.2.6), and the comment. */
 const FIELDS = ['data:', 'event:', 'id:', 'retry:', ':'];
-const FIELD_CHARS_MAX = 6;
+const LONGEST_FIELD = 'event:'.length;
 
 /** True for the first bytes of an event stream, false for those of a JSON object or array or of a page, undefined for any others. */
 function showsEvents(begins: Uint8Array): boolean | undefined {
@@ -76,7 +76,7 @@ function showsEvents(begins: Uint8Array): boolean | undefined {
   const first = begins[at];
   if (first === undefined) return undefined;
   if (first === OPEN_BRACE || first === OPEN_BRACKET || first === LESS_THAN) return false;
-  const text = String.fromCharCode(...begins.subarray(at, at + FIELD_CHARS_MAX));
+  const text = String.fromCharCode(...begins.subarray(at, at + LONGEST_FIELD));
   // A piece may end within a field's name.
   return FIELDS.some((field) => text.startsWith(field) || field.startsWith(text)) ? true : undefined;
 }

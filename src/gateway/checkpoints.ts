@@ -6,7 +6,7 @@ import type { Call } from './call.ts';
 import type { Settler } from './settle.ts';
 
 /** It is written this often, in milliseconds. */
-const EVERY_MS = 250;
+const CHECKPOINT_EVERY_MS = 250;
 
 /** Told of each piece of a call's stream; `call` names the target of the attempt that it came by. */
 export type Checkpoints = (call: Call, reader: ResponseReader, attempt: number) => void;
@@ -20,7 +20,7 @@ export function createCheckpoints(
   let isDue = isBackground(request);
   return (call, reader, attempt) => {
     const now = runtime.now();
-    if (now - writtenAtMs < EVERY_MS && !isDue) return;
+    if (now - writtenAtMs < CHECKPOINT_EVERY_MS && !isDue) return;
     isDue = false;
     writtenAtMs = now;
     runtime.defer(settler.checkpoint(call, reader, attempt));
