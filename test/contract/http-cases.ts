@@ -130,7 +130,12 @@ const SERVED: readonly HttpCase[] = [
     reply: usageWithheld,
     bill: REPORTED,
   },
-  { title: 'meters a compressed reply', ask: chat('gzip'), reply: unchanged, bill: REPORTED },
+  ...['gzip', 'GZIP', 'X-Gzip', 'deflate', 'br'].map((encoding) => ({
+    title: `meters a reply compressed as ${encoding}`,
+    ask: chat(encoding),
+    reply: unchanged,
+    bill: REPORTED,
+  })),
   { title: 'estimates a reply without usage', ask: chat('no-usage'), reply: unchanged, bill: ESTIMATED },
   { title: 'estimates a stream without usage', ask: stream('no-usage'), reply: unchanged, bill: ESTIMATED },
   {
