@@ -2,7 +2,13 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createDelivery, type MeterDelivery } from '../../../src/billing/delivery/delivery.ts';
 import { createLedger } from '../../../src/ledger/create-ledger.ts';
-import { LedgerUnavailable, type Delivery, type MeterEvent } from '../../../src/ledger/ledger.ts';
+import {
+  LedgerUnavailable,
+  type Database,
+  type Delivery,
+  type MeterEvent,
+  type Statement,
+} from '../../../src/ledger/ledger.ts';
 import { migrate } from '../../../src/ledger/migrations.ts';
 import { callToOpen, ending, MODEL } from '../../contract/ledger-calls.ts';
 import { openMemory } from '../../support/memory-database.ts';
@@ -86,15 +92,19 @@ describe('who has just started', () => {
 
 it('the time of the next event is read off an index, however many events there are', async () => {
   const { database } = await house();
-  const [plan = []] = await database.batch([
-    {
-      sql: `EXPLAIN QUERY PLAN SELECT not_before_ms FROM meter_events
-        WHERE (state = 'pending' OR state = 'sending' OR state = 'ambiguous') AND destination = ?
-        ORDER BY not_before_ms LIMIT 1`,
-      params: ['dimensions'],
+  const asked: Statement[] = [];
+  const watched: Database = {
+    batch(statements) {
+      asked.push(...statements);
+      return database.batch(statements);
     },
-  ]);
-  expect(plan.map((row) => row['detail'])).toEqual([
-    'SEARCH meter_events USING INDEX meter_events_due (destination=?)',
-  ]);
+  };
+  await createLedger({ database: watched, bootId: 'boot' }).nextDueMs(['dimensions', 'sink:one']);
+  expect(asked).toHaveLength(2);
+  for (const { sql, params } of asked) {
+    const [plan = []] = await database.batch([{ sql: `EXPLAIN QUERY PLAN ${sql}`, params }]);
+    expect(plan.map((row) => row['detail'])).toEqual([
+      'SEARCH meter_events USING INDEX meter_events_due (destination=?)',
+    ]);
+  }
 });
