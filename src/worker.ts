@@ -59,11 +59,6 @@ const GATHER_MS = 50;
 const FAILED_MS = 1_000;
 /** While calls run an alarm is never further off: it keeps the object alive, or recovers what its end left open. */
 const HEARTBEAT_MS = 8_000;
-/**
- * Delivery that goes on within so long keeps the object awake: that Stripe does not answer is known in memory alone, and
- * an object that has slept would put more events in doubt to find it out again.
- */
-const AWAKE_MS = 60_000;
 
 export default {
   fetch: (request: Request, env: Env): Response | Promise<Response> =>
@@ -270,7 +265,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
       const look = await this.#gateway.background.poll();
       if (look !== undefined) this.#wake(look);
       const { next } = await this.#gateway.delivery.flush();
-      if (next !== undefined) this.#wake(next > AWAKE_MS ? next : Math.min(next, HEARTBEAT_MS));
+      if (next !== undefined) this.#wake(next);
       const { side, notifier, topUps } = this.#gateway;
       const parts = [side.refresher.pass, () => notifier.pass(), () => topUps.pass(), this.#chores];
       for (const part of parts) {
