@@ -11,6 +11,17 @@ import Stripe from 'stripe';
 import { authoriseAdmin } from './admin/admin.ts';
 import { createApp } from './app.ts';
 import { assemble, type Gateway } from './assemble/assemble.ts';
+import {
+  ACCOUNT_OBJECT,
+  adminObject,
+  customerOfEvent,
+  dialectOf,
+  KEYS_OBJECT,
+  messageOf,
+  objectOf,
+  pathOf,
+  readJson,
+} from './assemble/objects.ts';
 import { linksOf } from './assemble/top-ups.ts';
 import { createObjectChores, nightOffsetMs } from './billing/reconcile/object-chores.ts';
 import { createStripeClient } from './billing/stripe/client.ts';
@@ -18,13 +29,11 @@ import { linkReply } from './billing/top-ups/links.ts';
 import { untrusted } from './billing/stripe/webhooks.ts';
 import { type Settings, settingsFor } from './config.ts';
 import { isCustomerId } from './customer-id.ts';
-import { Refusal } from './errors.ts';
-import { authenticate, customerOf } from './gateway/authenticate.ts';
-import { readRequestHeaders } from './gateway/headers.ts';
+import { Refusal, refusalReply } from './errors.ts';
 import { createKeys } from './keys/create-keys.ts';
 import type { Keys } from './keys/keys.ts';
 import { createLedger } from './ledger/create-ledger.ts';
-import { announcing, routingVerdicts } from './ledger/customer-ledgers.ts';
+import { announcing, importingOnly, routingVerdicts } from './ledger/customer-ledgers.ts';
 import type { Database, LateVerdict, Ledger, Row, Statement } from './ledger/ledger.ts';
 import { migrate } from './ledger/migrations.ts';
 import { apart } from './platform/apart.ts';
@@ -34,6 +43,7 @@ import { createFetchCaller } from './platform/fetch-caller.ts';
 import { createFetchRelay } from './platform/fetch-relay.ts';
 import { httpPost } from './platform/http-post.ts';
 import { createWorkersRuntime } from './platform/workers-runtime.ts';
+import type { Runtime } from './runtime.ts';
 
 interface CustomerObject extends Database, Pick<Ledger, 'applyVerdict'> {
   fetch(request: Request): Promise<Response>;
@@ -44,9 +54,6 @@ interface Env {
   readonly [variable: string]: unknown;
 }
 
-const KEYS_OBJECT = 'keys';
-/** Account-wide events of Stripe, which speak of no customer; and the list of models, which is nobody's. */
-const ACCOUNT_OBJECT = 'account';
 /** A little later than the settlement, so that calls ending together are delivered together. */
 const GATHER_MS = 50;
 const FAILED_MS = 1_000;
@@ -54,8 +61,11 @@ const FAILED_MS = 1_000;
 const HEARTBEAT_MS = 8_000;
 
 export default {
-  fetch: (request: Request, env: Env): Response | Promise<Response> => frontOf(env).fetch(request),
+  fetch: (request: Request, env: Env): Response | Promise<Response> =>
+    frontOf(env).fetch(request, { path: pathOf(request) }),
 };
+
+const rawPath = (given: unknown): string => (given as { path: string }).path;
 
 /** One application for every request an isolate serves: it holds nothing that belongs to one of them. */
 let front: Hono | undefined;
@@ -63,7 +73,8 @@ const frontOf = (env: Env): Hono => (front ??= createFront(env));
 
 /**
  * The application without a ledger: the same routes and refusals, but whoever may come in is handed to an object. So
- * nobody without a key, the admin key or Stripe's signature can bring an object into being.
+ * nobody without a key, the admin key or Stripe's signature can bring a customer's object into being. The two that are
+ * everyone's anybody may: `keys` by a key that looks like one, the account's by asking `/readyz`.
  */
 function createFront(env: Env): Hono {
   const settings = settingsOf(env);
@@ -86,6 +97,8 @@ function createFront(env: Env): Hono {
     stored: elsewhere,
     reads: elsewhere,
     topUp: async (token, amount) => {
+      // Says that there are none.
+      if (settings.budget.topUpLink.base_url === null) return linkReply(await links.open(token, amount));
       const link = links.verified(token);
       if ('kind' in link) return linkReply(link);
       const query = amount === undefined ? '' : `?amount=${encodeURIComponent(amount)}`;
@@ -101,7 +114,8 @@ function createFront(env: Env): Hono {
       const headers = { authorization: `Bearer ${settings.adminKey ?? ''}` };
       return send(name, new Request(`${OBJECT_ORIGIN}/v1/usage/record`, { method: 'POST', headers, body }));
     },
-    serve: async ({ req }) => send(await objectOf(req.raw, keys), req.raw),
+    rawPath,
+    serve: ({ req }) => answering(req.raw, runtime, async () => send(await objectOf(req.raw, keys), req.raw)),
     webhooks: {
       async receive(body, signature) {
         const secret = settings.stripe.webhookSecret ?? '';
@@ -114,7 +128,7 @@ function createFront(env: Env): Hono {
           customerOfEvent(text),
           new Request(`${OBJECT_ORIGIN}/webhooks/stripe`, init),
         );
-        return { status: reply.status, message: await reply.text() };
+        return { status: reply.status, message: messageOf(await reply.text()) };
       },
     },
     admin: new Hono().all('*', (c) => {
@@ -126,6 +140,22 @@ function createFront(env: Env): Hono {
       return { ready: reply.status === 200, detail: {} };
     },
   });
+}
+
+/** Refuses in the dialect in which the object would. */
+async function answering(
+  request: Request,
+  runtime: Runtime,
+  work: () => Promise<Response>,
+): Promise<Response> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    const dialect = dialectOf(request, (one) => createFetchCaller(one).caller);
+    const { status, headers, body } = refusalReply(error, dialect, `req_${runtime.id()}`);
+    return new Response(body, { status, headers });
+  }
 }
 
 /** Names no host: the front's own requests to objects. */
@@ -141,54 +171,6 @@ function elsewhereAll(): Promise<never> {
 const elsewhere: () => Promise<void> = elsewhereAll;
 
 const adminSecrets = ({ adminKey }: Settings): readonly string[] => (adminKey === null ? [] : [adminKey]);
-
-/** Whose object serves a caller's request: refused here, it reaches none. */
-async function objectOf(request: Request, keys: Keys): Promise<string> {
-  const headers = readRequestHeaders([...request.headers].flat());
-  const key = await authenticate(keys, headers);
-  // The list of models is nobody's in particular.
-  if (request.method !== 'GET') return customerOf(key, headers);
-  return key.customer ?? headers.customer ?? ACCOUNT_OBJECT;
-}
-
-/** Ledgers lie apart here, one a customer: what reads one must say whose. */
-function adminObject(path: string, customer: string | undefined): string {
-  if (path.startsWith('/admin/v1/keys')) return KEYS_OBJECT;
-  const named = customer ?? /^\/admin\/v1\/customers\/(\w+)/.exec(path)?.[1];
-  if (isCustomerId(named)) return named;
-  throw new Refusal(
-    'invalid_request',
-    'Say whose: on Workers every customer has a ledger of his own. Add ?customer=cus_....',
-    {
-      param: 'customer',
-    },
-  );
-}
-
-/** Null for what is no JSON: the object it is sent to says so. */
-function readJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-interface EventOfCustomer {
-  readonly data?: { readonly object?: { object?: unknown; id?: unknown; customer?: unknown } };
-}
-
-/** The customer an event of Stripe's speaks of; what makes no sense is refused by the object it is sent to. */
-function customerOfEvent(body: string): string {
-  try {
-    const object = (JSON.parse(body) as EventOfCustomer).data?.object;
-    const named = object?.object === 'customer' ? object : object?.customer;
-    const id = typeof named === 'object' && named !== null && 'id' in named ? named.id : named;
-    return typeof id === 'string' && id.startsWith('cus_') ? id : ACCOUNT_OBJECT;
-  } catch {
-    return ACCOUNT_OBJECT;
-  }
-}
 
 export class FaregateObject extends DurableObject<Env> implements CustomerObject {
   readonly #gateway: Gateway;
@@ -228,6 +210,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
         : keysOf(env, settings),
       relay: createFetchRelay({ defer: runtime.defer }),
       post: httpPost,
+      rawPath,
       stripe: createStripeClient({
         secretKey: settings.stripe.secretKey ?? '',
         apiBase: settings.stripe.apiBase ?? undefined,
@@ -248,9 +231,9 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
 
   async fetch(request: Request): Promise<Response> {
     // A link that is opened makes a checkout, which is looked at later.
-    const isLink = new URL(request.url).pathname.startsWith('/top-up/');
+    const isLink = pathOf(request).startsWith('/top-up/');
     if (request.method === 'POST' || isLink) this.#wake(HEARTBEAT_MS);
-    return this.#gateway.app.fetch(request);
+    return this.#gateway.app.fetch(request, { path: pathOf(request) });
   }
 
   /** The Database port of the keys, for the other objects and the front. */
@@ -269,7 +252,10 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     if (context.id.equals(env.OBJECTS.idFromName(ACCOUNT_OBJECT)))
       return routingVerdicts(this.#ledger, this.#database, stubOf);
     const account: Database = { batch: (statements) => stubOf(ACCOUNT_OBJECT).batch([...statements]) };
-    return announcing(this.#ledger, account, { now: Date.now, failed: accountUntold });
+    const own = importingOnly(this.#ledger, (customer) =>
+      context.id.equals(env.OBJECTS.idFromName(customer)),
+    );
+    return announcing(own, account, { now: Date.now, failed: accountUntold });
   }
 
   async alarm(): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * Where every customer has a ledger of his own (Workers), Stripe's late verdicts name events and no customer. The account's
+ * Where every customer has a ledger of his own (Workers). Stripe's late verdicts name events and no customer: the account's
  * ledger knows which customers' ledgers have sent anything, and asks those; the latest senders first, since verdicts are
  * minutes old.
  */
@@ -35,6 +35,22 @@ export function announcing(
       // Not worth delaying a delivery for: the next lease tells again.
       if (!isKnown && events.length > 0) await announce().catch(failed);
       return events;
+    },
+  };
+}
+
+/**
+ * The customer's ledger, which takes no record of another's: it would be in two ledgers once it is imported into his as
+ * well, and billed twice. `isOwn` says whether the ledger is a customer's. Such a record is refused with a `RangeError`.
+ */
+export function importingOnly(ledger: Ledger, isOwn: (customer: string) => boolean): Ledger {
+  return {
+    ...ledger,
+    async importRecord(record, how) {
+      if (isOwn(record.customer)) return ledger.importRecord(record, how);
+      throw new RangeError(
+        `This is a record of ${record.customer}, whose ledger is another: import it with ?customer=${record.customer}.`,
+      );
     },
   };
 }

@@ -161,6 +161,8 @@ export interface DeliveryLedger {
   seal(seals: readonly Seal[], destinations?: readonly string[]): Promise<void>;
   /** Events that wait to be delivered, counted up to `limit`. */
   waiting(limit: number, destinations?: readonly string[]): Promise<number>;
+  /** When the first of them is due: a retry's time, or the end of a lease. Undefined where none waits. */
+  nextDueMs(destinations: readonly string[]): Promise<number | undefined>;
   backlog(): Promise<Backlog>;
   /**
    * Takes events that are due (`pending`, `ambiguous`, or `sending` with a lease that ran out) for `leaseMs`, those

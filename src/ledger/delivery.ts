@@ -76,6 +76,10 @@ const COUNT_WAITING = (chosen: string): string => `
   SELECT COUNT(*) AS waiting FROM (
     SELECT identifier FROM meter_events WHERE ${IS_DUE} ${chosen} LIMIT CAST(? AS BIGINT)) AS counted`;
 
+/** Of one destination: the first entry of its part of the index, however many wait. */
+const READ_FIRST_DUE = `
+  SELECT not_before_ms FROM meter_events WHERE ${IS_DUE} AND destination = ? ORDER BY not_before_ms LIMIT 1`;
+
 /** Waiting and doubt move with a clock that was set back; what was due stays due. */
 const SHIFT_CLOCK = `
   UPDATE meter_events SET not_before_ms = CASE WHEN not_before_ms > CAST(? AS BIGINT) THEN not_before_ms - CAST(? AS BIGINT) ELSE 0 END,
@@ -89,13 +93,23 @@ const PROBE = `UPDATE schema_version SET version = version`;
 
 export function createDelivery({
   database,
-}: LedgerParts): Pick<Ledger, 'lease' | 'mark' | 'waiting' | 'clockSetBack' | 'latestEventMs' | 'probe'> {
+}: LedgerParts): Pick<
+  Ledger,
+  'lease' | 'mark' | 'waiting' | 'nextDueMs' | 'clockSetBack' | 'latestEventMs' | 'probe'
+> {
   return {
     async waiting(limit, destinations) {
       const chosen = destinations === undefined ? '' : `AND destination IN (${marks(destinations)})`;
       const params = [...(destinations ?? []), limit];
       const [rows] = await database.batch([{ sql: COUNT_WAITING(chosen), params }]);
       return rows?.[0] === undefined ? 0 : numberOf(rows[0], 'waiting');
+    },
+    async nextDueMs(destinations) {
+      const answers = await database.batch(
+        destinations.map((destination) => ({ sql: READ_FIRST_DUE, params: [destination] })),
+      );
+      const times = answers.flat().map((row) => numberOf(row, 'not_before_ms'));
+      return times.length === 0 ? undefined : Math.min(...times);
     },
     async clockSetBack(byMs) {
       await database.batch([{ sql: SHIFT_CLOCK, params: [byMs, byMs, byMs] }]);

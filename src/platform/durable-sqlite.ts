@@ -1,6 +1,7 @@
 /**
- * The Database port over a Durable Object's own SQLite. Nothing here waits for the disk: the platform holds back every
- * message that leaves the object, answers and fetches alike, until the writes before it are safe.
+ * The Database port over a Durable Object's own SQLite. The platform holds back an answer's head and every fetch until the
+ * writes before it are safe, but not what is written into the body of an answer that is under way: a stream's end mark
+ * could leave before its settlement is. So a batch is over when the disk has it, as with every other driver.
  */
 import { LedgerUnavailable, type Database, type Row } from '../ledger/ledger.ts';
 
@@ -13,14 +14,19 @@ export interface DurableStorage {
     ): { toArray(): Record<string, ArrayBuffer | string | number | null>[] };
   };
   transactionSync<T>(work: () => T): T;
+  /** Resolves when what was written is safe; at once where nothing is on its way. */
+  sync(): Promise<void>;
 }
 
-/** Rejects with `LedgerUnavailable` when the batch failed; nothing of it has then happened. */
+/**
+ * Rejects with `LedgerUnavailable` when the batch failed; nothing of it has then happened. Where the disk fails behind it,
+ * the platform ends the object, which begins again from what the disk has.
+ */
 export const createDurableDatabase = (storage: DurableStorage): Database => ({
   // Async, so that a failure is a rejection like every other driver's.
   async batch(statements) {
     try {
-      return storage.transactionSync(() =>
+      const answers = storage.transactionSync(() =>
         statements.map(({ sql, params }) =>
           storage.sql
             .exec(sql, ...params)
@@ -28,6 +34,8 @@ export const createDurableDatabase = (storage: DurableStorage): Database => ({
             .map(plainRow),
         ),
       );
+      await storage.sync();
+      return answers;
     } catch (cause) {
       throw new LedgerUnavailable(`The Durable Object's storage refused the batch: ${String(cause)}`, {
         cause,

@@ -1,12 +1,22 @@
 /** A caller behind a `Request`, answered with a `Response`: Workers, and tests without a socket. */
-import type { Caller, CallerReply } from '../gateway/ports.ts';
+import type { Caller } from '../gateway/ports.ts';
+import { FetchReply } from './fetch-reply.ts';
+
+/**
+ * A caller who takes no byte for this long, milliseconds, while the upstream waits for him, has left: what he holds up
+ * goes on without him.
+ */
+export const STALLED_MS = 60_000;
 
 /** The caller, and the response that settles as soon as its head is known. */
-export function createFetchCaller(request: Request): {
+export function createFetchCaller(
+  request: Request,
+  stalledMs: number = STALLED_MS,
+): {
   readonly caller: Caller;
   readonly response: Promise<Response>;
 } {
-  const { reply, response } = createReply(request.signal);
+  const reply = new FetchReply(request.signal, stalledMs);
   const url = new URL(request.url);
   const caller: Caller = {
     method: request.method,
@@ -16,7 +26,7 @@ export function createFetchCaller(request: Request): {
     body: (bytesMax) => readBody(request, bytesMax),
     reply,
   };
-  return { caller, response };
+  return { caller, response: reply.response };
 }
 
 /**
@@ -56,72 +66,4 @@ function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
     offset += piece.length;
   }
   return all;
-}
-
-/** Bytes that may wait in the response's stream before the upstream is asked to pause: 64 KiB. */
-const QUEUE_BYTES_MAX = 64 * 1024;
-
-/** Between a reply's last byte and its breaking off, milliseconds. */
-const BREAK_AFTER_MS = 25;
-
-function createReply(signal: AbortSignal): { reply: CallerReply; response: Promise<Response> } {
-  const { promise, resolve } = Promise.withResolvers<Response>();
-  let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  let onDrain: (() => void) | undefined;
-  let onGone: (() => void) | undefined;
-  let over = false;
-  let gone = false;
-  /** The reader has taken everything and asked for more. */
-  let waiting = false;
-
-  const left = (): void => {
-    if (over) return;
-    over = true;
-    gone = true;
-    onGone?.();
-  };
-  signal.addEventListener('abort', left, { once: true });
-  const body = new ReadableStream<Uint8Array>(
-    {
-      start: (started) => void (controller = started),
-      pull() {
-        waiting = true;
-        onDrain?.();
-      },
-      cancel: left,
-    },
-    // A mark of 0, so that `pull` means: all was read and the reader waits for more.
-    new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
-  );
-  // An error discards what is still queued, here and at each hop up to the caller, so it waits until all was read.
-  const fail = (): void =>
-    void setTimeout(() => controller?.error(new Error('The reply broke off.')), BREAK_AFTER_MS);
-  const reply: CallerReply = {
-    head(status, headers) {
-      resolve(new Response(status === 204 || status === 304 ? null : body, { status, headers }));
-    },
-    write(bytes) {
-      if (over || bytes.length === 0) return true;
-      waiting = false;
-      controller?.enqueue(bytes);
-      return (controller?.desiredSize ?? 0) > -QUEUE_BYTES_MAX;
-    },
-    end() {
-      if (over) return;
-      over = true;
-      controller?.close();
-    },
-    break() {
-      if (over) return;
-      over = true;
-      if (waiting) fail();
-      else onDrain = fail;
-    },
-    onDrain: (resume) => void (onDrain = resume),
-    onGone(told) {
-      onGone = told;
-      if (gone) told();
-    },
-  };
-  return { reply, response: promise };
 }

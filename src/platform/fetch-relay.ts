@@ -18,7 +18,15 @@ export function createFetchRelay({ defer }: FetchRelayOptions): Relay {
   };
 }
 
+/** workerd's fetch undoes these and leaves the header; spelled otherwise, in capitals say, it leaves the bytes too. */
 const DECODED = new Set(['gzip', 'br']);
+
+/** What is undone here. Any other encoding, and `br` in capitals, stays in the head and is for the sink to refuse. */
+const FORMATS: Readonly<Record<string, CompressionFormat>> = {
+  gzip: 'gzip',
+  'x-gzip': 'gzip',
+  deflate: 'deflate',
+};
 
 class FetchExchange implements Flow {
   readonly #request: UpstreamRequest;
@@ -26,7 +34,8 @@ class FetchExchange implements Flow {
   readonly #timeouts: Timeouts;
   readonly #controller = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #timedOut = false;
+  /** Why it was given up, where a time ran out. */
+  #timedOut: string | undefined;
   #aborted = false;
   #paused: PromiseWithResolvers<void> | undefined;
 
@@ -54,7 +63,8 @@ class FetchExchange implements Flow {
 
   async run(): Promise<void> {
     let answered = false;
-    const total = setTimeout(() => this.#timeOut(), this.#timeouts.totalMs);
+    const { totalMs } = this.#timeouts;
+    const total = setTimeout(() => this.#timeOut(`took longer than ${totalMs} ms`), totalMs);
     try {
       const { url, method, headers, body } = this.#request;
       this.#watch(this.#timeouts.firstByteMs);
@@ -67,11 +77,9 @@ class FetchExchange implements Flow {
       });
       answered = true;
       if (this.#aborted) return;
-      const told = Object.fromEntries(response.headers);
-      // fetch decodes these and leaves the header; any other encoding is for the sink to refuse.
-      if (DECODED.has((told['content-encoding'] ?? '').toLowerCase())) delete told['content-encoding'];
+      const { headers: told, body: decoded } = decodedReply(response);
       this.#sink.head(response.status, told);
-      await this.#pump(response.body);
+      await this.#pump(decoded);
     } catch (error) {
       if (!this.#aborted) this.#sink.fail(this.#failureOf(error, answered));
     } finally {
@@ -97,20 +105,35 @@ class FetchExchange implements Flow {
 
   #watch(ms: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#timeOut(), ms);
+    this.#timer = setTimeout(() => this.#timeOut('was silent for too long'), ms);
   }
 
-  #timeOut(): void {
-    this.#timedOut = true;
+  #timeOut(why: string): void {
+    this.#timedOut ??= why;
     this.#controller.abort();
     this.resume();
   }
 
   #failureOf(error: unknown, answered: boolean): UpstreamFailure {
-    if (this.#timedOut) return new UpstreamFailure('timeout', 'was silent for too long', { cause: error });
+    if (this.#timedOut !== undefined) return new UpstreamFailure('timeout', this.#timedOut, { cause: error });
     const what = error instanceof Error ? error.message : String(error);
     return answered
       ? new UpstreamFailure('broken', `broke off its reply (${what})`, { cause: error })
       : new UpstreamFailure('unreachable', `could not be reached (${what})`, { cause: error });
   }
+}
+
+interface DecodedReply {
+  readonly headers: Record<string, string>;
+  readonly body: ReadableStream<Uint8Array> | null;
+}
+
+/** A reply as the sink is to have it: without compression, and without the header that tells of it. */
+function decodedReply({ headers, body }: Response): DecodedReply {
+  const told = Object.fromEntries(headers);
+  const encoding = told['content-encoding'] ?? '';
+  const format = DECODED.has(encoding) ? undefined : FORMATS[encoding.toLowerCase()];
+  if (DECODED.has(encoding) || format !== undefined) delete told['content-encoding'];
+  if (format === undefined || body === null) return { headers: told, body };
+  return { headers: told, body: body.pipeThrough(new DecompressionStream(format)) };
 }

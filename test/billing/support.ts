@@ -159,6 +159,12 @@ export class MemoryLedger {
   async waiting(limit: number): Promise<number> {
     return Math.min(limit, [...this.events.values()].filter(({ state }) => DUE.has(state)).length);
   }
+  async nextDueMs(): Promise<number | undefined> {
+    const times = [...this.events.values()]
+      .filter(({ state }) => DUE.has(state))
+      .map(({ state, notBeforeMs, leasedUntilMs }) => (state === 'sending' ? leasedUntilMs : notBeforeMs));
+    return times.length === 0 ? undefined : Math.min(...times);
+  }
   async sealingFacts(): Promise<ReadonlyMap<string, SealingFacts>> {
     return new Map();
   }

@@ -130,7 +130,12 @@ const SERVED: readonly HttpCase[] = [
     reply: usageWithheld,
     bill: REPORTED,
   },
-  { title: 'meters a compressed reply', ask: chat('gzip'), reply: unchanged, bill: REPORTED },
+  ...['gzip', 'GZIP', 'X-Gzip', 'deflate', 'br'].map((encoding) => ({
+    title: `meters a reply compressed as ${encoding}`,
+    ask: chat(encoding),
+    reply: unchanged,
+    bill: REPORTED,
+  })),
   { title: 'estimates a reply without usage', ask: chat('no-usage'), reply: unchanged, bill: ESTIMATED },
   { title: 'estimates a stream without usage', ask: stream('no-usage'), reply: unchanged, bill: ESTIMATED },
   {
@@ -239,7 +244,36 @@ const MEDIA: readonly HttpCase[] = [
   },
 ];
 
+/** Whoever has a service key may ask for these for nobody in particular. */
+const NOBODYS: readonly HttpCase[] = [
+  {
+    title: 'serves what bills nothing to a service key without a customer',
+    ask: { ...withHeaders({ 'x-stripe-customer-id': undefined }), path: '/v1/moderations' },
+    asked: 1,
+  },
+  {
+    title: 'counts tokens for a service key without a customer',
+    ask: { ...withHeaders({ 'x-stripe-customer-id': undefined }), path: '/v1/responses/input_tokens' },
+    asked: 1,
+  },
+  {
+    title: 'tells of a service key by HEAD as by GET',
+    ask: { method: 'HEAD', path: '/v1/key', headers: { 'x-stripe-customer-id': undefined } },
+  },
+];
+
 const REFUSED: readonly HttpCase[] = [
+  {
+    title: "refuses a list of models in the dialect that the caller's headers speak",
+    ask: {
+      method: 'GET',
+      path: '/v1/models',
+      headers: { authorization: 'Bearer sk-fg-nonsense', 'anthropic-version': '2023-06-01' },
+    },
+    status: 401,
+    headers: { 'x-faregate-error': 'invalid_api_key', 'request-id': /^req_/ },
+    reply: contains('"type":"error"'),
+  },
   {
     title: 'refuses a call without a key',
     ask: withHeaders({ authorization: undefined }),
@@ -436,7 +470,7 @@ export function describeHttpCases(name: string, start: Start): void {
     });
     afterAll(() => world?.close());
 
-    it.each([...SERVED, ...MEDIA, ...REFUSED, ...FAILED].map((one) => [one.title, one] as const))(
+    it.each([...SERVED, ...NOBODYS, ...MEDIA, ...REFUSED, ...FAILED].map((one) => [one.title, one] as const))(
       '%s',
       async (_title, one) => {
         await run(world, one);

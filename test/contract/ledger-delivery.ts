@@ -1,6 +1,7 @@
 /** From sealed events to delivered ones: what a Ledger must do on every engine. */
 import { expect, it } from 'vitest';
 import type { MeterEvent } from '../../src/ledger/ledger.ts';
+import { fresh } from './ledger-calls.ts';
 import { sealOf, type Given, settled, unsealedOf, oneSealed } from './ledger-world.ts';
 
 const verdictOn = (event: MeterEvent, validatedUntilMs: number) => ({
@@ -259,6 +260,28 @@ export function describeDelivery(given: Given): void {
     expect(await ledger.resolveEvent(identifier, 'delivered', 143_002)).toBe(true);
     expect(await viewOf(event)).toMatchObject({ state: 'accepted', acceptedAtMs: 143_002, lastError: null });
     expect(await leased(event, 199_000)).toBeUndefined();
+  });
+
+  it('knows when the next event of a place is due: never tried, leased, put off or in doubt', async () => {
+    const { ledger } = given();
+    const place = fresh('sink');
+    await settled(given);
+    const [line] = await unsealedOf(given);
+    const event = { destination: place, timestampMs: 2_000 };
+    const seals = [sealOf([line!], event)];
+    expect(await ledger.nextDueMs([place])).toBeUndefined();
+    await ledger.seal(seals, [place]);
+    expect(await ledger.nextDueMs([place, 'sink:of-nothing'])).toBe(0);
+    const { identifier } = seals[0]!.event;
+    await ledger.lease({ nowMs: 160_000, leaseMs: 100, limit: 9, destinations: [place] });
+    expect(await ledger.nextDueMs([place])).toBe(160_100);
+    await ledger.mark([{ identifier, kind: 'retry', notBeforeMs: 170_000, error: '429' }], 160_001);
+    expect(await ledger.nextDueMs([place])).toBe(170_000);
+    await ledger.lease({ nowMs: 170_000, leaseMs: 100, limit: 9, destinations: [place] });
+    await ledger.mark([{ identifier, kind: 'ambiguous', notBeforeMs: 180_000, error: 'reset' }], 170_001);
+    expect(await ledger.nextDueMs([place])).toBe(180_000);
+    await ledger.mark([{ identifier, kind: 'accepted' }], 170_002);
+    expect(await ledger.nextDueMs([place])).toBeUndefined();
   });
 
   it('moves waiting and doubt with a clock that is set back', async () => {

@@ -1,9 +1,11 @@
 /** Late verdicts where every customer has a ledger of his own. */
 import { expect, it } from 'vitest';
-import { announcing, routingVerdicts } from '../../src/ledger/customer-ledgers.ts';
+import { announcing, importingOnly, routingVerdicts } from '../../src/ledger/customer-ledgers.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
 import type { Database, Ledger, MeterEvent } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
+import { createImporter } from '../../src/billing/bulk/importer.ts';
+import { createNodeCrypto } from '../../src/platform/crypto.ts';
 import { openMemory } from '../support/memory-database.ts';
 import { callToOpen, ending } from '../contract/ledger-calls.ts';
 import { sealOf } from '../contract/ledger-world.ts';
@@ -97,4 +99,36 @@ it('marks an answer even where the account cannot be told', async () => {
   const { ledger, event, failures } = await customerWith('cus_a', down);
   expect(await stateOf(ledger, event)).toBe('accepted');
   expect(failures).toHaveLength(1);
+});
+
+/** A row of an import. */
+const row = (customer: string): string =>
+  JSON.stringify({
+    identifier: `of-${customer}`,
+    timestamp: '2026-11-21T11:00:00Z',
+    payload_stripe_customer_id: customer,
+    payload_value: '5',
+    payload_model: 'acme/plain',
+    payload_token_type: 'input',
+  });
+
+it("takes no record of another customer's, which would be in two ledgers then", async () => {
+  const { ledger } = await openLedger();
+  const own = importingOnly(ledger, (customer) => customer === 'cus_a');
+  const importer = createImporter({
+    ledger: own,
+    crypto: createNodeCrypto(),
+    now: () => Date.UTC(2026, 10, 21, 12),
+    layout: 'dimensions',
+    names: { eventName: 'meter' },
+    costPico: () => null,
+    recorded: () => undefined,
+  });
+  const text = [row('cus_a'), row('cus_b')].join('\n');
+  const request = { format: 'jsonl', text, firstLine: 1, dryRun: false } as const;
+  const report = await importer(request);
+  expect(report).toMatchObject({ imported: 1, errors: [{ line: 2 }] });
+  expect(report.errors[0]?.message).toContain('?customer=cus_b');
+  expect((await importer({ ...request, dryRun: true })).errors).toHaveLength(1);
+  expect((await ledger.unsealed(10)).map(({ customer }) => customer)).toEqual(['cus_a']);
 });

@@ -1,38 +1,16 @@
 import { describe, expect, it, vi } from 'vitest';
-import { unstable_startWorker as startWorker } from 'wrangler';
 import { describeHttpCases } from '../contract/http-cases.ts';
-import { ADMIN_KEY, startWorld, type Start } from '../contract/http-world.ts';
-import { socketFetch } from '../support/socket-fetch.ts';
+import { ADMIN_KEY, startWorld } from '../contract/http-world.ts';
+import { startWorkerd } from '../support/start-workerd.ts';
 
-/** What `wrangler dev` runs. Wrangler's own test harness will not do: it sends the Worker's fetches through Node. */
-const start: Start = async (env, yaml) => {
-  const variables = Object.entries({ ...env, FAREGATE_YAML: yaml });
-  const worker = await startWorker({
-    config: 'wrangler.toml',
-    bindings: Object.fromEntries(variables.map(([name, value]) => [name, { type: 'plain_text', value }])),
-    dev: {
-      server: { hostname: '127.0.0.1', port: 0 },
-      inspector: false,
-      persist: false,
-      watch: false,
-      logLevel: 'none',
-    },
-  });
-  const url = await worker.url;
-  return {
-    fetch: (path, init) => socketFetch(new URL(path, url), init),
-    close: () => worker.dispose(),
-  };
-};
-
-describeHttpCases('workerd', start);
+describeHttpCases('workerd', startWorkerd);
 
 describe('a Durable Object', () => {
   it(
     'compares its ledger with Stripe once a night: usage of a night gone by at once',
     { timeout: 90_000 },
     async () => {
-      const world = await startWorld(start);
+      const world = await startWorld(startWorkerd);
       try {
         const customer = world.newCustomer();
         const timestamp = Math.floor(Date.now() / 1_000) - 30 * 3_600;

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 
 export interface SeenRequest {
   readonly method: string;
@@ -184,10 +184,20 @@ function plain(asked: Asked): void {
     ...(model === 'no-usage' ? {} : { usage: usageOf(served) }),
   };
   served.sent = JSON.stringify(body);
-  if (model !== 'gzip') return json(response, 200, body);
-  response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
-  response.end(gzipSync(JSON.stringify(body)));
+  const compress = COMPRESSED[model];
+  if (compress === undefined) return json(response, 200, body);
+  response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': model });
+  response.end(compress(served.sent));
 }
+
+/** Models whose names are the encodings of their replies. */
+const COMPRESSED: Readonly<Record<string, (text: string) => Buffer>> = {
+  gzip: gzipSync,
+  GZIP: gzipSync,
+  'X-Gzip': gzipSync,
+  deflate: deflateSync,
+  br: brotliCompressSync,
+};
 
 const usageOf = ({ inputTokens, outputTokens }: Served): unknown => ({
   prompt_tokens: inputTokens,

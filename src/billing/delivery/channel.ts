@@ -2,7 +2,7 @@
 import type { Delivery, LeasedEvent, Ledger } from '../../ledger/ledger.ts';
 import type { Runtime } from '../../runtime.ts';
 import { createBreaker } from './breaker.ts';
-import type { Breaker, Leave } from './breaker.ts';
+import type { Breaker } from './breaker.ts';
 import { createLimiter } from './limiter.ts';
 import type { Limiter } from './limiter.ts';
 import { createPermission } from '../stripe/permission.ts';
@@ -11,7 +11,7 @@ import { createSender } from './sender.ts';
 import type { Leased } from './sender.ts';
 
 export interface ChannelOptions {
-  readonly ledger: Pick<Ledger, 'lease' | 'mark' | 'waiting'>;
+  readonly ledger: Pick<Ledger, 'lease' | 'mark' | 'waiting' | 'nextDueMs'>;
   readonly runtime: Pick<Runtime, 'now' | 'log'>;
   /** A number from 0 up to, not including, 1. */
   readonly random: () => number;
@@ -23,8 +23,9 @@ export interface ChannelOptions {
 export interface Channel {
   readonly destinations: readonly string[];
   /**
-   * Sends what is due; tells every answer. Answers in how many milliseconds more may be due, if it knows. `beside` is done
-   * while batches are on their way: what it adds goes with the next.
+   * Sends what is due; tells every answer. Answers in how many milliseconds more is due, as the ledger has it, so that
+   * who has just started knows too; undefined where nothing waits. `beside` is done while batches are on their way: what
+   * it adds goes with the next.
    */
   drain(told: (delivery: Delivery) => void, beside?: () => Promise<unknown>): Promise<number | undefined>;
   clockSetBack(byMs: number): void;
@@ -33,8 +34,6 @@ export interface Channel {
 /** A send takes 10 s at most; a crash leaves its events for the next start after this long, within the promised 30 s. */
 const LEASE_MS = 25_000;
 const ROUNDS_MAX = 200;
-/** Retries of earlier passes are looked after at least so often. */
-const POLL_MS = 5_000;
 /** Batches leased for each that is sent at a time: the ledger marks one while the next is on its way. */
 const LEASED_AHEAD = 4;
 /** Leased for a probe that must be an event tried least; the others go back unsent. */
@@ -61,8 +60,6 @@ export function createChannel(options: ChannelOptions): Channel {
     limiterOf,
     saw: (transport, answer) => transports.saw(transport, answer, runtime.now()),
   });
-  /** No retry that this process knows of is due later. At first: leases that a crash may have left. */
-  let latestDueMs = runtime.now() + LEASE_MS;
   const lease = createLease({ ledger, breaker, destinations, isSuspect: permission.isSuspect });
 
   /** Sends one lease's events, those in doubt the way they began. */
@@ -77,12 +74,17 @@ export function createChannel(options: ChannelOptions): Channel {
     return marked;
   };
 
+  const nextMs = async (): Promise<number | undefined> => {
+    const leave = breaker.leave(runtime.now());
+    const atMs = leave.kind === 'wait' ? leave.untilMs : await ledger.nextDueMs(destinations);
+    return atMs === undefined ? undefined : Math.max(atMs - runtime.now(), 0);
+  };
+
   return {
     destinations,
     clockSetBack(byMs) {
       breaker.clockSetBack(byMs);
       for (const limiter of limiters.values()) limiter.clockSetBack();
-      latestDueMs -= byMs;
     },
     async drain(told, beside = () => Promise.resolve()) {
       for (let round = 0; round < ROUNDS_MAX; round += 1) {
@@ -93,8 +95,7 @@ export function createChannel(options: ChannelOptions): Channel {
         const sends = Math.min(free, sender.width(transport) * (transport.isInTurn ? 2 : LEASED_AHEAD));
         const limit = sends * transport.batchMax;
         const leased = await lease(transport, { nowMs: runtime.now(), limit });
-        if (leased.events.length === 0)
-          return nextMs(breaker.leave(runtime.now()), latestDueMs, runtime.now());
+        if (leased.events.length === 0) return nextMs();
         const [answers] = await both(
           sendAll(leased, transport),
           transport.isInTurn ? Promise.resolve() : beside(),
@@ -102,13 +103,11 @@ export function createChannel(options: ChannelOptions): Channel {
         let isAllDone = true;
         for (const delivery of answers) {
           told(delivery);
-          if (!('notBeforeMs' in delivery)) continue;
-          isAllDone = false;
-          latestDueMs = Math.max(latestDueMs, delivery.notBeforeMs);
+          if ('notBeforeMs' in delivery) isAllDone = false;
         }
         // All that was due was leased and is done with: no need to look again.
         if (isAllDone && transport.isInTurn && leased.probe === undefined && leased.events.length < limit)
-          return nextMs(breaker.leave(runtime.now()), latestDueMs, runtime.now());
+          return nextMs();
       }
       return 0;
     },
@@ -160,9 +159,4 @@ function createLease({ ledger, breaker, destinations, isSuspect }: LeaseOptions)
       probe,
     };
   };
-}
-
-function nextMs(leave: Leave, latestDueMs: number, nowMs: number): number | undefined {
-  if (leave.kind === 'wait') return Math.max(leave.untilMs - nowMs, 0);
-  return latestDueMs > nowMs ? Math.min(latestDueMs - nowMs, POLL_MS) : undefined;
 }

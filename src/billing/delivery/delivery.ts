@@ -22,6 +22,7 @@ export interface DeliveryOptions {
     | 'lease'
     | 'mark'
     | 'waiting'
+    | 'nextDueMs'
     | 'backlog'
     | 'clockSetBack'
     | 'latestEventMs'
