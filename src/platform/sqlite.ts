@@ -18,10 +18,11 @@ const WAITING_BATCHES_MAX = 16_384;
 /**
  * Where groups would follow each other closer than this, milliseconds, and be smaller than that, they wait to be joined:
  * a message and a commit cost some 100 us of CPU however much is in them, and with 64 calls in flight twice the wait, from
- * 1 ms, saves a call some 30 us. A lone call never waits.
+ * 1 ms, saves a call some 30 us. To wait for larger groups gains nothing: with 64 batches instead of 24 all calls move in
+ * step, and each takes a fifth longer, at no less CPU. A lone call never waits.
  */
 const GATHER_MS = 2;
-const GATHER_BATCHES = 64;
+const GATHER_BATCHES = 24;
 
 export interface SqliteOptions {
   /** Created with its directory when it is not there. `:memory:` for a database that dies with the process. */
