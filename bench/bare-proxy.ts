@@ -1,7 +1,7 @@
 /**
- * What any gateway is measured against: Node's http server and undici, and nothing between them. `request` is undici's
- * main API with the reply in a pipeline, headers passed on both ways, as a proxy is usually written; `stream` has the body
- * written straight on; `dispatch` is the layer below both, the least that can be done. `ledger` is `dispatch` and a durable
+ * What any gateway is measured against: Node's http server and undici, and nothing between them. `stream` is undici's own
+ * API for passing a reply on; `request` its main one, with a pipeline and the headers passed on both ways, as a proxy is
+ * usually written; `dispatch` is the layer below both, the least that can be done. `ledger` is `dispatch` and a durable
  * record of each call: opened before the upstream is asked, settled before the reply is complete.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -16,7 +16,7 @@ interface Call {
 }
 type Headers = Record<string, string | string[] | undefined>;
 
-const [origin = '', api = 'request'] = process.argv.slice(2);
+const [origin = '', api = 'stream'] = process.argv.slice(2);
 const upstream = new Pool(origin, { connections: 256 });
 const headers = { 'content-type': 'application/json', authorization: 'Bearer bench' };
 const pass = await passBy(api);

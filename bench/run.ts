@@ -84,8 +84,8 @@ try {
       },
     );
   const contenders = [
-    await bare('bare proxy', 'request'),
-    await bare('bare stream', 'stream'),
+    await bare('bare proxy', 'stream'),
+    await bare('bare request', 'request'),
     await bare('bare dispatch', 'dispatch'),
     await bare('bare with a ledger', 'ledger'),
     await faregate('faregate', 'no'),
@@ -207,7 +207,7 @@ function report(samples: Samples): void {
         name,
         cpuUs: Math.round(median(own.map(({ cpuUsPerCall }) => cpuUsPerCall))),
         toBare: ratio(own, against),
-        toStream: ratio(own, samples.get('bare stream')?.[kind]),
+        toRequest: ratio(own, samples.get('bare request')?.[kind]),
         toPortkey: ratio(own, samples.get('portkey')?.[kind]),
         addedMs: median(
           own.map((sample, round) => sample.lastByteMs.p50 - (against[round]?.lastByteMs.p50 ?? NaN)),
@@ -226,13 +226,13 @@ function report(samples: Samples): void {
   );
   for (const kind of Object.values(TITLES)) {
     console.log(
-      `${kind}\n  ${'gateway'.padEnd(22)} CPU us/call   x bare   x stream   of Portkey   added p50 ms   first byte p50 ms   calls/s`,
+      `${kind}\n  ${'gateway'.padEnd(22)} CPU us/call   x bare   x request   of Portkey   added p50 ms   first byte p50 ms   calls/s`,
     );
     for (const row of rows.filter((candidate) => candidate.kind === kind)) {
       const cells = [
         String(row.cpuUs).padStart(11),
         row.toBare.toFixed(2).padStart(8),
-        row.toStream.toFixed(2).padStart(10),
+        row.toRequest.toFixed(2).padStart(11),
         (Number.isNaN(row.toPortkey) ? '' : row.toPortkey.toFixed(2)).padStart(12),
         row.addedMs.toFixed(1).padStart(14),
       ];

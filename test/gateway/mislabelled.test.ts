@@ -1,6 +1,6 @@
 /** Replies whose content type is not what their body is: the body's first bytes say how they are read. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { callThrough } from '../support/call.ts';
+import { callThrough, type Wanted } from '../support/call.ts';
 import { delta, DONE, usageChunk } from '../support/chat.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { type Script, type ScriptedUpstream, startScripted } from '../support/scripted.ts';
@@ -112,7 +112,18 @@ const WHOLE = {
 };
 const asked = (name: string): [string][] =>
   LABELS.flatMap((label) => [[`${name}.as.${slug(label)}`], [`${name}.as.${slug(label)}.piecewise`]]);
-const gemini = (model: string, method: string) => ({
+const messages = (model: string): Wanted => ({
+  model: `anthropic/${model}`,
+  stream: true,
+  path: '/v1/messages',
+});
+const responses = (model: string): Wanted => ({
+  model: `openai/${model}`,
+  stream: true,
+  path: '/v1/responses',
+  more: { input: 'What of the fare?', messages: undefined },
+});
+const gemini = (model: string, method: string): Wanted => ({
   model,
   path: `/v1beta/models/google%2F${model}:${method}`,
   more: { contents: [{ role: 'user', parts: [{ text: 'What of the fare?' }] }], messages: undefined },
@@ -129,21 +140,11 @@ describe('a stream is billed by what it tells, whatever its label', () => {
     }
   });
   it.each(asked('message-events'))('messages: %s', async (model) => {
-    const got = await callThrough(gateway, {
-      model: `anthropic/${model}`,
-      stream: true,
-      path: '/v1/messages',
-    });
+    const got = await callThrough(gateway, messages(model));
     expect(got).toMatchObject({ ...WHOLE, text: MESSAGE_EVENTS });
   });
   it.each(asked('response-events'))('responses: %s', async (model) => {
-    const more = { input: 'What of the fare?', messages: undefined };
-    const got = await callThrough(gateway, {
-      model: `openai/${model}`,
-      stream: true,
-      path: '/v1/responses',
-      more,
-    });
+    const got = await callThrough(gateway, responses(model));
     expect(got).toMatchObject({ ...WHOLE, text: RESPONSE_EVENTS });
   });
   it.each([...asked('gemini-events'), ...asked('gemini-array')])('Gemini: %s', async (model) => {
@@ -176,21 +177,11 @@ describe('a whole reply is billed by what it tells, whatever its label', () => {
     },
   );
   it.each(asked('message'))('messages: %s', async (model) => {
-    const got = await callThrough(gateway, {
-      model: `anthropic/${model}`,
-      stream: true,
-      path: '/v1/messages',
-    });
+    const got = await callThrough(gateway, messages(model));
     expect(got).toMatchObject({ ...WHOLE, text: BODIES['message'] });
   });
   it.each(asked('response'))('responses: %s', async (model) => {
-    const more = { input: 'What of the fare?', messages: undefined };
-    const got = await callThrough(gateway, {
-      model: `openai/${model}`,
-      stream: true,
-      path: '/v1/responses',
-      more,
-    });
+    const got = await callThrough(gateway, responses(model));
     expect(got).toMatchObject({ ...WHOLE, text: BODIES['response'] });
   });
   it.each(asked('gemini'))('Gemini: %s', async (model) => {

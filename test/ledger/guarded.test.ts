@@ -5,6 +5,7 @@ import { violations } from '../../src/ledger/invariants.ts';
 import type { Ledger } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
 import { callToOpen, ending } from '../contract/ledger-calls.ts';
+import { grantOf } from '../support/grants.ts';
 import { openTemporary, type TemporaryDatabase } from '../support/sqlite.ts';
 
 const CUSTOMER = 'cus_money';
@@ -23,20 +24,8 @@ afterEach(async () => {
   await opened.close();
 });
 
-const grant = (id: string, pico: number, more: Partial<GrantFact> = {}): GrantFact => ({
-  id,
-  name: null,
-  category: 'paid',
-  priority: 50,
-  amountPico: String(pico),
-  balancePico: String(pico),
-  applies: true,
-  effectiveAtMs: 0,
-  expiresAtMs: null,
-  createdAtMs: 0,
-  voidedAtMs: null,
-  ...more,
-});
+const grant = (id: string, pico: number, more: Partial<GrantFact> = {}): GrantFact =>
+  grantOf(id, BigInt(pico), more);
 const record = (...grants: GrantFact[]) => ledger.recordGrants({ customer: CUSTOMER, readAtMs: 1, grants });
 
 interface Ask extends Partial<Guard> {

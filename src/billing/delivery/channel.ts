@@ -23,8 +23,8 @@ export interface ChannelOptions {
 export interface Channel {
   readonly destinations: readonly string[];
   /**
-   * Sends what is due; tells every answer. Answers in how many milliseconds more is due, as the ledger has it, so that
-   * who has just started knows too; undefined where nothing waits. `beside` is done while batches are on their way: what
+   * Sends what is due; tells every answer. Answers in how many milliseconds to look again, by what waits in the ledger, so
+   * that who has just started knows too; undefined where nothing does. `beside` is done while batches are on their way: what
    * it adds goes with the next.
    */
   drain(told: (delivery: Delivery) => void, beside?: () => Promise<unknown>): Promise<number | undefined>;
@@ -34,6 +34,8 @@ export interface Channel {
 /** A send takes 10 s at most; a crash leaves its events for the next start after this long, within the promised 30 s. */
 const LEASE_MS = 25_000;
 const ROUNDS_MAX = 200;
+/** What waits is looked after at least so often. */
+const POLL_MS = 5_000;
 /** Batches leased for each that is sent at a time: the ledger marks one while the next is on its way. */
 const LEASED_AHEAD = 4;
 /** Leased for a probe that must be an event tried least; the others go back unsent. */
@@ -76,8 +78,9 @@ export function createChannel(options: ChannelOptions): Channel {
 
   const nextMs = async (): Promise<number | undefined> => {
     const leave = breaker.leave(runtime.now());
-    const atMs = leave.kind === 'wait' ? leave.untilMs : await ledger.nextDueMs(destinations);
-    return atMs === undefined ? undefined : Math.max(atMs - runtime.now(), 0);
+    if (leave.kind === 'wait') return Math.max(leave.untilMs - runtime.now(), 0);
+    const atMs = await ledger.nextDueMs(destinations);
+    return atMs === undefined ? undefined : Math.min(Math.max(atMs - runtime.now(), 0), POLL_MS);
   };
 
   return {

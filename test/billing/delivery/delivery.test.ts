@@ -188,7 +188,7 @@ describe('a failed send', () => {
         house.stripe.answer = () => answer;
         const { next } = await house.delivery.flush();
         expect(next).toBeGreaterThan(0);
-        expect(next).toBeLessThanOrEqual(30_000);
+        expect(next).toBeLessThanOrEqual(15_000);
         house.runtime.nowMs += 30_000;
       }
       expect(house.sent).toHaveLength(12);
