@@ -93,7 +93,7 @@ export function createStripeStream({
         session = undefined;
         if (!renewed) return send(events, true);
       }
-      const answers = events.map((event) => deliveryOf(event, error, runtime.now()));
+      const answers = events.map((event) => ofSession(deliveryOf(event, error, runtime.now())));
       if (events.length === 1 || !OF_ONE.has(answers[0]?.kind)) return answers;
       // One of them is not wanted, or there already; which one, halves tell.
       const half = events.length >> 1;
@@ -133,6 +133,10 @@ function unopened(event: MeterEvent, error: unknown, nowMs: number): Delivery {
     error: `The stream gives no session: ${why}`,
   };
 }
+
+/** A 403 here is the session's, whosever events were in the batch. */
+const ofSession = (answer: Delivery): Delivery =>
+  answer.kind === 'retry' && answer.cause === 'forbidden' ? { ...answer, cause: 'unauthorised' } : answer;
 
 const isSessionOver = (error: unknown): boolean =>
   error instanceof Stripe.errors.TemporarySessionExpiredError ||
