@@ -13,7 +13,7 @@ import { migrate } from '../../../src/ledger/migrations.ts';
 import { callToOpen, ending, fresh } from '../../contract/ledger-calls.ts';
 import { METER, SECRET, startReceiver, startSimulator } from '../../simulator/start.ts';
 import { openMemory } from '../../support/memory-database.ts';
-import { createTestRuntime, testCrypto } from '../support.ts';
+import { createTestRuntime, listen, testCrypto } from '../support.ts';
 
 const HOUR = 3_600_000;
 
@@ -239,6 +239,33 @@ describe('an accepted event', () => {
     expect(await withdraw(identifier)).toEqual({ kind: 'cancelled' });
     expect(await states()).toEqual({ cancelled: 1 });
     expect(sum()).toBe(0);
+  });
+
+  it.each([
+    ['a page of JSON', 200, { ok: true }],
+    [
+      'the adjustment of another event',
+      200,
+      { object: 'v2.billing.meter_event_adjustment', cancel: { identifier: 'fg_2' } },
+    ],
+    ['a 503', 503, { error: { type: 'api_error', message: 'Down.' } }],
+  ])('stays accepted where %s is the answer to its cancellation', async (_name, status, body) => {
+    const { delivery, call, states, ledger, runtime } = await setUp('v2');
+    await call();
+    await delivery.flush();
+    const identifier = (await ledger.events({ limit: 1 })).data[0]?.identifier ?? '';
+    const proxy = await listen((_request, response) => {
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    });
+    onTestFinished(() => proxy.close());
+    const stripe = createStripeClient({ secretKey: 'sk_test_x', apiBase: proxy.url });
+    expect(await createWithdrawals({ stripe, ledger, runtime })(identifier)).toMatchObject({
+      kind: 'impossible',
+      message: expect.stringContaining(
+        'Nobody knows whether Stripe took it back. To do: cancel it again.',
+      ) as string,
+    });
+    expect(await states()).toEqual({ accepted: 1 });
   });
 
   it('is not taken back later: Stripe would not', async () => {
