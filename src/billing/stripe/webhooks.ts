@@ -69,7 +69,7 @@ export function createWebhooks(options: WebhooksOptions): Webhooks {
         return failed(error, runtime);
       }
     },
-    apply: (text) => applyEvent(parseStripeEvent(text), options),
+    apply: async (text) => applyEvent(parseStripeEvent(text), options),
   };
 }
 
