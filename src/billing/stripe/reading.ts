@@ -171,8 +171,8 @@ const byTurn = (a: Stripe.Billing.CreditGrant, b: Stripe.Billing.CreditGrant): n
   (a.priority ?? 50) - (b.priority ?? 50) ||
   (a.expires_at ?? Number.MAX_SAFE_INTEGER) - (b.expires_at ?? Number.MAX_SAFE_INTEGER) ||
   Number(a.category !== 'promotional') - Number(b.category !== 'promotional') ||
-  (a.effective_at ?? a.created) - (b.effective_at ?? b.created) ||
-  a.created - b.created;
+  (msOf(a.effective_at) ?? 0) - (msOf(b.effective_at) ?? 0) ||
+  (msOf(a.created) ?? 0) - (msOf(b.created) ?? 0);
 
 async function allGrants(stripe: Stripe, customer: string): Promise<Stripe.Billing.CreditGrant[]> {
   const all: Stripe.Billing.CreditGrant[] = [];
@@ -238,9 +238,9 @@ export const grantFact = (grant: Stripe.Billing.CreditGrant, balance: bigint): G
   amountPico: (BigInt(grant.amount.monetary?.value ?? 0) * PICO_PER_CENT).toString(),
   balancePico: (balance * PICO_PER_CENT).toString(),
   applies: true,
-  effectiveAtMs: (grant.effective_at ?? grant.created) * 1_000,
+  effectiveAtMs: msOf(grant.effective_at) ?? msOf(grant.created) ?? 0,
   expiresAtMs: msOf(grant.expires_at),
-  createdAtMs: grant.created * 1_000,
+  createdAtMs: msOf(grant.created) ?? 0,
   voidedAtMs: msOf(grant.voided_at),
 });
 
@@ -254,7 +254,8 @@ const PERIOD_ENDS: ReadonlySet<string> = new Set(['subscription_cycle', 'subscri
 function finalisedThrough(invoices: readonly Stripe.Invoice[]): number | undefined {
   const ends = invoices
     .filter(({ status, billing_reason: why }) => status !== 'draft' && PERIOD_ENDS.has(why ?? ''))
-    .map(({ period_end: end }) => end * 1_000);
+    .map(({ period_end: end }) => end * 1_000)
+    .filter(Number.isSafeInteger);
   return ends.length === 0 ? undefined : Math.max(...ends);
 }
 

@@ -74,9 +74,8 @@ function isWhole({ id, name, created, amount, priority, ...times }: Members): bo
   return (
     typeof id === 'string' &&
     (typeof name === 'string' || (name ?? null) === null) &&
-    Number.isSafeInteger(created) &&
     Number.isSafeInteger(cents) &&
-    [priority, times['effective_at'], times['expires_at'], times['voided_at']].every(isTime)
+    [created, priority, times['effective_at'], times['expires_at'], times['voided_at']].every(isTime)
   );
 }
 

@@ -1,8 +1,9 @@
 /** What is left of a customer's grants, read from the simulator with the official package. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { createStripeClient } from '../../../src/billing/stripe/client.ts';
 import { createStripeReader } from '../../../src/billing/stripe/reading.ts';
 import { startSimulator } from '../../simulator/start.ts';
+import { listen } from '../support.ts';
 
 const CUSTOMER = 'cus_a';
 const SUMMARIES = '/v1/billing/credit_balance_summary';
@@ -65,4 +66,30 @@ it('what is left is read right where a later grant goes before those that invoic
   await invoice(100);
   const { left } = await read();
   expect([first, second, third, sooner].map((id) => left.get(id))).toEqual([0, 300, 500, 400]);
+});
+
+it('a list that leaves out when things were made is read all the same', async () => {
+  const grants = [
+    {
+      id: 'credgr_1',
+      customer: CUSTOMER,
+      amount: { type: 'monetary', monetary: { currency: 'usd', value: 500 } },
+      applicability_config: { scope: { price_type: 'metered' } },
+    },
+  ];
+  const invoices = [{ id: 'in_1', status: 'paid', billing_reason: 'subscription_cycle' }];
+  const balances = [{ available_balance: { monetary: { currency: 'usd', value: 500 } } }];
+  const server = await listen(({ url }, response) => {
+    const data = url?.includes('credit_grants') === true ? grants : invoices;
+    const body = { balances, data: url?.includes('subscriptions') === true ? [] : data, has_more: false };
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  });
+  onTestFinished(() => server.close());
+  const stripe = createStripeClient({ secretKey: 'sk_test_x', apiBase: server.url });
+  const reader = createStripeReader({ stripe, now: () => 0, graceMs: 0 });
+  expect((await reader.read(CUSTOMER)).credit).toMatchObject({
+    availablePico: '5000000000000',
+    finalisedThroughMs: undefined,
+    grants: [{ id: 'credgr_1', balancePico: '5000000000000', effectiveAtMs: 0, createdAtMs: 0 }],
+  });
 });
