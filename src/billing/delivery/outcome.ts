@@ -73,9 +73,19 @@ const isFinal = ({ statusCode, rawType }: Stripe.errors.StripeError): boolean =>
   (statusCode === 400 || statusCode === 404 || statusCode === 413 || statusCode === 422) &&
   (rawType as string | undefined) !== 'idempotency_error';
 
-/** `contended`: another call for this customer and meter is under way; it says nothing of the account's rate. */
-function busyCause({ statusCode, code }: Stripe.errors.StripeError): 'busy' | 'contended' | undefined {
-  if (statusCode === 409 || (statusCode === 429 && code === 'lock_timeout')) return 'contended';
+const CONTENDED: ReadonlySet<string | undefined> = new Set(['lock_timeout', 'too_many_concurrent_requests']);
+
+/**
+ * `contended`: another call for this customer and meter is under way; it says nothing of the account's rate. Stripe says
+ * which limit a 429 is of by its code, or by a header.
+ */
+function busyCause({
+  statusCode,
+  code,
+  headers,
+}: Stripe.errors.StripeError): 'busy' | 'contended' | undefined {
+  const isOfOne = CONTENDED.has(code) || headers?.['stripe-rate-limited-reason'] === 'resource-specific';
+  if (statusCode === 409 || (statusCode === 429 && isOfOne)) return 'contended';
   return statusCode === 429 || code === 'rate_limit' ? 'busy' : undefined;
 }
 

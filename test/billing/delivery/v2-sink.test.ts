@@ -127,14 +127,24 @@ describe.each(Object.entries(clients))('a meter event sent with %s', (_, createC
     [409, 'contended', { code: 'too_many_concurrent_requests', message: 'Busy' }],
     [429, 'contended', { type: 'invalid_request_error', code: 'lock_timeout', message: 'Busy' }],
     [429, 'busy', { type: 'rate_limit', message: 'Busy' }],
-  ])('is retried after %i (%s), when Stripe says, and not by the SDK', async (status, cause, error) => {
-    expect(await answering(createClient, { status, error, headers: { 'retry-after': '7' } })).toMatchObject({
-      kind: 'retry',
-      cause,
-      notBeforeMs: runtime.now() + 7_000,
-    });
-    expect(seen).toHaveLength(1);
-  });
+    [429, 'contended', { code: 'too_many_concurrent_requests', message: 'Busy' }],
+    [429, 'busy', { code: 'rate_limit', message: 'Busy' }, 'endpoint-rate'],
+    [429, 'contended', { code: 'rate_limit', message: 'Busy' }, 'resource-specific'],
+  ])(
+    'is retried after %i (%s), when Stripe says, and not by the SDK',
+    async (status, cause, error, why?: string) => {
+      const headers = {
+        'retry-after': '7',
+        ...(why === undefined ? {} : { 'stripe-rate-limited-reason': why }),
+      };
+      expect(await answering(createClient, { status, error, headers })).toMatchObject({
+        kind: 'retry',
+        cause,
+        notBeforeMs: runtime.now() + 7_000,
+      });
+      expect(seen).toHaveLength(1);
+    },
+  );
 });
 
 describe.each(Object.entries(clients))('a meter event not wanted, sent with %s', (_, createClient) => {
