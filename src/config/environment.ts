@@ -235,7 +235,7 @@ function stripe(reading: Reading): StripeSettings {
     reading.problem('STRIPE_API_BASE', 'must be scheme, host and port only, such as http://127.0.0.1:12111');
   }
   const webhookSecret = reading.value('STRIPE_WEBHOOK_SECRET');
-  if (webhookSecret !== null && !webhookSecret.startsWith('whsec_')) {
+  if (webhookSecret?.split(/[\s,]+/).some((one) => one !== '' && !one.startsWith('whsec_')) === true) {
     reading.warn('STRIPE_WEBHOOK_SECRET', "does not begin with whsec_: is it the endpoint's signing secret?");
   }
   return { secretKey, webhookSecret, apiBase };

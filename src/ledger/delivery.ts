@@ -86,6 +86,28 @@ const SHIFT_CLOCK = `
     first_attempt_at_ms = first_attempt_at_ms - CAST(? AS BIGINT)
   WHERE state = 'pending' OR state = 'sending' OR state = 'ambiguous'`;
 
+/**
+ * So do purchases, notices and responses that wait for a time, and readings of Stripe: what was read by the later clock
+ * would else be thought newer than all that is read until the clock is there again.
+ */
+const earlier = (table: string, column: string): string =>
+  `UPDATE ${table} SET ${column} = CASE WHEN ${column} > CAST(? AS BIGINT) THEN ${column} - CAST(? AS BIGINT) ELSE 0 END
+   WHERE ${column} IS NOT NULL`;
+const SHIFTED = [
+  earlier('top_ups', 'not_before_ms'),
+  earlier('notices', 'not_before_ms'),
+  earlier('background_responses', 'due_at_ms'),
+  earlier('stripe_readings', 'due_at_ms'),
+  earlier('stripe_readings', 'wanted_at_ms'),
+  earlier('accounts', 'subscription_read_at_ms'),
+  earlier('credit_grants', 'read_at_ms'),
+];
+/** A charge is looked for from its beginning, and given up 23 hours after it. */
+const SHIFT_OPEN_PURCHASES = `
+  UPDATE top_ups SET created_at_ms = created_at_ms - CAST(? AS BIGINT) WHERE ended_at_ms IS NULL`;
+/** Seconds: how far the list of events was looked through. */
+const SHIFT_CURSOR = earlier('stripe_cursor', 'created_s');
+
 const READ_LATEST = `SELECT MAX(timestamp_ms) AS latest_ms FROM meter_events`;
 
 /** Changes nothing, durably: fails where any write would. */
@@ -112,7 +134,13 @@ export function createDelivery({
       return times.length === 0 ? undefined : Math.min(...times);
     },
     async clockSetBack(byMs) {
-      await database.batch([{ sql: SHIFT_CLOCK, params: [byMs, byMs, byMs] }]);
+      const byS = Math.ceil(byMs / 1_000);
+      await database.batch([
+        { sql: SHIFT_CLOCK, params: [byMs, byMs, byMs] },
+        ...SHIFTED.map((sql) => ({ sql, params: [byMs, byMs] })),
+        { sql: SHIFT_OPEN_PURCHASES, params: [byMs] },
+        { sql: SHIFT_CURSOR, params: [byS, byS] },
+      ]);
     },
     async latestEventMs() {
       const [rows] = await database.batch([{ sql: READ_LATEST, params: [] }]);

@@ -10,6 +10,7 @@ import { realDeadline, within } from '../stripe/deadline.ts';
 import type { Deadline } from '../stripe/deadline.ts';
 import { StripeUnreachable } from '../ports.ts';
 import { fixForCode } from '../stripe/answers.ts';
+import { eventOf } from './v2-sink.ts';
 import { membersOf, UnreadableEvent } from '../stripe/event.ts';
 import type { Members } from '../stripe/event.ts';
 
@@ -75,17 +76,28 @@ function verdictOf(event: unknown, received: Pick<LateVerdict, 'id' | 'type' | '
   const members = membersOf(data, 'data');
   const { developer_message_summary: summary, reason } = members;
   const { error_count: count, error_types: types } = membersOf(reason, 'data.reason');
-  const refused = (Array.isArray(types) ? types : [])
-    .flatMap((one: unknown) => samplesOf(membersOf(one, 'error_types')))
-    .slice(0, NAMED_MAX);
-  const errorCount = typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? count : 0;
+  const kinds = listOf(types);
+  const refused = kinds.flatMap(samplesOf).slice(0, NAMED_MAX);
+  const errorCount = kinds.reduce((sum, kind) => sum + countOf(kind['error_count']), 0);
   return {
     ...received,
     message: typeof summary === 'string' ? summary : '',
-    errorCount: Math.max(errorCount, refused.length),
+    errorCount: Math.max(countOf(count), errorCount, refused.length),
     refused,
     validatedUntilMs: timeOf(members['validation_end']) ?? timeOf(created) ?? received.receivedAtMs,
   };
+}
+
+/** The objects of a list: one entry that makes no sense must not keep the others from being refused. */
+const listOf = (value: unknown): readonly Members[] =>
+  (Array.isArray(value) ? value : []).filter(
+    (one: unknown): one is Members => typeof one === 'object' && one !== null && !Array.isArray(one),
+  );
+
+/** v2 may write whole numbers as text. */
+function countOf(value: unknown): number {
+  const count = typeof value === 'string' ? Number(value) : value;
+  return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? count : 0;
 }
 
 function timeOf(text: unknown): number | undefined {
@@ -96,12 +108,12 @@ function timeOf(text: unknown): number | undefined {
 /** Stripe may name some, all or none of those that failed. */
 function samplesOf({ code, sample_errors: samples }: Members): LateVerdict['refused'] {
   const name = typeof code === 'string' ? code : 'unknown';
-  return (Array.isArray(samples) ? samples : []).flatMap((one: unknown) => {
-    const { error_message: message, request } = membersOf(one, 'sample_errors');
-    const { identifier } = membersOf(request, 'sample_errors.request');
+  return listOf(samples).flatMap(({ error_message: message, request }) => {
+    const [named] = listOf([request]);
+    const identifier = named?.['identifier'];
     if (typeof identifier !== 'string' || identifier === '') return [];
     const text = typeof message === 'string' ? message : '';
     const error = `Refused after it was taken, ${name}: ${text} To do: ${fixForCode(name)}.`;
-    return [{ identifier, error }];
+    return [{ identifier: eventOf(identifier), error }];
   });
 }

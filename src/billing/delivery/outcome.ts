@@ -53,6 +53,8 @@ export function deliveryOf({ identifier }: Identified, error: unknown, nowMs: nu
   if (isNeverReached(error)) return retry('unreachable');
   if (status === undefined || status >= 500 || status < 400 || status === 408)
     return ambiguous(text, notBeforeMs);
+  // Of a request under the same key nobody knows the end.
+  if ((error.rawType as string | undefined) === 'idempotency_error') return ambiguous(text, notBeforeMs);
   const busy = busyCause(error);
   if (busy !== undefined) return retry(busy);
   if (isStripes(error) && isMisdirected(error)) return retry('misdirected', refusalText(error));
@@ -68,14 +70,23 @@ export function deliveryOf({ identifier }: Identified, error: unknown, nowMs: nu
   return { identifier, kind: 'refused', error: refusalText(error) };
 }
 
-/** Whether it is about the event itself. A 402 or 424 of Stripe's is not, nor is the idempotency key of a request. */
-const isFinal = ({ statusCode, rawType }: Stripe.errors.StripeError): boolean =>
-  (statusCode === 400 || statusCode === 404 || statusCode === 413 || statusCode === 422) &&
-  (rawType as string | undefined) !== 'idempotency_error';
+/** Whether it is about the event itself. A 402 or 424 of Stripe's is not. */
+const isFinal = ({ statusCode }: Stripe.errors.StripeError): boolean =>
+  statusCode === 400 || statusCode === 404 || statusCode === 413 || statusCode === 422;
 
-/** `contended`: another call for this customer and meter is under way; it says nothing of the account's rate. */
-function busyCause({ statusCode, code }: Stripe.errors.StripeError): 'busy' | 'contended' | undefined {
-  if (statusCode === 409 || (statusCode === 429 && code === 'lock_timeout')) return 'contended';
+const CONTENDED: ReadonlySet<string | undefined> = new Set(['lock_timeout', 'too_many_concurrent_requests']);
+
+/**
+ * `contended`: another call for this customer and meter is under way; it says nothing of the account's rate. Stripe says
+ * which limit a 429 is of by its code, or by a header.
+ */
+function busyCause({
+  statusCode,
+  code,
+  headers,
+}: Stripe.errors.StripeError): 'busy' | 'contended' | undefined {
+  const isOfOne = CONTENDED.has(code) || headers?.['stripe-rate-limited-reason'] === 'resource-specific';
+  if (statusCode === 409 || (statusCode === 429 && isOfOne)) return 'contended';
   return statusCode === 429 || code === 'rate_limit' ? 'busy' : undefined;
 }
 

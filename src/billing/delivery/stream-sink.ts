@@ -12,14 +12,17 @@ import { v2Params } from './v2-sink.ts';
 import type { StripeSinkOptions } from './v2-sink.ts';
 
 export const STREAM_EVENTS_MAX = 100;
-/** A session is given up so long before its end: a request takes 10 s at most. */
+/** A session is given up so long before its end: a request takes 10 s at most. One of less than two minutes, at half. */
 const SESSION_SPARE_MS = 60_000;
+/** Used for so long at least, or one that ends at once would be opened again for ever; Stripe says when it is over. */
+const SESSION_USE_MS_MIN = 1_000;
 /** Stripe's session; for an answer whose times make no sense. */
 const SESSION_MS = 900_000;
 
 interface Session {
   readonly token: string;
-  readonly untilMs: number;
+  readonly openedAtMs: number;
+  readonly useMs: number;
 }
 
 export function createStripeStream({
@@ -41,8 +44,11 @@ export function createStripeStream({
       throw new TypeError(`No session came back. ${NOT_STRIPE}`);
     // By its length, not its end: this machine's clock may differ from Stripe's.
     const lengthMs = Date.parse(made.expires_at) - Date.parse(made.created);
-    const usedMs = lengthMs > 0 ? lengthMs : SESSION_MS;
-    return { token: made.authentication_token, untilMs: runtime.now() + usedMs - SESSION_SPARE_MS };
+    return {
+      token: made.authentication_token,
+      openedAtMs: runtime.now(),
+      useMs: useMs(lengthMs > 0 ? lengthMs : SESSION_MS),
+    };
   };
 
   /** The session; joined by all who ask meanwhile, and asked for anew when it failed or its time is nearly over. */
@@ -50,8 +56,9 @@ export function createStripeStream({
     const wanted = (session ??= open());
     try {
       const known = await wanted;
-      const leftMs = known.untilMs - runtime.now();
-      if (leftMs > 0 && leftMs <= SESSION_MS) return known;
+      const ageMs = runtime.now() - known.openedAtMs;
+      // Below 0 the clock was set back, and nobody knows how old it is.
+      if (ageMs >= 0 && ageMs < known.useMs) return known;
     } catch (error) {
       if (session === wanted) session = undefined;
       throw error;
@@ -86,7 +93,7 @@ export function createStripeStream({
         session = undefined;
         if (!renewed) return send(events, true);
       }
-      const answers = events.map((event) => deliveryOf(event, error, runtime.now()));
+      const answers = events.map((event) => ofSession(deliveryOf(event, error, runtime.now())));
       if (events.length === 1 || !OF_ONE.has(answers[0]?.kind)) return answers;
       // One of them is not wanted, or there already; which one, halves tell.
       const half = events.length >> 1;
@@ -95,6 +102,9 @@ export function createStripeStream({
   };
   return { send: (events) => send(events) };
 }
+
+const useMs = (lengthMs: number): number =>
+  Math.max(SESSION_USE_MS_MIN, lengthMs - Math.min(SESSION_SPARE_MS, lengthMs / 2));
 
 const OF_ONE: ReadonlySet<string | undefined> = new Set(['refused', 'duplicate']);
 
@@ -123,6 +133,10 @@ function unopened(event: MeterEvent, error: unknown, nowMs: number): Delivery {
     error: `The stream gives no session: ${why}`,
   };
 }
+
+/** A 403 here is the session's, whosever events were in the batch. */
+const ofSession = (answer: Delivery): Delivery =>
+  answer.kind === 'retry' && answer.cause === 'forbidden' ? { ...answer, cause: 'unauthorised' } : answer;
 
 const isSessionOver = (error: unknown): boolean =>
   error instanceof Stripe.errors.TemporarySessionExpiredError ||

@@ -17,26 +17,35 @@ export interface StripeSinkOptions {
   readonly heard?: ((date: string | undefined) => void) | undefined;
 }
 
-const OPTIONS = { maxNetworkRetries: 0, timeout: STRIPE_TIMEOUT_MS };
-
 /** v2: checked at once, JSON, times to the millisecond. */
 export const createStripeSink = (options: StripeSinkOptions): MeterSink =>
-  oneByOne(options, (event) => options.stripe.v2.billing.meterEvents.create(v2Params(event), OPTIONS));
+  oneByOne(options, (event, request) =>
+    options.stripe.v2.billing.meterEvents.create(v2Params(event), request),
+  );
+
+/** v1: form-encoded, times in whole seconds. They are cut, not rounded: what ended in a period's last second stays in it. */
+export const createStripeV1Sink = (options: StripeSinkOptions): MeterSink =>
+  oneByOne(options, (event, request) => options.stripe.billing.meterEvents.create(v1Params(event), request));
 
 /**
- * v1: form-encoded, times in whole seconds. They are cut, not rounded: what ended in a period's last second stays in it.
- * The idempotency key is the SDK's own, new for each request: v1 replays the first answer for 24 hours, failures too.
+ * New for each request, since v1 replays the first answer to a key for 24 hours, failures too. The event is in it: of the
+ * requests that a late verdict names, Stripe's reference says that their idempotency key is told.
  */
-export const createStripeV1Sink = (options: StripeSinkOptions): MeterSink =>
-  oneByOne(options, (event) => options.stripe.billing.meterEvents.create(v1Params(event), OPTIONS));
+const requestKey = ({ identifier }: MeterEvent, nowMs: number): string =>
+  `${identifier}.${nowMs.toString(36)}`;
 
-type Ask = (event: MeterEvent) => Promise<{ readonly identifier: string }>;
+/** The event that a late verdict names, by its own identifier or by the key of the request that brought it. */
+export const eventOf = (named: string): string => /^(fg_\w+)\.[0-9a-z]+$/.exec(named)?.[1] ?? named;
+
+type Ask = (event: MeterEvent, request: Stripe.RequestOptions) => Promise<{ readonly identifier: string }>;
+
+const OPTIONS = { maxNetworkRetries: 0, timeout: STRIPE_TIMEOUT_MS };
 
 function oneByOne({ runtime, deadline = realDeadline, heard }: StripeSinkOptions, ask: Ask): MeterSink {
   const sendOne = async (event: MeterEvent): Promise<Delivery> => {
     try {
       const answer = await within(
-        withoutStack(() => ask(event)),
+        withoutStack(() => ask(event, { ...OPTIONS, idempotencyKey: requestKey(event, runtime.now()) })),
         deadline(STRIPE_TIMEOUT_MS),
       );
       heard?.(dateOf(answer));

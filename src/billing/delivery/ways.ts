@@ -2,7 +2,7 @@
  * The ways to Stripe, and the choice among them. `auto` goes by v2, whose answers are final; by v1 where the account has
  * no v2; and by the stream while a backlog or Stripe's complaints say that one request an event is too slow.
  */
-import type { Delivery, MeterEvent } from '../../ledger/ledger.ts';
+import type { Delivery, MeterEvent, RetryCause } from '../../ledger/ledger.ts';
 import type { Transport, Transports } from '../ports.ts';
 import { createStripeSink, createStripeV1Sink } from './v2-sink.ts';
 import type { StripeSinkOptions } from './v2-sink.ts';
@@ -23,6 +23,8 @@ const COMPLAINTS_MAX = 3;
 const COMPLAINTS_MS = 10_000;
 /** A way that an account has not is tried again after so long. */
 const CLOSED_MS = 600_000;
+/** A stream that has taken nothing for so long, and only failed, is left for one that is asked whether Stripe is there. */
+const FAILING_MS = 10_000;
 
 export function createStripeWays(way: Way | 'auto', options: StripeSinkOptions): Transports {
   const ways = waysOf(options);
@@ -59,6 +61,7 @@ function createAuto(ways: Ways): Transports {
   let complaints: readonly number[] = [];
   let isStreaming = false;
   let chosenMs = 0;
+  const health = createStreamHealth();
 
   /** A way that is not there is no answer to its events: they go another way at once. v1 has none after it. */
   const detouring = (way: 'v2' | 'stream'): Transport => ({
@@ -84,7 +87,7 @@ function createAuto(ways: Ways): Transports {
       complaints = complaints.filter((atMs) => atMs <= nowMs && nowMs - atMs < COMPLAINTS_MS);
       const isCrowded = complaints.length >= COMPLAINTS_MAX && waiting > BACKLOG_MIN;
       isStreaming = isStreaming ? waiting > BACKLOG_MIN : waiting >= BACKLOG_MAX || isCrowded;
-      if (isStreaming && !isClosed('stream', nowMs)) return stream;
+      if (isStreaming && !isClosed('stream', nowMs) && !health.isDoubtful(nowMs)) return stream;
       return isClosed('v2', nowMs) ? ways.v1 : v2;
     },
     named(name, nowMs) {
@@ -92,6 +95,7 @@ function createAuto(ways: Ways): Transports {
       return { v2, v1: ways.v1, stream }[name];
     },
     saw(transport, answer, nowMs) {
+      if (health.saw(transport.name === 'stream', answer, nowMs)) closedAtMs.set('stream', nowMs);
       // Neither API is there: it is not the account that lacks one.
       if (transport.name === 'v1' && lacksRoute(answer)) closedAtMs.delete('v2');
       if (answer.kind !== 'retry') return;
@@ -100,6 +104,47 @@ function createAuto(ways: Ways): Transports {
     },
   };
 }
+
+interface StreamHealth {
+  /** Whether another way must tell first if it is Stripe that is away, or the stream alone. */
+  isDoubtful(nowMs: number): boolean;
+  /** Answers whether the stream alone is away. */
+  saw(isStream: boolean, answer: Delivery, nowMs: number): boolean;
+}
+
+/**
+ * The stream has an address of its own, which a network may not let through, and a credential of its own. Where it fails
+ * and the other ways work, a backlog must not wait for it.
+ */
+function createStreamHealth(): StreamHealth {
+  let failingSinceMs: number | undefined;
+  let isStripeThere = false;
+  const isDoubtful = (nowMs: number): boolean =>
+    failingSinceMs !== undefined && nowMs - failingSinceMs >= FAILING_MS && !isStripeThere;
+  return {
+    isDoubtful,
+    saw(isStream, answer, nowMs) {
+      const isFailure = failed(answer);
+      if (!isStream) {
+        isStripeThere ||= isDoubtful(nowMs) && !isFailure;
+        return false;
+      }
+      const isAlone = isFailure && isStripeThere;
+      if (!isFailure || isAlone) [failingSinceMs, isStripeThere] = [undefined, false];
+      else failingSinceMs = Math.min(failingSinceMs ?? nowMs, nowMs);
+      return isAlone;
+    },
+  };
+}
+
+const FAILURES: ReadonlySet<RetryCause | undefined> = new Set<RetryCause>([
+  'busy',
+  'unreachable',
+  'unauthorised',
+  'forbidden',
+]);
+const failed = (answer: Delivery): boolean =>
+  answer.kind === 'ambiguous' || (answer.kind === 'retry' && FAILURES.has(answer.cause));
 
 const lacksRoute = (answer: Delivery): boolean => answer.kind === 'ambiguous' && answer.noRoute === true;
 

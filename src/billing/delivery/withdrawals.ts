@@ -5,6 +5,7 @@ import type { Runtime } from '../../runtime.ts';
 import { realDeadline, within } from '../stripe/deadline.ts';
 import { isMisdirected } from '../stripe/answers.ts';
 import { STRIPE_TIMEOUT_MS } from '../stripe/client.ts';
+import { NOT_STRIPE } from './outcome.ts';
 
 export type Withdrawal =
   | { readonly kind: 'cancelled' }
@@ -59,7 +60,7 @@ function obstacle(
   if (!STRIPES.has(destination)) return 'Only Stripe takes an event back.';
   return nowMs - (acceptedAtMs ?? 0) < WITHDRAWN_MS_MAX
     ? undefined
-    : `Stripe took it more than 24 hours ago. To do: record the negative usage, or credit ${customer}.`;
+    : `Stripe took it more than 24 hours ago. To do: credit ${customer}, by a grant or an invoice item.`;
 }
 
 /** What Stripe said against it; undefined when it is cancelled there. */
@@ -78,13 +79,29 @@ async function adjust(stripe: Stripe, event: EventView): Promise<string | undefi
       realDeadline(STRIPE_TIMEOUT_MS),
     );
   try {
-    await (event.transport === 'v1' ? ask('v1') : ask('v2').catch(orBy(() => ask('v1'))));
-    return undefined;
+    const answer = await (event.transport === 'v1' ? ask('v1') : ask('v2').catch(orBy(() => ask('v1'))));
+    return isAdjustment(answer, event) ? undefined : `${UNCLEAR} The answer is no adjustment. ${NOT_STRIPE}`;
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
-    return /already (been )?cancell?ed/i.test(text) ? undefined : `Stripe did not take it back: ${text}`;
+    if (/already (been )?cancell?ed/i.test(text)) return undefined;
+    const status = error instanceof Stripe.errors.StripeError ? error.statusCode : undefined;
+    return status === undefined || status >= 500
+      ? `${UNCLEAR} ${text}`
+      : `Stripe did not take it back: ${text}`;
   }
 }
+
+/** A repeat finds it out: Stripe says of what it took back that it is cancelled already. */
+const UNCLEAR = 'Nobody knows whether Stripe took it back. To do: cancel it again.';
+
+/** The SDK takes any JSON without an `error` member for success. */
+function isAdjustment(answer: unknown, { identifier }: EventView): boolean {
+  const { object, cancel } = membersOf(answer);
+  if (typeof object !== 'string' || !object.endsWith('billing.meter_event_adjustment')) return false;
+  return (membersOf(cancel)['identifier'] ?? identifier) === identifier;
+}
+
+const membersOf = (value: unknown): Readonly<Record<string, unknown>> => ({ ...Object(value) });
 
 const orBy =
   (other: () => Promise<unknown>) =>

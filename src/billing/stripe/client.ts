@@ -69,7 +69,9 @@ export function withoutStack<T>(begin: () => T): T {
 function objectsOnly(client: HttpClient): HttpClient {
   const ask = client.makeRequest.bind(client);
   client.makeRequest = async (...request) => {
-    const response = await ask(...request);
+    const response = await ask(...request).catch((error: unknown) => {
+      throw isMeterEvent(request) && isBroken(error) ? new Error(BROKEN, { cause: error }) : error;
+    });
     const read: () => Promise<unknown> = response.toJSON.bind(response);
     response.toJSON = async () => {
       const failed = response.getStatusCode() >= 400;
@@ -85,6 +87,16 @@ function objectsOnly(client: HttpClient): HttpClient {
   };
   return client;
 }
+
+/**
+ * What broke behind a meter event is not asked over by the SDK, which does so even with retries off: of the first nobody
+ * knows whether it arrived, and what the second is answered, such as a 429, would be taken for the answer to both.
+ */
+const isMeterEvent = ([, , path, method]: Parameters<HttpClient['makeRequest']>): boolean =>
+  method === 'POST' && path.includes('/billing/meter_event');
+const BROKEN = 'The connection broke.';
+const isBroken = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
 
 interface Endpoint {
   readonly host: string;

@@ -65,9 +65,15 @@ export function createCustomers({
     if (recorded !== undefined)
       return learn(customer, recorded, recorded === 'missing' ? MISSING_MS : Infinity);
     try {
-      const [exists] = await Promise.all([account.customerExists(customer), first?.(customer)]);
+      // Read beside the look-up, for time; what came of it matters only of who exists.
+      const reading = first?.(customer).then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
       // Only who exists is written down: a customer may yet be made under an id that was asked for too early.
-      if (!exists) return learn(customer, 'missing', MISSING_MS);
+      if (!(await account.customerExists(customer))) return learn(customer, 'missing', MISSING_MS);
+      const failure = await reading;
+      if (failure !== undefined) throw failure.error;
       await ledger.rememberCustomer(customer, 'known', runtime.now());
       return learn(customer, 'known');
     } catch (error) {

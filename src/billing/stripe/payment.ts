@@ -98,16 +98,24 @@ function missingSince(subscription: SubscriptionState, invoices: readonly Invoic
 
 /** Seconds; of several items, which may have periods of their own, the latest. */
 export function periodStart(subscription: SubscriptionState): number | undefined {
-  const starts = [subscription, ...(subscription.items?.data ?? [])].flatMap(
-    ({ current_period_start: start }) =>
-      typeof start === 'number' && Number.isSafeInteger(start) ? [start] : [],
+  const starts = [subscription, ...itemsOf(subscription)].flatMap(({ current_period_start: start }) =>
+    typeof start === 'number' && Number.isSafeInteger(start) ? [start] : [],
   );
   return starts.length === 0 ? undefined : Math.max(...starts);
 }
 
 function periodOf(subscription: SubscriptionState): Payment['period'] {
-  const item = subscription.items?.data?.[0];
+  const [item] = itemsOf(subscription);
   const start = item?.current_period_start ?? subscription.current_period_start;
   const end = item?.current_period_end ?? subscription.current_period_end;
-  return start == null || end == null ? null : { startMs: start * 1_000, endMs: end * 1_000 };
+  const isKnown = Number.isSafeInteger(start) && Number.isSafeInteger(end);
+  return isKnown ? { startMs: Number(start) * 1_000, endMs: Number(end) * 1_000 } : null;
 }
+
+/** Events are read as they come: what is no item is none. */
+const itemsOf = ({ items }: SubscriptionState): readonly Partial<SubscriptionState>[] => {
+  const data: unknown = items?.data;
+  return (Array.isArray(data) ? data : []).filter(
+    (item: unknown) => typeof item === 'object' && item !== null,
+  );
+};

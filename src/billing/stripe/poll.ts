@@ -3,6 +3,7 @@
  * restricted key; without it, only Stripe's own retries make up for what was lost.
  */
 import { Stripe } from 'stripe';
+import { LedgerUnavailable } from '../../ledger/ledger.ts';
 import type { Readings } from '../../ledger/readings.ts';
 import type { Runtime } from '../../runtime.ts';
 import { realDeadline, within } from './deadline.ts';
@@ -51,10 +52,10 @@ export function createEventPoll(options: EventPollOptions): EventPoll {
         throw error;
       });
       const known = await seen(ledger, events);
-      let missed = 0;
-      for (const event of events.filter(({ id }) => !known.has(id))) {
-        if (await applied(event, options)) missed += 1;
-      }
+      const missed = await applyAll(
+        events.filter(({ id }) => !known.has(id)),
+        options,
+      );
       await ledger.setEventCursor(Math.max(cursor, beganS));
       if (missed > 0) runtime.log('warn', 'webhooks_made_up_for', { events: missed });
       return POLL_MS;
@@ -67,6 +68,25 @@ export function createEventPoll(options: EventPollOptions): EventPoll {
       return isForbidden ? FORBIDDEN_POLL_MS : FAILED_POLL_MS;
     }
   };
+}
+
+/**
+ * How many were applied. One that cannot be now, such as a grant of a customer whose balance Stripe does not tell, keeps no
+ * other waiting; but it is looked for again, so it is a failure at the end.
+ */
+async function applyAll(events: readonly Stripe.Event[], options: EventPollOptions): Promise<number> {
+  let missed = 0;
+  const failures: unknown[] = [];
+  for (const event of events) {
+    try {
+      if (await applied(event, options)) missed += 1;
+    } catch (error) {
+      if (error instanceof LedgerUnavailable) throw error;
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  return missed;
 }
 
 /** False for an event that makes no sense: it never will, and must not keep the newer ones out. */

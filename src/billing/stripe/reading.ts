@@ -120,19 +120,59 @@ async function readCredit(
 ): Promise<{ grants: readonly GrantFact[]; availablePico: string }> {
   const grants = (await allGrants(stripe, customer)).filter(counts);
   const available = grants.length === 0 ? 0n : await balanceOf(stripe, customer);
-  const whole = grants.filter((grant) => isLive(grant, nowS));
-  const sum = whole.reduce((total, { amount }) => total + BigInt(amount.monetary?.value ?? 0), 0n);
+  const live = grants.filter((grant) => isLive(grant, nowS));
+  const balances = await balancesOf(live, available, (grant) => balanceOf(stripe, customer, grant));
   const facts: GrantFact[] = [];
   for (const grant of grants) {
-    const amount = BigInt(grant.amount.monetary?.value ?? 0);
-    // While no invoice has taken anything, what is available is all that was granted: then no grant is asked about alone.
-    const isTouched = isLive(grant, nowS) && available !== sum;
-    const balance = isTouched ? await balanceOf(stripe, customer, grant.id) : amount;
+    const amount = centsOf(grant);
     const isOver = isLately(grant, nowS) && finalised !== undefined;
-    facts.push(grantFact(grant, isOver ? amount - (await appliedOf(stripe, customer, grant.id)) : balance));
+    const left = isOver ? amount - (await appliedOf(stripe, customer, grant.id)) : balances.get(grant.id);
+    facts.push(grantFact(grant, left ?? amount));
   }
   return { grants: facts, availablePico: (available * PICO_PER_CENT).toString() };
 }
+
+const centsOf = ({ amount }: Stripe.Billing.CreditGrant): bigint => BigInt(amount.monetary?.value ?? 0);
+
+/**
+ * Cents left of each grant. They are asked about one by one only until what is available is all accounted for: then the
+ * rest is spent, or, where it is as much as the rest was granted, whole. So a customer with a hundred of them is read in a
+ * few requests: Stripe spends them in their order, and the end is asked first at which fewer lie before the one begun.
+ */
+async function balancesOf(
+  grants: readonly Stripe.Billing.CreditGrant[],
+  available: bigint,
+  ask: (grant: string) => Promise<bigint>,
+): Promise<ReadonlyMap<string, bigint>> {
+  const balances = new Map<string, bigint>();
+  let left = available;
+  let unread = grants.reduce((sum, grant) => sum + centsOf(grant), 0n);
+  const inTurn = grants.toSorted(byTurn);
+  for (const grant of wholeAtEnd(inTurn, available) * 2 > grants.length ? inTurn : inTurn.toReversed()) {
+    const amount = centsOf(grant);
+    const isPlain = left === 0n || left === unread;
+    const balance = isPlain ? (left === 0n ? 0n : amount) : await ask(grant.id);
+    balances.set(grant.id, balance);
+    left -= balance;
+    unread -= amount;
+  }
+  return balances;
+}
+
+/** How many of the last are whole, if they were spent in turn. */
+function wholeAtEnd(inTurn: readonly Stripe.Billing.CreditGrant[], available: bigint): number {
+  let left = available;
+  const begun = inTurn.findLastIndex((grant) => (left -= centsOf(grant)) < 0n);
+  return inTurn.length - 1 - begun;
+}
+
+/** The order Stripe applies grants in: priority, then what expires first, promotional first, effective, created. */
+const byTurn = (a: Stripe.Billing.CreditGrant, b: Stripe.Billing.CreditGrant): number =>
+  (a.priority ?? 50) - (b.priority ?? 50) ||
+  (a.expires_at ?? Number.MAX_SAFE_INTEGER) - (b.expires_at ?? Number.MAX_SAFE_INTEGER) ||
+  Number(a.category !== 'promotional') - Number(b.category !== 'promotional') ||
+  (msOf(a.effective_at) ?? 0) - (msOf(b.effective_at) ?? 0) ||
+  (msOf(a.created) ?? 0) - (msOf(b.created) ?? 0);
 
 async function allGrants(stripe: Stripe, customer: string): Promise<Stripe.Billing.CreditGrant[]> {
   const all: Stripe.Billing.CreditGrant[] = [];
@@ -198,9 +238,9 @@ export const grantFact = (grant: Stripe.Billing.CreditGrant, balance: bigint): G
   amountPico: (BigInt(grant.amount.monetary?.value ?? 0) * PICO_PER_CENT).toString(),
   balancePico: (balance * PICO_PER_CENT).toString(),
   applies: true,
-  effectiveAtMs: (grant.effective_at ?? grant.created) * 1_000,
+  effectiveAtMs: msOf(grant.effective_at) ?? msOf(grant.created) ?? 0,
   expiresAtMs: msOf(grant.expires_at),
-  createdAtMs: grant.created * 1_000,
+  createdAtMs: msOf(grant.created) ?? 0,
   voidedAtMs: msOf(grant.voided_at),
 });
 
@@ -214,7 +254,8 @@ const PERIOD_ENDS: ReadonlySet<string> = new Set(['subscription_cycle', 'subscri
 function finalisedThrough(invoices: readonly Stripe.Invoice[]): number | undefined {
   const ends = invoices
     .filter(({ status, billing_reason: why }) => status !== 'draft' && PERIOD_ENDS.has(why ?? ''))
-    .map(({ period_end: end }) => end * 1_000);
+    .map(({ period_end: end }) => end * 1_000)
+    .filter(Number.isSafeInteger);
   return ends.length === 0 ? undefined : Math.max(...ends);
 }
 

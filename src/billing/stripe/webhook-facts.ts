@@ -54,13 +54,29 @@ export function newsOf({ type, object }: Snapshot): string | undefined {
 export function hintOf({ type, object, createdS }: Snapshot): Hint | undefined {
   const { status } = object;
   if (type.startsWith('customer.subscription.') && typeof status === 'string') {
+    const { id, created, canceled_at: canceled, ended_at: ended } = object;
+    if (typeof id !== 'string' || ![created, canceled, ended].every(isTime)) return undefined;
     // One that only waits for its first payment must not take the place of one that owes.
     return isPending(status) ? undefined : { createdS, subscription: object as unknown as SubscriptionState };
   }
   if (type === 'invoice.paid' || type === 'invoice.payment_succeeded') return paidHint(object, createdS);
   if (type !== 'billing.credit_grant.created') return undefined;
   const grant = object as unknown as Stripe.Billing.CreditGrant;
-  return counts(grant) ? { createdS, grant } : undefined;
+  return counts(grant) && isWhole(object) ? { createdS, grant } : undefined;
+}
+
+const isTime = (value: unknown): boolean =>
+  value === undefined || value === null || Number.isSafeInteger(value);
+
+/** Whether a grant can be put on record as the event has it; Stripe's list has the last word either way. */
+function isWhole({ id, name, created, amount, priority, ...times }: Members): boolean {
+  const cents = (amount as Stripe.Billing.CreditGrant['amount'] | null)?.monetary?.value;
+  return (
+    typeof id === 'string' &&
+    (typeof name === 'string' || (name ?? null) === null) &&
+    Number.isSafeInteger(cents) &&
+    [created, priority, times['effective_at'], times['expires_at'], times['voided_at']].every(isTime)
+  );
 }
 
 function paidHint(object: Members, createdS: number): Hint | undefined {
@@ -156,8 +172,8 @@ function mayPay(grant: Partial<Stripe.Billing.CreditGrant>, atS: number): boolea
   const { amount, applicability_config: applies } = grant;
   return (
     isLive(grant, atS) &&
-    (amount === undefined || (amount.monetary?.currency === 'usd' && centsOf(grant) > 0)) &&
-    (applies === undefined || counts(grant))
+    ((amount ?? null) === null || (amount?.monetary?.currency === 'usd' && centsOf(grant) > 0)) &&
+    ((applies ?? null) === null || counts(grant))
   );
 }
 

@@ -14,7 +14,10 @@ import { factsOf, hintOf, newsOf } from './webhook-facts.ts';
 import type { AlertPolicy } from './webhook-facts.ts';
 
 export interface WebhooksOptions {
-  /** The endpoint's signing secret. While it is blank every webhook is refused. */
+  /**
+   * The endpoint's signing secret; several, with commas, where there are more endpoints: Stripe sends snapshots and thin
+   * events from two, each with its own. While it is blank every webhook is refused.
+   */
   readonly secret: string;
   readonly ledger: Pick<Ledger, 'apply'>;
   readonly account: Pick<StripeAccount, 'hasAvailableCredit'>;
@@ -69,7 +72,7 @@ export function createWebhooks(options: WebhooksOptions): Webhooks {
         return failed(error, runtime);
       }
     },
-    apply: (text) => applyEvent(parseStripeEvent(text), options),
+    apply: async (text) => applyEvent(parseStripeEvent(text), options),
   };
 }
 
@@ -82,7 +85,8 @@ export async function untrusted(
   header: string,
   { secret, nowMs }: { secret: string; nowMs: number },
 ): Promise<string | null> {
-  if (secret.trim() === '') return 'No signing secret is set: set STRIPE_WEBHOOK_SECRET.';
+  const secrets = signingSecrets(secret);
+  if (secrets.length === 0) return 'No signing secret is set: set STRIPE_WEBHOOK_SECRET.';
   if (bytesOf(body) > WEBHOOK_BYTES_MAX) return `The body is over ${String(WEBHOOK_BYTES_MAX)} bytes.`;
   if (header === '' || header.length > HEADER_CHARS_MAX)
     return 'The stripe-signature header is absent or too long.';
@@ -93,10 +97,28 @@ export async function untrusted(
   if (Math.abs(nowMs / 1000 - Number(time)) > TOLERANCE_S) {
     return `The signature's time is more than ${String(TOLERANCE_S)} s off this machine's clock.`;
   }
+  let why = '';
+  for (const one of secrets) {
+    const mismatch = await mismatchOf(body, header, { secret: one, nowMs });
+    if (mismatch === null) return null;
+    why = mismatch;
+  }
+  return why;
+}
+
+/** Each of the secrets that a setting holds. */
+const signingSecrets = (setting: string): readonly string[] =>
+  setting.split(/[\s,]+/).filter((secret) => secret !== '');
+
+async function mismatchOf(
+  body: Uint8Array | string,
+  header: string,
+  { secret, nowMs }: { secret: string; nowMs: number },
+): Promise<string | null> {
   try {
     const { signature } = Stripe.webhooks;
     if (signature === null) return 'The Stripe package cannot verify signatures here.';
-    await signature.verifyHeaderAsync(body, header, secret.trim(), TOLERANCE_S, undefined, nowMs);
+    await signature.verifyHeaderAsync(body, header, secret, TOLERANCE_S, undefined, nowMs);
     return null;
   } catch (error) {
     const text = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);

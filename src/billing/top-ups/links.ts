@@ -122,7 +122,7 @@ async function checkoutOf(
   const topUp: TopUp = { ...FRESH, ...made, expiresAtMs, notBeforeMs: nowMs + FIRST_LOOK_MS };
   const page = { expiresAtS: Math.floor(expiresAtMs / 1_000), successUrl };
   const asked = await payments.checkout(topUp, page);
-  if (asked.kind === 'done' && asked.value.url !== null) {
+  if (asked.kind === 'done' && typeof asked.value.url === 'string') {
     await ledger.saveTopUp({ ...topUp, payment: asked.value.id, url: asked.value.url });
     return { kind: 'open', url: asked.value.url, expiresAtMs };
   }

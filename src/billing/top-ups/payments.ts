@@ -71,17 +71,11 @@ export function createStripePayments(options: {
   readonly deadline?: Deadline | undefined;
 }): StripePayments {
   const { stripe, deadline = realDeadline } = options;
-  const ask = async <T>(work: Promise<T>, ms = ASK_MS): Promise<Asked<T>> => {
-    try {
-      return { kind: 'done', value: await within(work, deadline(ms)) };
-    } catch (error) {
-      return failureOf(error);
-    }
-  };
+  const ask = createAsk(deadline);
   const request = { timeout: ASK_MS, maxNetworkRetries: 0 } as const;
   return {
     async method(customer) {
-      const asked = await ask(stripe.customers.retrieve(customer, undefined, request));
+      const asked = await ask(stripe.customers.retrieve(customer, undefined, request), isCustomer);
       return asked.kind === 'done' ? { kind: 'done', value: methodOf(asked.value) } : asked;
     },
     async charge(topUp) {
@@ -90,22 +84,23 @@ export function createStripePayments(options: {
         timeout: CHARGE_MS,
         idempotencyKey: `faregate-charge-${topUp.id}`,
       };
-      const asked = await ask(stripe.paymentIntents.create(chargeOf(topUp), keyed), CHARGE_MS);
+      const asked = await ask(stripe.paymentIntents.create(chargeOf(topUp), keyed), isIntent, CHARGE_MS);
       return asked.kind === 'done' ? { kind: 'done', value: chargedOf(asked.value) } : asked;
     },
     async findCharge(topUp) {
       if (topUp.payment !== null) {
-        const known = await ask(stripe.paymentIntents.retrieve(topUp.payment, undefined, request));
+        const known = await ask(stripe.paymentIntents.retrieve(topUp.payment, undefined, request), isIntent);
         return known.kind === 'done' ? { kind: 'done', value: chargedOf(known.value) } : known;
       }
       const params = { customer: topUp.customer, created: { gte: since(topUp) }, limit: PAGE_ROWS_MAX };
-      const asked = await ask(stripe.paymentIntents.list(params, request));
+      const asked = await ask(stripe.paymentIntents.list(params, request), isList);
       if (asked.kind !== 'done') return asked;
       const found = asked.value.data.find((one) => isFor(one, topUp));
-      return { kind: 'done', value: found === undefined ? null : chargedOf(found) };
+      if (found === undefined) return { kind: 'done', value: null };
+      return isIntent({ ...found }) ? { kind: 'done', value: chargedOf(found) } : NOT_IT;
     },
     async cancel(payment) {
-      await ask(stripe.paymentIntents.cancel(payment, undefined, request));
+      await ask(stripe.paymentIntents.cancel(payment, undefined, request), isIntent);
     },
     checkout: (topUp, page) =>
       ask(
@@ -113,26 +108,70 @@ export function createStripePayments(options: {
           ...request,
           idempotencyKey: `faregate-checkout-${topUp.id}`,
         }),
+        isSession,
       ),
-    session: (id) => ask(stripe.checkout.sessions.retrieve(id, undefined, request)),
+    session: (id) => ask(stripe.checkout.sessions.retrieve(id, undefined, request), isSession),
     async findSession(topUp) {
       const params = { customer: topUp.customer, created: { gte: since(topUp) }, limit: PAGE_ROWS_MAX };
-      const asked = await ask(stripe.checkout.sessions.list(params, request));
+      const asked = await ask(stripe.checkout.sessions.list(params, request), isList);
       if (asked.kind !== 'done') return asked;
       return { kind: 'done', value: asked.value.data.find((one) => isFor(one, topUp)) ?? null };
     },
     grant: (topUp) =>
       ask(
         stripe.billing.creditGrants.create(grantOf(topUp), { ...request, idempotencyKey: grantKey(topUp) }),
+        isGrant,
       ),
     async findGrant(topUp) {
       const params = { customer: topUp.customer, limit: PAGE_ROWS_MAX };
-      const asked = await ask(stripe.billing.creditGrants.list(params, request));
+      const asked = await ask(stripe.billing.creditGrants.list(params, request), isList);
       if (asked.kind !== 'done') return asked;
       return { kind: 'done', value: asked.value.data.find((one) => isFor(one, topUp)) ?? null };
     },
   };
 }
+
+type Members = Readonly<Record<string, unknown>>;
+
+/** What became of a request; `isIt` says whether the answer is what was asked for. */
+const createAsk =
+  (deadline: Deadline) =>
+  async <T>(work: Promise<T>, isIt: (answer: Members) => boolean, ms = ASK_MS): Promise<Asked<T>> => {
+    try {
+      const value = await within(work, deadline(ms));
+      return isIt({ ...Object(value) }) ? { kind: 'done', value } : NOT_IT;
+    } catch (error) {
+      return failureOf(error);
+    }
+  };
+
+/**
+ * The SDK takes any JSON without an `error` member for success. What is not what was asked for, or in a state that is not
+ * known here, says nothing of whether money moved.
+ */
+const NOT_IT = {
+  kind: 'unknown',
+  message: 'The answer is not what was asked for: what answered may not be Stripe.',
+  isAnswered: false,
+} as const;
+const isNamed = ({ id }: Members, prefix: string): boolean => typeof id === 'string' && id.startsWith(prefix);
+const INTENT_STATES: ReadonlySet<unknown> = new Set([
+  'canceled',
+  'processing',
+  'requires_action',
+  'requires_capture',
+  'requires_confirmation',
+  'requires_payment_method',
+  'succeeded',
+]);
+const isIntent = (answer: Members): boolean => isNamed(answer, 'pi_') && INTENT_STATES.has(answer['status']);
+const isSession = (answer: Members): boolean =>
+  isNamed(answer, 'cs_') && typeof answer['payment_status'] === 'string';
+const isGrant = (answer: Members): boolean =>
+  isNamed(answer, 'credgr_') && answer['amount'] instanceof Object;
+const isCustomer = (answer: Members): boolean =>
+  isNamed(answer, 'cus_') && (answer['deleted'] === true || answer['invoice_settings'] instanceof Object);
+const isList = ({ data }: Members): boolean => Array.isArray(data);
 
 const since = ({ createdAtMs }: TopUp): number => Math.floor(createdAtMs / 1_000) - OVERLAP_S;
 

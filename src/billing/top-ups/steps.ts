@@ -115,7 +115,7 @@ async function look(topUp: TopUp, { payments, runtime }: Step): Promise<TopUp> {
     // The request that was to open it died before it did: nobody has its address.
     return nowMs - topUp.createdAtMs > STALE_MS ? ended(topUp, 'expired', nowMs) : later(topUp, nowMs, null);
   }
-  const known = { ...topUp, payment: session.id, url: session.url };
+  const known = { ...topUp, payment: session.id, url: session.url ?? null };
   if (session.status === 'expired') return ended(known, 'expired', nowMs);
   if (session.payment_status !== 'paid') {
     // Complete and not paid: by a way that takes days. Stripe tells, and it is looked at every hour.

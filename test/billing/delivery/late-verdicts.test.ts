@@ -13,7 +13,7 @@ import { migrate } from '../../../src/ledger/migrations.ts';
 import { callToOpen, ending, fresh } from '../../contract/ledger-calls.ts';
 import { METER, SECRET, startReceiver, startSimulator } from '../../simulator/start.ts';
 import { openMemory } from '../../support/memory-database.ts';
-import { createTestRuntime, testCrypto } from '../support.ts';
+import { createTestRuntime, listen, testCrypto } from '../support.ts';
 
 const HOUR = 3_600_000;
 
@@ -57,11 +57,32 @@ async function setUp(way: Way, errorSamples = 5) {
       outcomes.push((await webhooks.receive(body, signature)).outcome);
     return outcomes;
   };
+  /** The gateway learns of this reason, as if it had been fetched. */
+  const verdictOf = async (reason: object): Promise<void> => {
+    const [id, type] = ['evt_1', 'v1.billing.meter.error_report_triggered'];
+    const event = { id, type, created: new Date(runtime.nowMs).toISOString(), data: { reason } };
+    const retrieve = () => Promise.resolve(event);
+    const telling = { v2: { core: { events: { retrieve } } } } as unknown as typeof stripe;
+    await createLateVerdicts({ stripe: telling, ledger, runtime }).learn(id, type);
+  };
   const states = async (): Promise<Record<string, number>> =>
     Object.fromEntries((await ledger.totals()).events.map(({ state, count }) => [state, count]));
   const sum = (): number => simulator.sums().reduce((total, { value }) => total + value, 0);
   const withdraw = createWithdrawals({ stripe, ledger, runtime });
-  return { runtime, simulator, ledger, delivery, webhooks, receiver, call, told, states, sum, withdraw };
+  return {
+    runtime,
+    simulator,
+    ledger,
+    delivery,
+    webhooks,
+    receiver,
+    call,
+    told,
+    states,
+    sum,
+    withdraw,
+    verdictOf,
+  };
 }
 
 describe('events that Stripe fails after it took them', () => {
@@ -115,6 +136,44 @@ describe('events that Stripe fails after it took them', () => {
     expect(await states()).toEqual({ accepted: 2, refused: 1 });
     expect(runtime.lines.some(({ event }) => event === 'late_verdict_unmatched')).toBe(true);
     expect(await ledger.backlog()).toMatchObject({ unmatchedVerdicts: 2, parked: { refused: 1 } });
+  });
+
+  it.each(['v2', 'v1'] as const)(
+    'are found by the key of the request that brought them, too (%s)',
+    async (way) => {
+      const { simulator, delivery, call, states, ledger, runtime, verdictOf } = await setUp(way);
+      await call();
+      await call();
+      await delivery.flush();
+      const keys = simulator.requests.flatMap(({ idempotencyKey }) => idempotencyKey ?? []);
+      expect(new Set(keys).size).toBe(2);
+      const [named] = keys;
+      const sample_errors = [{ error_message: 'No.', request: { identifier: named } }];
+      await verdictOf({ error_count: 1, error_types: [{ code: 'no_meter', error_count: 1, sample_errors }] });
+      expect(await states()).toEqual({ accepted: 1, refused: 1 });
+      const [event] = (await ledger.events({ state: 'refused', limit: 1 })).data;
+      expect(named).toContain(event?.identifier);
+      expect(runtime.lines.some((line) => line.event === 'late_verdict_unmatched')).toBe(false);
+    },
+  );
+
+  it.each([
+    ['a sample without a request', { error_message: 'No.' }],
+    ['a sample whose request is null', { error_message: 'No.', request: null }],
+    ['a sample whose request has no identifier', { error_message: 'No.', request: {} }],
+    ['no sample at all', null],
+  ])('are refused beside %s, which raises the alarm', async (_name, odd) => {
+    const { delivery, call, states, ledger, runtime, verdictOf } = await setUp('v2');
+    await call();
+    await call();
+    await delivery.flush();
+    const identifier = (await ledger.events({ limit: 1 })).data[0]?.identifier;
+    const sample_errors = [odd, { error_message: 'No.', request: { identifier } }];
+    const error_types = [null, { code: 'a_new_code', error_count: '2', sample_errors }];
+    await verdictOf({ error_count: null, error_types });
+    expect(await states()).toEqual({ accepted: 1, refused: 1 });
+    expect(runtime.lines.some(({ event }) => event === 'late_verdict_unmatched')).toBe(true);
+    expect(await ledger.backlog()).toMatchObject({ unmatchedVerdicts: 1 });
   });
 
   it('are told twice, and refused once', async () => {
@@ -180,6 +239,33 @@ describe('an accepted event', () => {
     expect(await withdraw(identifier)).toEqual({ kind: 'cancelled' });
     expect(await states()).toEqual({ cancelled: 1 });
     expect(sum()).toBe(0);
+  });
+
+  it.each([
+    ['a page of JSON', 200, { ok: true }],
+    [
+      'the adjustment of another event',
+      200,
+      { object: 'v2.billing.meter_event_adjustment', cancel: { identifier: 'fg_2' } },
+    ],
+    ['a 503', 503, { error: { type: 'api_error', message: 'Down.' } }],
+  ])('stays accepted where %s is the answer to its cancellation', async (_name, status, body) => {
+    const { delivery, call, states, ledger, runtime } = await setUp('v2');
+    await call();
+    await delivery.flush();
+    const identifier = (await ledger.events({ limit: 1 })).data[0]?.identifier ?? '';
+    const proxy = await listen((_request, response) => {
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    });
+    onTestFinished(() => proxy.close());
+    const stripe = createStripeClient({ secretKey: 'sk_test_x', apiBase: proxy.url });
+    expect(await createWithdrawals({ stripe, ledger, runtime })(identifier)).toMatchObject({
+      kind: 'impossible',
+      message: expect.stringContaining(
+        'Nobody knows whether Stripe took it back. To do: cancel it again.',
+      ) as string,
+    });
+    expect(await states()).toEqual({ accepted: 1 });
   });
 
   it('is not taken back later: Stripe would not', async () => {

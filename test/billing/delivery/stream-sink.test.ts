@@ -28,15 +28,24 @@ let server: TestServer;
 /** The identifiers of each batch that came. */
 let batches: string[][];
 let answer: (response: ServerResponse, batch: readonly string[]) => void;
+/** Sessions that were opened, and when the next one ends. */
+let sessions: number;
+let expiresAt: string;
 
 beforeEach(async () => {
   batches = [];
+  sessions = 0;
+  expiresAt = SESSION.expires_at;
+  runtime.nowMs = Date.parse(SESSION.created);
   server = await listen((request, response) => {
     let body = '';
     request.on('data', (chunk: Buffer) => (body += chunk.toString()));
     request.on('end', () => {
       if (request.url?.endsWith('_session') === true) {
-        json(response, 200, SESSION);
+        sessions += 1;
+        // One that is not used at all would be opened for ever.
+        if (sessions > 20) response.destroy();
+        else json(response, 200, { ...SESSION, expires_at: expiresAt });
         return;
       }
       const { events: sent } = JSON.parse(body) as { events: { identifier: string }[] };
@@ -94,5 +103,35 @@ describe('a batch of the stream', () => {
     };
     expect(await kinds()).toEqual({ ...all('accepted'), fg_2: 'duplicate' });
     expect(batches.at(-1)).not.toContain('fg_2');
+  });
+});
+
+describe('a session', () => {
+  it.each([
+    ['a second', '2026-11-21T12:00:01Z', 1],
+    ['the minute that is left of others', '2026-11-21T12:01:00Z', 60],
+    ['a quarter of an hour', SESSION.expires_at, 900],
+    ['an hour', '2026-11-21T13:00:00Z', 3_600],
+  ])('of %s is used, and not beyond its end', async (_name, until, seconds) => {
+    expiresAt = until;
+    answer = (response) => json(response, 200, {});
+    const stripe = createStripeClient({ secretKey: 'sk_test_x', apiBase: server.url });
+    const stream = createStripeStream({ stripe, runtime });
+    const sent = async (): Promise<string[]> => (await stream.send(events)).map(({ kind }) => kind);
+    expect(new Set([...(await sent()), ...(await sent())])).toEqual(new Set(['accepted']));
+    expect(sessions).toBe(1);
+    runtime.nowMs += seconds * 1_000;
+    expect(new Set(await sent())).toEqual(new Set(['accepted']));
+    expect(sessions).toBe(2);
+  });
+
+  it('that a clock opened which is set back is not kept for longer', async () => {
+    answer = (response) => json(response, 200, {});
+    const stripe = createStripeClient({ secretKey: 'sk_test_x', apiBase: server.url });
+    const stream = createStripeStream({ stripe, runtime });
+    await stream.send(events);
+    runtime.nowMs -= 3_600_000;
+    await stream.send(events);
+    expect(sessions).toBe(2);
   });
 });

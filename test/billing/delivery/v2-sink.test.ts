@@ -127,14 +127,24 @@ describe.each(Object.entries(clients))('a meter event sent with %s', (_, createC
     [409, 'contended', { code: 'too_many_concurrent_requests', message: 'Busy' }],
     [429, 'contended', { type: 'invalid_request_error', code: 'lock_timeout', message: 'Busy' }],
     [429, 'busy', { type: 'rate_limit', message: 'Busy' }],
-  ])('is retried after %i (%s), when Stripe says, and not by the SDK', async (status, cause, error) => {
-    expect(await answering(createClient, { status, error, headers: { 'retry-after': '7' } })).toMatchObject({
-      kind: 'retry',
-      cause,
-      notBeforeMs: runtime.now() + 7_000,
-    });
-    expect(seen).toHaveLength(1);
-  });
+    [429, 'contended', { code: 'too_many_concurrent_requests', message: 'Busy' }],
+    [429, 'busy', { code: 'rate_limit', message: 'Busy' }, 'endpoint-rate'],
+    [429, 'contended', { code: 'rate_limit', message: 'Busy' }, 'resource-specific'],
+  ])(
+    'is retried after %i (%s), when Stripe says, and not by the SDK',
+    async (status, cause, error, why?: string) => {
+      const headers = {
+        'retry-after': '7',
+        ...(why === undefined ? {} : { 'stripe-rate-limited-reason': why }),
+      };
+      expect(await answering(createClient, { status, error, headers })).toMatchObject({
+        kind: 'retry',
+        cause,
+        notBeforeMs: runtime.now() + 7_000,
+      });
+      expect(seen).toHaveLength(1);
+    },
+  );
 });
 
 describe.each(Object.entries(clients))('a meter event not wanted, sent with %s', (_, createClient) => {
@@ -197,6 +207,7 @@ describe.each(Object.entries(clients))('the fate of an event sent with %s', (_, 
     [402, { type: 'card_error', message: 'Request failed' }],
     [424, { type: 'api_error', message: 'External dependency failed' }],
     [400, { type: 'idempotency_error', message: 'Keys for idempotent requests can only be used once.' }],
+    [409, { type: 'idempotency_error', code: 'idempotency_key_in_use', message: 'Another is under way.' }],
   ])("is not decided by Stripe's own %i that is not about it: %j", async (status, error) => {
     expect(await answering(createClient, { status, error })).toMatchObject({ kind: 'ambiguous' });
   });
@@ -278,6 +289,22 @@ it('stays ambiguous when the first of two sends by the SDK broke and the second 
   const [delivery] = await createStripeSink({ stripe, runtime }).send([event]);
   expect(delivery).toMatchObject({ kind: 'ambiguous' });
 });
+
+it.each([
+  [429, { code: 'rate_limit', message: 'Busy' }],
+  [401, { type: 'invalid_request_error', message: 'Invalid API Key provided' }],
+  [400, { type: 'invalid_request_error', message: 'No.' }],
+])(
+  'stays ambiguous when its connection broke, whatever another send would be answered (%i)',
+  async (status, error) => {
+    answer = (response, request) => {
+      if (seen.length === 1) request.socket.destroy();
+      else json(response, status, { error });
+    };
+    expect(await send(clients['the Node client'])).toMatchObject({ kind: 'ambiguous' });
+    expect(seen).toHaveLength(1);
+  },
+);
 
 it('gives every event of a batch its own answer', async () => {
   answer = (response) => {

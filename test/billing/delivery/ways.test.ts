@@ -174,6 +174,18 @@ describe('auto', () => {
     expect(sum()).toBe(7_200);
   });
 
+  it.each(['unauthorized', 'server_error', 'drop', 'forbidden', 'rate_limited'])(
+    'does without a stream that does nothing but fail (%s) while v2 is well',
+    async (kind) => {
+      const { add, run, simulator, ledger, sum } = await setUp('auto');
+      simulator.faults.add({ route: `POST ${STREAM}`, kind, probability: 1 });
+      add(600, 100);
+      await run(MINUTE);
+      expect(ledger.states()).toEqual({ accepted: 600 });
+      expect(sum()).toBe(7_200);
+    },
+  );
+
   it('waits when neither API is there: the address is wrong, and no event is blamed', async () => {
     const { add, run, simulator, ledger, runtime } = await setUp('auto');
     simulator.faults.add({ route: '*', kind: 'not_found', probability: 1 });

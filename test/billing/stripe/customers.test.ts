@@ -73,6 +73,23 @@ describe('verifying a customer', () => {
   });
 });
 
+describe('a customer whom Stripe says that it has not', () => {
+  it.each(['refuse', 'allow'] as const)(
+    'is missing also where nothing could be read of his money (%s)',
+    async (whenUnknown) => {
+      const { customers, stripe } = setUp(whenUnknown, () => Promise.reject(new StripeUnreachable('429')));
+      stripe.answer = () => Promise.resolve(false);
+      expect(await customers.verify('cus_a')).toBe('missing');
+    },
+  );
+
+  it('is missing at once, however long his money is being read', async () => {
+    const { customers, stripe } = setUp('refuse', () => new Promise(() => undefined));
+    stripe.answer = () => Promise.resolve(false);
+    expect(await customers.verify('cus_a')).toBe('missing');
+  });
+});
+
 describe('a customer of whom Stripe cannot say anything', () => {
   it('is refused, and asked about again at the next call', async () => {
     const { customers, stripe } = setUp();

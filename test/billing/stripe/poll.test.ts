@@ -1,8 +1,10 @@
 /** The look for webhooks that never came, when one of the events cannot be applied. */
 import { afterEach, expect, it } from 'vitest';
+import { StripeUnreachable } from '../../../src/billing/ports.ts';
 import { createStripeClient } from '../../../src/billing/stripe/client.ts';
 import { UnreadableEvent } from '../../../src/billing/stripe/event.ts';
 import { createEventPoll } from '../../../src/billing/stripe/poll.ts';
+import { LedgerUnavailable } from '../../../src/ledger/ledger.ts';
 import { createTestRuntime, listen, type TestServer } from '../support.ts';
 
 let server: TestServer | undefined;
@@ -44,8 +46,15 @@ it('an event that makes no sense is told of, and keeps no newer one out', async 
   ]);
 });
 
-it('an event that cannot be applied now is looked for again', async () => {
-  const { poll, applied, cursors } = await pollFailing(new Error('no ledger'));
+it('an event that cannot be applied now is looked for again, and keeps no newer one waiting', async () => {
+  const { poll, applied, cursors } = await pollFailing(new StripeUnreachable('his balance: 500'));
+  expect(await poll()).toBe(10_000);
+  expect(applied).toEqual(['evt_1', 'evt_3']);
+  expect(cursors).toEqual([]);
+});
+
+it('a ledger that is down is not asked to apply the rest', async () => {
+  const { poll, applied, cursors } = await pollFailing(new LedgerUnavailable('no ledger'));
   expect(await poll()).toBe(10_000);
   expect(applied).toEqual(['evt_1']);
   expect(cursors).toEqual([]);

@@ -76,6 +76,21 @@ describe('a webhook is believed', () => {
     expect(ledger.receipts.size).toBe(0);
   });
 
+  it.each(['whsec_other,whsec_test', 'whsec_test, whsec_other', ' whsec_test '])(
+    'when signed by any of the secrets that there are ("%s")',
+    async (secret) => {
+      const { receive } = setUp({ secret });
+      expect(await receive(triggered)).toMatchObject({ status: 200 });
+    },
+  );
+
+  it('not when signed by all of two secrets as if they were one', async () => {
+    const secret = 'whsec_other,whsec_test';
+    const { webhooks, sign, nowS } = setUp({ secret });
+    const body = JSON.stringify(triggered);
+    expect(await webhooks.receive(body, sign(body, nowS, secret))).toMatchObject({ status: 400 });
+  });
+
   it('not when a byte was changed', async () => {
     const { webhooks, sign } = setUp();
     const body = JSON.stringify(triggered);
@@ -88,7 +103,7 @@ describe('a webhook is believed', () => {
     expect(await webhooks.receive(body, sign(body, nowS, 'whsec_other'))).toMatchObject({ status: 400 });
   });
 
-  it.each(['', '   ', '\n'])('never while the secret is blank ("%s")', async (secret) => {
+  it.each(['', '   ', '\n', ',', ' , '])('never while the secret is blank ("%s")', async (secret) => {
     const { webhooks, nowS } = setUp({ secret });
     const body = JSON.stringify(triggered);
     const { createHmac } = await import('node:crypto');

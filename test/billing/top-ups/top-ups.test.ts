@@ -323,6 +323,54 @@ describe('a charge that takes days', () => {
   });
 });
 
+/** The next answer of that method is another one, once Stripe has done what it was asked. */
+function garble<Name extends string>(
+  resource: Record<Name, (...args: never[]) => Promise<unknown>>,
+  name: Name,
+  answer: unknown,
+): void {
+  const own = resource[name].bind(resource);
+  resource[name] = async (...args) => {
+    resource[name] = own;
+    const real = await own(...args);
+    return typeof answer === 'function' ? (answer as (real: unknown) => unknown)(real) : answer;
+  };
+}
+const renamed = (real: unknown): unknown => ({ ...Object(real), status: 'a_new_status' });
+
+describe('a success that is not Stripe’s own', () => {
+  it.each([
+    ['the charge', 'paymentIntents', 'create', { ok: true }],
+    ['the charge', 'paymentIntents', 'create', {}],
+    ['the charge', 'paymentIntents', 'create', renamed],
+    ['the customer', 'customers', 'retrieve', { ok: true }],
+  ] as const)('in answer to %s charges once, and grants what was paid', async (_, resource, name, answer) => {
+    const { spend, touch, charges, bought, clock, stripe, log } = await scene();
+    await spend(4);
+    garble(stripe[resource] as never, name as never, answer);
+    for (let round = 0; round < 30; round += 1) {
+      await touch();
+      clock.ms += HOUR_MS / 6;
+    }
+    expect(charges()).toMatchObject([{ status: 'succeeded' }]);
+    expect(bought()).toHaveLength(1);
+    expect(log).not.toContain('top_up_failed');
+    expect(log).not.toContain('top_up_step_failed');
+  });
+
+  it('in answer to the grant makes one grant', async () => {
+    const { spend, touch, bought, clock, stripe, log } = await scene();
+    await spend(4);
+    garble(stripe.billing.creditGrants as never, 'create' as never, { ok: true });
+    for (let round = 0; round < 30; round += 1) {
+      await touch();
+      clock.ms += HOUR_MS / 6;
+    }
+    expect(bought()).toHaveLength(1);
+    expect(log).not.toContain('top_up_step_failed');
+  });
+});
+
 describe('a crash or a silence of Stripe’s', () => {
   const FAULTS = [
     ['POST /v1/payment_intents', 'drop'],
