@@ -10,6 +10,7 @@ import type { StripeMoney } from '../billing/stripe/money.ts';
 import type { Refresher } from '../billing/stripe/refresh.ts';
 import { CUSTOMER_ID } from '../customer-id.ts';
 import { parseUsd } from '../usage/money.ts';
+import { budgetId } from './budget-id.ts';
 import { named, refused, sent } from './request.ts';
 
 export interface MoneyAdminOptions {
@@ -103,7 +104,7 @@ export function createMoneyAdmin(options: MoneyAdminOptions): Hono {
     const subject = customer ?? key ?? '';
     if (scope === 'key' && span === 'period')
       throw refused('span', 'A key has no subscription: day, week, month or total.');
-    const id = `bud_${options.crypto.sha256(JSON.stringify([scope, subject, span])).slice(0, 24)}`;
+    const id = budgetId(options.crypto, { scope, subject, span });
     await ledger.putBudget({ id, scope, subject, span, limitPico }, runtime.now());
     const made = (await ledger.budgets(subject, runtime.now())).find((one) => one.id === id);
     return c.json(made === undefined ? { id } : budgetJson(made), 201);
