@@ -160,12 +160,13 @@ async function serve(opened: Opened): Promise<RunningGateway> {
   const buying = createFlushLoop(async () => (opened.delivers ? gateway.topUps.pass() : undefined), failed);
 
   const server = createServer(gateway, runtime, opened.headersMs);
-  const url = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
-    await Promise.all([loop.stop(), reading.stop(), buying.stop()]);
-    throw error;
-  });
   const control = `${path}.control.json`;
-  writeFileSync(control, JSON.stringify({ url, token: controlToken, pid: process.pid }), { mode: 0o600 });
+  const url = await listen(server, settings, { control, token: controlToken }).catch(
+    async (error: unknown) => {
+      await Promise.all([loop.stop(), reading.stop(), buying.stop()]);
+      throw error;
+    },
+  );
 
   return {
     url,
@@ -253,16 +254,28 @@ function notServed(error: unknown, runtime: Runtime): Response {
   return new Response(body, { status, headers });
 }
 
-function listen(server: Server, host: string, port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
+/** Listens, and leaves word of it for this machine's command line. */
+async function listen(
+  server: Server,
+  { host, port }: Settings,
+  { control, token }: { readonly control: string; readonly token: string },
+): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
-      const address = server.address() as AddressInfo;
-      resolve(
-        `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
-      );
-    });
+    server.listen(port, host, resolve);
   });
+  const { address, family, port: taken } = server.address() as AddressInfo;
+  const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`;
+  try {
+    writeFileSync(control, JSON.stringify({ url, token, pid: process.pid }), { mode: 0o600 });
+  } catch (cause) {
+    server.close();
+    throw new LedgerUnavailable(
+      `${control} cannot be written, which commands find the gateway by: ${String(cause)}. Remove it, or make its directory writable.`,
+      { cause },
+    );
+  }
+  return url;
 }
 
 interface Draining {

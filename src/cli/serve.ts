@@ -70,7 +70,7 @@ function startFailure(error: unknown, host: string, port: number): unknown {
       taken === at ? 'Stop it, or set PORT to another one.' : 'Stop it: is another sandbox running?';
     return new CommandFailure(EXIT.network, `${taken} is taken by another process. ${remedy}`);
   }
-  return error.code === 'EACCES' || error.code === 'EADDRNOTAVAIL'
+  return 'syscall' in error && (error.syscall === 'listen' || error.syscall === 'getaddrinfo')
     ? new CommandFailure(EXIT.network, `Cannot listen on ${at}: ${error.message}. Set HOST and PORT.`)
     : error;
 }
