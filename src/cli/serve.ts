@@ -29,6 +29,8 @@ async function start(options: CommonOptions): Promise<void> {
   const signal = await stopSignal();
   runtime.log('info', 'stopping', { signal });
   await running.close();
+  // The ledger is closed; what still waits for an answer of Stripe's would keep the process for nothing.
+  process.exit(EXIT.ok);
 }
 
 /** Not waited for: calls are served and recorded whatever the meters are. */
