@@ -77,6 +77,8 @@ async function serve(options: DevOptions, neighbours: Neighbours): Promise<void>
   const running = await startGateway(sandbox, reporter.runtime);
   own.url = running.url;
   stripe.sendWebhooksTo(`${running.url}/webhooks/stripe`);
+  // He was given his credit before there was anybody to tell: commands would show none until his first call.
+  await running.gateway.side.customers.verify(CUSTOMER);
   const balance = async (): Promise<bigint> => balanceOf(stripe, running);
   reporter.watch(running.ledger);
   await greet({ settings: sandbox, json, runtime, stripe, running });

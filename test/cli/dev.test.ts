@@ -35,6 +35,12 @@ describe.each(HOSTS)('faregate dev at %s, with a port that the system chooses', 
     rmSync(directory, { recursive: true });
   });
 
+  it('knows the credit of its customer before his first call', async () => {
+    const { url, key } = await listening.promise;
+    const reply = await fetch(`${url}/v1/credits`, { headers: { authorization: `Bearer ${key}` } });
+    expect(await reply.json()).toMatchObject({ data: { customer: 'cus_demo', available_usd: '5.00' } });
+  });
+
   it('refuses with a link that leads back to it', async () => {
     const { url, key } = await listening.promise;
     const reply = await fetch(`${url}/v1/chat/completions`, {
