@@ -18,7 +18,7 @@ export {
   type Timeouts,
   parseConfig,
 } from './config/file.ts';
-export { type Problem, didYouMean, problemText } from './config/problem.ts';
+export { type Problem, didYouMean, pathText, problemText, unplaced } from './config/problem.ts';
 export { configJsonSchema } from './config/schema.ts';
 export {
   type ConfiguredUpstream,

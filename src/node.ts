@@ -43,6 +43,8 @@ export interface RunningGateway {
 const DRAIN_MS = 25_000;
 /** Calls that had to be broken off get this long to be settled by what was seen of them. */
 const BROKEN_OFF_MS = 2_000;
+/** At the end, delivery gets this long, in milliseconds: with a Stripe that is silent each event would take 10 s of it. */
+const LAST_DELIVERY_MS = 10_000;
 /** A settlement that the ledger did not take is tried again so long after, milliseconds. */
 const UNWRITTEN_MS = 1_000;
 /** From the start to the first look for webhooks that never came. */
@@ -61,6 +63,8 @@ export interface StartOptions {
   readonly delivers?: boolean;
   /** How long running calls may go on after `close`, milliseconds; then they are broken off and billed as far as they came. */
   readonly drainMs?: number;
+  /** How long delivery may go on after the last call, milliseconds; what is not delivered then is for the next start. */
+  readonly lastDeliveryMs?: number;
   /** How long the head of a request may take, milliseconds; a slow sender is cut within a third more. */
   readonly headersMs?: number;
 }
@@ -73,7 +77,7 @@ export interface StartOptions {
 export async function startGateway(
   settings: Settings,
   runtime: Runtime,
-  { delivers = true, drainMs = DRAIN_MS, headersMs = HEADERS_MS }: StartOptions = {},
+  options: StartOptions = {},
 ): Promise<RunningGateway> {
   if (settings.database.kind !== 'sqlite') {
     throw new LedgerUnavailable(
@@ -93,23 +97,27 @@ export async function startGateway(
     const watch = await openSentWatch({ ledger, runtime, database: path, restore });
     const recovered = await ledger.recover({ nowMs: runtime.now() });
     if (recovered.length > 0) runtime.log('warn', 'recovered', { calls: recovered.length });
-    return await serve({ settings, runtime, path, database, ledger, watch, delivers, drainMs, headersMs });
+    return await serve({ settings, runtime, path, database, ledger, watch, ...DEFAULTS, ...options });
   } catch (error) {
     await database.close();
     throw error;
   }
 }
 
-interface Opened {
+const DEFAULTS: Required<StartOptions> = {
+  delivers: true,
+  drainMs: DRAIN_MS,
+  lastDeliveryMs: LAST_DELIVERY_MS,
+  headersMs: HEADERS_MS,
+};
+
+interface Opened extends Required<StartOptions> {
   readonly settings: Settings;
   readonly runtime: Runtime;
   readonly path: string;
   readonly database: SqliteDatabase;
   readonly ledger: Ledger;
   readonly watch: SentWatch;
-  readonly delivers: boolean;
-  readonly drainMs: number;
-  readonly headersMs: number;
 }
 
 async function serve(opened: Opened): Promise<RunningGateway> {
@@ -137,7 +145,52 @@ async function serve(opened: Opened): Promise<RunningGateway> {
     settled: () => loop.wake(),
     draining: () => draining,
   });
-  const pass = async (looks = true): Promise<number | undefined> => {
+  const pass = createPass(opened, gateway);
+  let isOver = false;
+  const failed = (error: unknown): void => {
+    // What Stripe kept waiting past the end finds the ledger closed: that is no failure.
+    if (!isOver) runtime.log('error', 'flush_failed', { error: String(error) });
+  };
+  const loop = createFlushLoop(pass, failed);
+  const reading = createFlushLoop(readingPass(gateway, opened.delivers, failed), failed);
+  // A loop of its own: a charge waits for a bank, and readings must not.
+  const buying = createFlushLoop(async () => (opened.delivers ? gateway.topUps.pass() : undefined), failed);
+
+  const server = createServer(gateway, runtime, opened.headersMs);
+  const control = `${path}.control.json`;
+  const url = await listen(server, settings, { control, token: controlToken }).catch(
+    async (error: unknown) => {
+      await Promise.all([loop.stop(), reading.stop(), buying.stop()]);
+      throw error;
+    },
+  );
+
+  return {
+    url,
+    ledger,
+    keys,
+    gateway,
+    async close() {
+      draining = true;
+      rmSync(control, { force: true });
+      await drained({ server, gateway, relay, drainMs: opened.drainMs });
+      const stopped = Promise.all([loop.stop(), reading.stop(), buying.stop(), gateway.topUps.stop()]);
+      const last = stopped.then(() => (gateway.background.stop(), pass(false)));
+      if (!(await within(opened.lastDeliveryMs, last.catch(failed)))) {
+        gateway.background.stop();
+        // It comes first in a pass, but there is none any more.
+        await gateway.settler.retry().catch(failed);
+      }
+      isOver = true;
+      await relay.close();
+      await database.close();
+    },
+  };
+}
+
+/** What is to be done again and again: `looks` is false for the last time, which begins nothing. */
+function createPass(opened: Opened, gateway: Gateway): (looks?: boolean) => Promise<number | undefined> {
+  return async (looks = true) => {
     const unwritten = await gateway.settler.retry();
     const look = looks ? await gateway.background.poll() : undefined;
     if (!opened.delivers) return look;
@@ -152,36 +205,6 @@ async function serve(opened: Opened): Promise<RunningGateway> {
       look ?? Infinity,
       trim ?? Infinity,
     );
-  };
-  const failed = (error: unknown): void => runtime.log('error', 'flush_failed', { error: String(error) });
-  const loop = createFlushLoop(pass, failed);
-  const reading = createFlushLoop(readingPass(gateway, opened.delivers, failed), failed);
-  // A loop of its own: a charge waits for a bank, and readings must not.
-  const buying = createFlushLoop(async () => (opened.delivers ? gateway.topUps.pass() : undefined), failed);
-
-  const server = createServer(gateway, runtime, opened.headersMs);
-  const url = await listen(server, settings.host, settings.port).catch(async (error: unknown) => {
-    await Promise.all([loop.stop(), reading.stop(), buying.stop()]);
-    throw error;
-  });
-  const control = `${path}.control.json`;
-  writeFileSync(control, JSON.stringify({ url, token: controlToken, pid: process.pid }), { mode: 0o600 });
-
-  return {
-    url,
-    ledger,
-    keys,
-    gateway,
-    async close() {
-      draining = true;
-      rmSync(control, { force: true });
-      await drained({ server, gateway, relay, drainMs: opened.drainMs });
-      await Promise.all([loop.stop(), reading.stop(), buying.stop(), gateway.topUps.stop()]);
-      gateway.background.stop();
-      await pass(false).catch(failed);
-      await relay.close();
-      await database.close();
-    },
   };
 }
 
@@ -253,16 +276,28 @@ function notServed(error: unknown, runtime: Runtime): Response {
   return new Response(body, { status, headers });
 }
 
-function listen(server: Server, host: string, port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
+/** Listens, and leaves word of it for this machine's command line. */
+async function listen(
+  server: Server,
+  { host, port }: Settings,
+  { control, token }: { readonly control: string; readonly token: string },
+): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
-      const address = server.address() as AddressInfo;
-      resolve(
-        `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
-      );
-    });
+    server.listen(port, host, resolve);
   });
+  const { address, family, port: taken } = server.address() as AddressInfo;
+  const url = `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`;
+  try {
+    writeFileSync(control, JSON.stringify({ url, token, pid: process.pid }), { mode: 0o600 });
+  } catch (cause) {
+    server.close();
+    throw new LedgerUnavailable(
+      `${control} cannot be written, which commands find the gateway by: ${String(cause)}. Remove it, or make its directory writable.`,
+      { cause },
+    );
+  }
+  return url;
 }
 
 interface Draining {
@@ -283,6 +318,15 @@ async function drained({ server, gateway, relay, drainMs }: Draining): Promise<v
   const late = setTimeout(() => server.closeAllConnections(), 1_000);
   await closed;
   clearTimeout(late);
+}
+
+/** Whether the work is over before the time for it is; it goes on behind that. */
+async function within(msMax: number, work: Promise<unknown>): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(late.resolve, msMax, false);
+  const isDone = await Promise.race([work.then(() => true), late.promise]);
+  clearTimeout(timer);
+  return isDone;
 }
 
 /** Whether no call is running any more before the time for it is over. */

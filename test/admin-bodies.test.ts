@@ -89,6 +89,18 @@ describe('the rooms of the operator', () => {
   });
 });
 
+it.each([
+  ['/budgets', 'limit_usd', '-5'],
+  ['/budgets', 'limit_usd', '9223372.036854775808'],
+  ['/customers/cus_demo', 'grace_usd', '-0.01'],
+  ['/customers/cus_demo', 'grace_usd', '4000000.01'],
+  ['/customers/cus_demo/credit', 'amount_usd', '-5'],
+])('POST /admin/v1%s keeps no other %s than was meant: %s is refused', async (path, name, amount) => {
+  const known = TAKING.find(([route]) => route === path)?.[1];
+  const answer = await post(path, JSON.stringify({ ...known, [name]: amount }));
+  expect(answer).toMatchObject({ status: 400, message: expect.stringContaining(`"${amount}" is not from`) });
+});
+
 /** What may be sent without end is not waited for to its end. */
 it.each([
   ['/v1/usage/record', 65_536],

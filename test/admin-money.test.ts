@@ -148,6 +148,30 @@ describe('the admin routes', () => {
       expect((await admin('POST', '/budgets', wrong)).status, JSON.stringify(wrong)).toBe(400);
   });
 
+  it('hold the key that takes the place of another to the budgets of that one, and to what was spent of them', async () => {
+    const customer = newCustomer();
+    const old = await gateway.running.keys.create({ customer, label: 'old' });
+    const served = async (secret: string): Promise<number> => {
+      const headers = { authorization: `Bearer ${secret}` };
+      const body = JSON.stringify({ model: 'demo/plain', messages: [] });
+      const reply = await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', headers, body });
+      await reply.text();
+      return reply.status;
+    };
+    await admin('POST', '/budgets', { key: old.key.id, span: 'month', limit_usd: '0.00002' });
+    expect(await served(old.secret)).toBe(200);
+    expect(await served(old.secret)).toBe(402);
+    const rotated = await admin('POST', `/keys/${old.key.id}/rotate`, { overlap_seconds: 60 });
+    const { key, secret } = rotated.json as { key: { id: string }; secret: string };
+    expect(await served(secret)).toBe(402);
+    const { json } = await admin('GET', `/budgets?key=${key.id}`);
+    expect(json).toMatchObject({ data: [{ key: key.id, span: 'month', spent_usd: '0.000027' }] });
+    // A higher limit counts what the key before has spent, too.
+    const raised = await admin('POST', '/budgets', { key: key.id, span: 'month', limit_usd: '0.00005' });
+    expect(raised.json).toMatchObject({ limit_usd: '0.00005', spent_usd: '0.000027' });
+    expect(await served(secret)).toBe(200);
+  });
+
   it('list the webhooks that were applied, latest first', async () => {
     const customer = newCustomer();
     const { event } = await gateway.stripe.trigger('billing.credit_grant.created', { customer });

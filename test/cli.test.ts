@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type IncomingMessage, createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -156,7 +157,9 @@ describe('commands beside a running gateway', () => {
       const { method, url } = request;
       if (url !== '/healthz') asked.push({ method, url, authorization: request.headers.authorization, body });
       const wrong = url === '/admin/v1/keys/nokey';
-      response.writeHead(wrong ? 404 : 200, { 'content-type': 'application/json' });
+      const { authorization } = request.headers;
+      const isOurs = url === '/healthz' || authorization === 'Bearer lent';
+      response.writeHead(isOurs ? (wrong ? 404 : 200) : 401, { 'content-type': 'application/json' });
       response.end(
         JSON.stringify(
           wrong
@@ -206,6 +209,27 @@ describe('commands beside a running gateway', () => {
     expect(JSON.parse((await run(['keys', 'list', '--json'], env)).out)).toMatchObject({
       data: [{ id: 'k1' }],
     });
+  });
+
+  it('say that they are about a sandbox, where there is a real ledger whose gateway does not run', async () => {
+    const control = readFileSync(join(folder, 'beside.db.control.json'), 'utf8');
+    file('alone.sandbox.db.control.json', control);
+    const alone = { DATABASE_URL: 'sqlite:./alone.db' };
+    expect(await run(['keys', 'list'], alone)).toMatchObject({ code: 0, err: '' });
+    file('alone.db', '');
+    const ran = await run(['keys', 'list'], alone);
+    expect(ran).toMatchObject({ code: 0, out: expect.stringContaining('k1') });
+    expect(ran.err).toContain('about the sandbox that runs here; no gateway runs on ./alone.db');
+  });
+
+  it('open the file where another gateway has taken the address of the one that was killed', async () => {
+    const killed = spawn(process.execPath, ['--eval', '']);
+    await once(killed, 'exit');
+    const control = readFileSync(join(folder, 'beside.db.control.json'), 'utf8');
+    const { url } = JSON.parse(control) as { url: string };
+    file('own.db.control.json', JSON.stringify({ url, token: 'of the killed', pid: killed.pid }));
+    const ran = await run(['keys', 'list'], { DATABASE_URL: 'sqlite:./own.db' });
+    expect(ran).toMatchObject({ code: 0, err: '', out: expect.stringContaining('No keys.') });
   });
 
   it("exit 1 with the gateway's own words when it refuses", async () => {

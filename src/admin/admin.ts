@@ -93,7 +93,7 @@ export function createAdmin(options: AdminOptions): Hono {
     return c.json((await options.flush()) ?? {});
   });
 
-  admin.route('/', createKeyRoutes(options.keys));
+  admin.route('/', createKeyRoutes(options));
   for (const routes of options.more ?? []) admin.route('/', routes);
   return admin;
 }

@@ -4,6 +4,9 @@ import { z } from 'zod';
 import { CUSTOMER_ID } from '../customer-id.ts';
 import { Refusal } from '../errors.ts';
 import type { ApiKey, Keys } from '../keys/keys.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { Crypto } from '../runtime.ts';
+import { budgetId } from './budget-id.ts';
 import { sent } from './request.ts';
 
 const LIMIT_RULE = 'must be a whole number of 1 or more, or null for no limit';
@@ -23,7 +26,15 @@ const keySchema = z
 const OVERLAP_S_MAX = 315_360_000;
 const rotationSchema = z.strictObject({ overlap_seconds: z.int().min(0).max(OVERLAP_S_MAX).default(0) });
 
-export function createKeyRoutes(keys: Keys): Hono {
+export interface KeyAdminOptions {
+  readonly keys: Keys;
+  readonly ledger: Pick<Ledger, 'budgets' | 'passOnBudget'>;
+  readonly crypto: Pick<Crypto, 'sha256'>;
+  readonly now: () => number;
+}
+
+export function createKeyRoutes(options: KeyAdminOptions): Hono {
+  const { keys } = options;
   const admin = new Hono();
   admin.get('/keys', async (c) => {
     const list = await keys.list(c.req.query('customer'));
@@ -35,9 +46,11 @@ export function createKeyRoutes(keys: Keys): Hono {
     return c.json({ key: keyJson(made.key), secret: made.secret }, 201);
   });
   admin.post('/keys/:id/rotate', async (c) => {
+    const id = c.req.param('id');
     const { overlap_seconds: overlapS } = await sent(c.req.raw, rotationSchema, {});
-    const made = await keys.rotate(c.req.param('id'), overlapS * 1000);
-    if (made === undefined) throw new Refusal('not_found', `There is no key ${c.req.param('id')}.`);
+    const made = await keys.rotate(id, overlapS * 1000);
+    if (made === undefined) throw new Refusal('not_found', `There is no key ${id}.`);
+    await passOnBudgets(options, id, made.key.id);
     return c.json({ key: keyJson(made.key), secret: made.secret }, 201);
   });
   admin.delete('/keys/:id', async (c) => {
@@ -45,6 +58,17 @@ export function createKeyRoutes(keys: Keys): Hono {
     throw new Refusal('not_found', `There is no key ${c.req.param('id')}, or it was revoked before.`);
   });
   return admin;
+}
+
+/** Whoever has the new secret is held to what the old one was. He is told it after this, so he cannot be ahead of it. */
+async function passOnBudgets(
+  { ledger, crypto, now }: KeyAdminOptions,
+  from: string,
+  key: string,
+): Promise<void> {
+  for (const { id, scope, span } of await ledger.budgets(from, now()))
+    if (scope === 'key')
+      await ledger.passOnBudget(id, { id: budgetId(crypto, { scope, subject: key, span }), key }, now());
 }
 
 const keyJson = (key: ApiKey): unknown => ({

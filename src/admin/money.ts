@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
 import type { BudgetView } from '../ledger/accounts-port.ts';
+import { BALANCE_PICO_MAX } from '../ledger/accounts.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { Crypto, Runtime } from '../runtime.ts';
 import { Refusal } from '../errors.ts';
@@ -9,7 +10,8 @@ import { balanceJson, budgetJson, customerJson } from '../billing/reads/money-js
 import type { StripeMoney } from '../billing/stripe/money.ts';
 import type { Refresher } from '../billing/stripe/refresh.ts';
 import { CUSTOMER_ID } from '../customer-id.ts';
-import { parseUsd } from '../usage/money.ts';
+import { formatUsd, parseUsd } from '../usage/money.ts';
+import { budgetId } from './budget-id.ts';
 import { named, refused, sent } from './request.ts';
 
 export interface MoneyAdminOptions {
@@ -22,21 +24,29 @@ export interface MoneyAdminOptions {
 
 const KEY = /^[a-z0-9]{1,64}$/;
 
+/** The ledger's integers have 64 bits, and take what is past them for the greatest there is. */
+const PICO_MAX = 9_223_372_036_854_775_807n;
+
 /** USD as text or number, exact: a number is taken by its shortest decimal text. */
-const amount = z.union([z.string(), z.number()]).transform((value, context) => {
-  try {
-    return parseUsd(String(value)).toString();
-  } catch (error) {
-    const message = error instanceof RangeError ? error.message : String(error);
-    context.issues.push({ code: 'custom', message, input: value });
-    return z.NEVER;
-  }
-});
+const amountUpTo = (picoMax: bigint) =>
+  z.union([z.string(), z.number()]).transform((value, context) => {
+    try {
+      const pico = parseUsd(String(value));
+      if (pico >= 0n && pico <= picoMax) return pico.toString();
+      throw new RangeError(`"${value}" is not from 0.00 to ${formatUsd(picoMax)} USD`);
+    } catch (error) {
+      const message = error instanceof RangeError ? error.message : String(error);
+      context.issues.push({ code: 'custom', message, input: value });
+      return z.NEVER;
+    }
+  });
+const amount = amountUpTo(PICO_MAX);
 const changeSchema = z.strictObject({
   plan: z.string().min(1).max(100).nullable().optional(),
   mode: z.enum(['strict', 'standard', 'observe']).nullable().optional(),
   on_empty: z.enum(['block', 'overage', 'grace']).nullable().optional(),
-  grace_usd: amount.nullable().optional(),
+  // It is added to the credit, of which no more counts than this either.
+  grace_usd: amountUpTo(BALANCE_PICO_MAX).nullable().optional(),
   no_credit: z.enum(['serve', 'refuse']).nullable().optional(),
   frozen: z.union([z.boolean(), z.string().min(1).max(200)]).optional(),
   lift_alerts: z.literal(true).optional(),
@@ -103,7 +113,7 @@ export function createMoneyAdmin(options: MoneyAdminOptions): Hono {
     const subject = customer ?? key ?? '';
     if (scope === 'key' && span === 'period')
       throw refused('span', 'A key has no subscription: day, week, month or total.');
-    const id = `bud_${options.crypto.sha256(JSON.stringify([scope, subject, span])).slice(0, 24)}`;
+    const id = budgetId(options.crypto, { scope, subject, span });
     await ledger.putBudget({ id, scope, subject, span, limitPico }, runtime.now());
     const made = (await ledger.budgets(subject, runtime.now())).find((one) => one.id === id);
     return c.json(made === undefined ? { id } : budgetJson(made), 201);

@@ -73,7 +73,7 @@ export interface Gateway {
   /** What is wrong with the account's meters, and what to do. Rejects when Stripe cannot be asked. */
   readonly checkMeters: () => Promise<readonly string[]>;
   /** What is read from Stripe: the entry owns when. */
-  readonly side: Pick<StripeSide, 'refresher' | 'poll'>;
+  readonly side: Pick<StripeSide, 'customers' | 'refresher' | 'poll'>;
   /** Notices to the operator: the entry owns when. */
   readonly notifier: Notifier;
   /** Credit that customers buy: the entry owns when. */
@@ -130,7 +130,7 @@ export function assemble(parts: Parts): Gateway {
   const app = createApp({
     runtime,
     inference,
-    ...readsOf(parts, ledger, money),
+    ...readsOf(parts, ledger, { money, customers: side.customers }),
     models: createModels({ keys, resolver, relay, runtime, catalogue: modelsOf }),
     stored: createStored({ keys, ledger, resolver, relay, background, limiter, runtime }),
     webhooks: side.webhooks,
@@ -181,12 +181,16 @@ function telling(
 }
 
 /** What callers read of their own, and what the operator records beside calls. */
-function readsOf(parts: Parts, ledger: Ledger, money: StripeMoney): Pick<AppOptions, 'reads' | 'record'> {
+function readsOf(
+  parts: Parts,
+  ledger: Ledger,
+  { money, customers }: { money: StripeMoney; customers: StripeSide['customers'] },
+): Pick<AppOptions, 'reads' | 'record'> {
   const { runtime, crypto, keys, settings } = parts;
   const reports = createReports({ ledger, money, now: runtime.now, callJson });
   const record = createUsageRecorder({ ledger, crypto, now: runtime.now, recorded: parts.settled });
   return {
-    reads: createReads({ keys, reports, runtime, limits: settings.limits }),
+    reads: createReads({ keys, reports, customers, runtime, limits: settings.limits }),
     record: createRecord(operatorOf(parts), record),
   };
 }

@@ -37,7 +37,11 @@ export async function openAdmin(settings: Settings): Promise<Admin> {
   const sandbox = sandboxLedger(path);
   for (const ledger of [path, sandbox]) {
     const control = readControl(ledger);
-    if (control !== undefined && (await answers(control))) return remoteAdmin(control);
+    if (control === undefined || !(await answers(control))) continue;
+    // What is meant for the real one (an import, a key for a customer) would be done, and have no effect there.
+    if (ledger === sandbox && existsSync(path))
+      process.stderr.write(`note: this is about the sandbox that runs here; no gateway runs on ${path}\n`);
+    return remoteAdmin(control);
   }
   const { openLocalAdmin } = await import('./local-admin.ts');
   return openLocalAdmin(settings, existsSync(path) || !existsSync(sandbox) ? path : sandbox);
@@ -57,9 +61,14 @@ function readControl(ledger: string): Control | undefined {
 }
 
 /** Whether a gateway is there. A file left by a killed one is no gateway; one that runs but is silent is a failure. */
-async function answers({ url, pid }: Control): Promise<boolean> {
+async function answers({ url, token, pid }: Control): Promise<boolean> {
+  const probe = (path: string, headers = {}): Promise<Response> =>
+    fetch(`${url}${path}`, { headers, signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
   try {
-    return (await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) })).ok;
+    if (!(await probe('/healthz')).ok) return false;
+    if (isAlive(pid)) return true;
+    // Out of another container's view, or killed, and its address taken by another gateway: that one knows no such token.
+    return (await probe('/admin/v1/webhooks?limit=1', { authorization: `Bearer ${token}` })).status !== 401;
   } catch (error) {
     if (!isAlive(pid) || isRefused(error)) return false;
     throw new CommandFailure(

@@ -9,6 +9,7 @@ import {
   readFile,
   say,
 } from './command.ts';
+import { priceWarnings } from './price-warnings.ts';
 
 export function registerCheck(program: Command): void {
   addConfiguredCommand(program, 'check [file]', 'is the configuration valid? asks nobody, changes nothing')
@@ -27,7 +28,8 @@ function check(configPath: string | undefined, options: CommonOptions): void {
   const result = settingsFor('read', sources);
   if (result.kind === 'invalid') throw configurationFailure(result.problems, result.configPath);
   const start = settingsFor('start', sources);
-  const lacking = start.kind === 'ok' ? start.warnings : [...start.problems, ...result.warnings];
+  const wants = start.kind === 'ok' ? start.warnings : [...start.problems, ...result.warnings];
+  const lacking = [...wants, ...priceWarnings(result.settings)];
   const warnings = lacking.filter(
     ({ path, message }, index) =>
       lacking.findIndex((other) => other.path === path && other.message === message) === index,

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { type Problem, type Purpose, type Settings, problemText, settingsFor } from '../config.ts';
+import { priceWarnings } from './price-warnings.ts';
 
 export const EXIT = { ok: 0, problem: 1, usage: 2, configuration: 3, network: 4 } as const;
 
@@ -49,7 +50,8 @@ export const readFile = (path: string): string | undefined =>
 export function loadSettings(purpose: Purpose, options: CommonOptions): Settings {
   const result = settingsFor(purpose, { env: process.env, readFile, configPath: options.config });
   if (result.kind === 'invalid') throw configurationFailure(result.problems, result.configPath);
-  for (const warning of purpose === 'read' ? [] : result.warnings) {
+  const warnings = [...result.warnings, ...priceWarnings(result.settings)];
+  for (const warning of purpose === 'read' ? [] : warnings) {
     process.stderr.write(`warning: ${problemText(warning, result.settings.configPath ?? '')}\n`);
   }
   return result.settings;

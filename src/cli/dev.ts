@@ -71,10 +71,14 @@ async function serve(options: DevOptions, neighbours: Neighbours): Promise<void>
   const reporter = createDevReporter({ runtime, json, balance: () => balance() });
   const own: Own = { url: null };
   const urls = { stripeUrl: stripe.url, webhookSecret, demoUrl: demo.url };
-  const sandbox = sandboxSettings(settings, urls, own);
+  const { staying, off } = keptHere(settings);
+  if (off.length > 0) runtime.log('warn', 'off_in_the_sandbox', { places: off.join(', ') });
+  const sandbox = sandboxSettings(staying, urls, own);
   const running = await startGateway(sandbox, reporter.runtime);
   own.url = running.url;
   stripe.sendWebhooksTo(`${running.url}/webhooks/stripe`);
+  // He was given his credit before there was anybody to tell: commands would show none until his first call.
+  await running.gateway.side.customers.verify(CUSTOMER);
   const balance = async (): Promise<bigint> => balanceOf(stripe, running);
   reporter.watch(running.ledger);
   await greet({ settings: sandbox, json, runtime, stripe, running });
@@ -132,6 +136,30 @@ function sandboxSettings(
     stripe: { secretKey: 'sk_test_sandbox', webhookSecret: urls.webhookSecret, apiBase: urls.stripeUrl },
   };
 }
+
+/**
+ * Usage of the sandbox is nobody's: a place that bills by it would charge somebody. So those of the configuration get it
+ * only where they are on this machine, as one is that somebody tries out.
+ */
+function keptHere(settings: Settings): { readonly staying: Settings; readonly off: readonly string[] } {
+  const { billing, notify } = settings;
+  const sinks = [...billing.sinks].filter(([, { url }]) => isHere(url));
+  const off = [...billing.sinks.keys()]
+    .filter((name) => !sinks.some(([kept]) => kept === name))
+    .map((name) => `billing.sinks.${name}`);
+  const tells = notify === null || isHere(notify.url);
+  return {
+    staying: {
+      ...settings,
+      billing: { ...billing, sinks: new Map(sinks) },
+      notify: tells ? notify : null,
+    },
+    off: tells ? off : [...off, 'notify.url'],
+  };
+}
+
+const isHere = (url: string | null): boolean =>
+  url !== null && URL.canParse(url) && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(url).hostname);
 
 /** Granted credit less what settled calls cost: Stripe's own balance does not fall before an invoice is final. */
 async function balanceOf(stripe: StripeSimulator, running: RunningGateway): Promise<bigint> {

@@ -14,17 +14,16 @@ import { createLedger } from '../ledger/create-ledger.ts';
 import { migrate } from '../ledger/migrations.ts';
 import { createNodeCrypto } from '../platform/crypto.ts';
 import { createNodeRuntime } from '../platform/node-runtime.ts';
-import { openSqlite } from '../platform/sqlite.ts';
+import { openSqlite, type SqliteDatabase } from '../platform/sqlite.ts';
 import type { Admin } from './admin.ts';
 import { CommandFailure, EXIT } from './command.ts';
 
 export async function openLocalAdmin(settings: Settings, path: string): Promise<Admin> {
   const runtime = createNodeRuntime({ json: false });
   const crypto = createNodeCrypto();
-  const database = await openSqlite({ file: path }).catch((error: unknown) => {
+  const database = await opened(path).catch((error: unknown) => {
     throw new CommandFailure(EXIT.problem, `Cannot open the database ${path}: ${errorText(error)}`);
   });
-  await migrate(database);
   const token = randomBytes(32).toString('base64url');
   const ledger = createLedger({
     database,
@@ -79,6 +78,18 @@ export async function openLocalAdmin(settings: Settings, path: string): Promise<
       }),
     close: () => database.close(),
   };
+}
+
+/** With the tables of this program. A file that cannot have them is let go again, with its lock. */
+async function opened(path: string): Promise<SqliteDatabase> {
+  const database = await openSqlite({ file: path });
+  try {
+    await migrate(database);
+    return database;
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
 }
 
 const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -29,6 +29,8 @@ async function start(options: CommonOptions): Promise<void> {
   const signal = await stopSignal();
   runtime.log('info', 'stopping', { signal });
   await running.close();
+  // The ledger is closed; what still waits for an answer of Stripe's would keep the process for nothing.
+  process.exit(EXIT.ok);
 }
 
 /** Not waited for: calls are served and recorded whatever the meters are. */
@@ -70,7 +72,7 @@ function startFailure(error: unknown, host: string, port: number): unknown {
       taken === at ? 'Stop it, or set PORT to another one.' : 'Stop it: is another sandbox running?';
     return new CommandFailure(EXIT.network, `${taken} is taken by another process. ${remedy}`);
   }
-  return error.code === 'EACCES' || error.code === 'EADDRNOTAVAIL'
+  return 'syscall' in error && (error.syscall === 'listen' || error.syscall === 'getaddrinfo')
     ? new CommandFailure(EXIT.network, `Cannot listen on ${at}: ${error.message}. Set HOST and PORT.`)
     : error;
 }

@@ -219,6 +219,8 @@ function ownKey(reading: Reading, name: 'FAREGATE_SERVICE_KEY' | 'FAREGATE_ADMIN
     reading.problem(name, `must have ${String(OWN_KEY_CHARS_MAX)} characters at most`);
   if (!/^[\x21-\x7e]+$/.test(value))
     reading.problem(name, 'must be printable ASCII without spaces, to fit in a header');
+  // To whoever reads a header a comma is the end of one value and the beginning of the next: a caller with such a key is refused.
+  if (name === 'FAREGATE_SERVICE_KEY' && value.includes(',')) reading.problem(name, 'must hold no comma');
   return value;
 }
 

@@ -2,6 +2,7 @@
 import { Refusal } from '../errors.ts';
 import type { ApiKey, KeyLimits, Keys } from '../keys/keys.ts';
 import type { Runtime } from '../runtime.ts';
+import type { CustomerDirectory } from './admit.ts';
 import { authenticate, customerOf } from './authenticate.ts';
 import { readRequestHeaders } from './headers.ts';
 import type { Caller } from './ports.ts';
@@ -19,6 +20,7 @@ export interface Reports {
 export interface ReadsOptions {
   readonly keys: Keys;
   readonly reports: Reports;
+  readonly customers: CustomerDirectory;
   readonly runtime: Pick<Runtime, 'id'>;
   /** The limits of keys that carry none of their own. */
   readonly limits: KeyLimits;
@@ -48,6 +50,8 @@ export function createReads(options: ReadsOptions): Reads {
       case 'invoice-preview':
         return answer(caller, await reports.invoicePreview(customer), options.runtime);
       case 'credits':
+        // Who is seen for the first time may have credit that no webhook told of. What Stripe cannot say is not waited for longer.
+        await options.customers.verify(customer);
         return answer(caller, await reports.credits(customer), options.runtime);
       case 'generation':
         return answer(caller, await reports.generation(customer, idOf(query)), options.runtime);

@@ -30,6 +30,8 @@ export class SharedReply implements CallerReply {
   #pieces: Uint8Array[] = [];
   #bytes = 0;
   #whole = true;
+  /** Somebody has listened. */
+  #heard = false;
   #state: 'open' | 'ended' | 'broken' = 'open';
   #resume: (() => void) | undefined;
   #left: (() => void) | undefined;
@@ -56,6 +58,7 @@ export class SharedReply implements CallerReply {
   listen(reply: CallerReply, replayed: boolean): void {
     const listener: Listener = { reply, next: 0, headGiven: false, waits: false, replayed };
     this.#listeners.add(listener);
+    this.#heard = true;
     reply.onDrain(() => {
       listener.waits = false;
       this.#give(listener);
@@ -93,6 +96,8 @@ export class SharedReply implements CallerReply {
 
   onGone(left: () => void): void {
     this.#left = left;
+    // Whoever asked may have left while his call was admitted: then nobody is there to leave later.
+    if (this.#heard && this.#listeners.size === 0 && this.#options.cancels) left();
   }
 
   #finish(state: 'ended' | 'broken'): void {

@@ -60,7 +60,9 @@ export function createUpstreamHealth({ failuresMax, openMsMax }: BreakerPolicy):
     const key = keyOf(target);
     const trouble = troubled.get(key);
     if (trouble === undefined || trouble.opened === 0) return true;
-    if (nowMs < trouble.untilMs) return false;
+    // Further off than it can have been set is a time before the clock was set back: then it is over.
+    const leftMs = trouble.untilMs - nowMs;
+    if (leftMs > 0 && leftMs <= openMs(trouble.opened)) return false;
     // Others stay away until the probe has ended; one that never does must not hold them back for ever.
     troubled.set(key, { ...trouble, probed: true, untilMs: nowMs + openMs(trouble.opened) });
     return true;

@@ -175,8 +175,10 @@ export interface Accounts {
   balance(customer: string, nowMs: number): Promise<Balance>;
   /** Lowers what an open call holds; a higher hold than its own changes nothing. */
   shrinkHold(call: Holder & { readonly id: string }, holdPico: string): Promise<void>;
-  /** Sets the one budget of a subject and span, counting what it has already spent in its window. */
+  /** Sets the one budget of a subject and span, counting what it has already spent in its window, kept calls or not. */
   putBudget(budget: Budget, nowMs: number): Promise<void>;
+  /** Gives a key the budget `from` of the key that it takes the place of, with what was spent of it. */
+  passOnBudget(from: string, to: { readonly id: string; readonly key: string }, nowMs: number): Promise<void>;
   /** False where there is none. */
   removeBudget(id: string): Promise<boolean>;
   budgets(subject: string | undefined, nowMs: number): Promise<readonly BudgetView[]>;

@@ -107,7 +107,7 @@ const READ_HELD = `
   SELECT CAST(COALESCE(SUM(hold_pico), 0) AS TEXT) AS held FROM calls
   WHERE customer = ? AND ended_at_ms IS NULL AND hold_pico IS NOT NULL`;
 
-type AccountPart = Omit<Accounts, 'putBudget' | 'removeBudget' | 'budgets' | 'shrinkHold'>;
+type AccountPart = Omit<Accounts, 'putBudget' | 'passOnBudget' | 'removeBudget' | 'budgets' | 'shrinkHold'>;
 
 export function createAccounts({ database }: LedgerParts): AccountPart {
   const account: Accounts['account'] = async (customer) => {

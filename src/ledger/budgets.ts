@@ -16,15 +16,29 @@ const SPENT_BY_CUSTOMER = `COALESCE((SELECT SUM(cost_pico) FROM (
 /** The same of a key: every call is read, once, when its budget is made. */
 const SPENT_BY_KEY = `COALESCE((SELECT SUM(cost_pico) FROM calls WHERE key_id = ? AND ended_at_ms >= ?), 0)`;
 
+/**
+ * What a budget that is changed has spent: its own counter knows of calls that retention has deleted since, and of those of
+ * the key that this one took the place of.
+ */
+const COUNTED = `CASE WHEN budgets.window_start_ms >= excluded.window_start_ms AND budgets.spent_pico > excluded.spent_pico
+  THEN budgets.spent_pico ELSE excluded.spent_pico END`;
+
 const PUT_BUDGET = (spent: string): string => `
   INSERT INTO budgets (id, scope, subject, span, limit_pico, window_start_ms, spent_pico, created_at_ms)
   SELECT ?, ?, ?, ?, CAST(? AS BIGINT), ?, ${spent}, ?
   WHERE 1 = 1
   ON CONFLICT (subject, scope, span) DO UPDATE SET id = excluded.id, limit_pico = excluded.limit_pico,
-    window_start_ms = excluded.window_start_ms, spent_pico = excluded.spent_pico`;
+    window_start_ms = excluded.window_start_ms, spent_pico = ${COUNTED}`;
 /** What its running calls hold counts from now on. */
 const GUARD_KEYS_CALLS = `
   UPDATE calls SET hold_pico = COALESCE(hold_pico, 0), guarded_key = key_id WHERE key_id = ? AND ended_at_ms IS NULL`;
+
+/** A budget of a key once more, for the key that takes its place: it begins with what was spent. */
+const PASS_ON = `
+  INSERT INTO budgets (id, scope, subject, span, limit_pico, window_start_ms, spent_pico, created_at_ms)
+  SELECT CAST(? AS TEXT), scope, CAST(? AS TEXT), span, limit_pico, window_start_ms, spent_pico, CAST(? AS BIGINT)
+  FROM budgets WHERE id = ? AND scope = 'key'
+  ON CONFLICT (subject, scope, span) DO NOTHING`;
 
 const REMOVE_BUDGET = `DELETE FROM budgets WHERE id = ? RETURNING id`;
 const READ_BUDGETS = `
@@ -35,11 +49,14 @@ const READ_BUDGETS = `
 
 export function createBudgets({
   database,
-}: LedgerParts): Pick<Accounts, 'putBudget' | 'removeBudget' | 'budgets'> {
+}: LedgerParts): Pick<Accounts, 'putBudget' | 'passOnBudget' | 'removeBudget' | 'budgets'> {
   return {
     async putBudget(budget, nowMs) {
       const [rows] = await database.batch([{ sql: READ_PERIOD, params: [budget.subject] }]);
       await database.batch(putting(budget, nowMs, rows?.[0]));
+    },
+    async passOnBudget(from, { id, key }, nowMs) {
+      await database.batch([{ sql: PASS_ON, params: [id, key, nowMs, from] }]);
     },
     async removeBudget(id) {
       const [removed] = await database.batch([{ sql: REMOVE_BUDGET, params: [id] }]);

@@ -210,11 +210,15 @@ const COUNT_ACCOUNT = `
     ${COUNT_CREDIT('CAST(?3 AS BIGINT)')}
   WHERE customer = (SELECT customer FROM calls WHERE calls.id = ?1) AND ${OPEN}`;
 
+/** Of an account's period, or of the one as long that has begun since, as in windows.ts. */
+const PERIOD_START = `CASE WHEN a.period_end_ms <= CAST(?6 AS BIGINT) AND a.period_end_ms > a.period_start_ms
+  THEN a.period_end_ms + (CAST(?6 AS BIGINT) - a.period_end_ms) / (a.period_end_ms - a.period_start_ms)
+    * (a.period_end_ms - a.period_start_ms)
+  ELSE a.period_start_ms END`;
 /** Counts a call in the window it ended in; a window that is over starts again from it. */
 const START = `CASE span WHEN 'day' THEN CAST(?3 AS BIGINT) WHEN 'week' THEN CAST(?4 AS BIGINT)
   WHEN 'month' THEN CAST(?5 AS BIGINT) WHEN 'period' THEN COALESCE((
-    SELECT CASE WHEN a.period_end_ms <= CAST(?6 AS BIGINT) THEN a.period_end_ms ELSE a.period_start_ms END
-    FROM accounts a WHERE a.customer = budgets.subject), CAST(?5 AS BIGINT)) ELSE 0 END`;
+    SELECT ${PERIOD_START} FROM accounts a WHERE a.customer = budgets.subject), CAST(?5 AS BIGINT)) ELSE 0 END`;
 const COUNT_BUDGETS = `
   UPDATE budgets SET
     spent_pico = CASE WHEN window_start_ms < ${START} THEN CAST(?2 AS BIGINT) ELSE spent_pico + CAST(?2 AS BIGINT) END,

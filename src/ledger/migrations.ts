@@ -3,7 +3,7 @@
  * and Postgres: TEXT and BIGINT only (SQLite gives any name with INT in it integer affinity; Postgres' INTEGER has 32
  * bits, too few for milliseconds), times in milliseconds unless a name says seconds, money in picodollars.
  */
-import type { Database } from './ledger.ts';
+import { type Database, LedgerUnavailable } from './ledger.ts';
 import { ATTEMPTS_MIGRATION } from './migrations/002-attempts-and-idempotency-keys.ts';
 import { BACKGROUND_MIGRATION } from './migrations/003-background-responses.ts';
 import { BUDGETS_MIGRATION } from './migrations/004-budgets.ts';
@@ -33,7 +33,8 @@ const RECORD_VERSION = `INSERT INTO schema_version (version) VALUES (?)`;
 
 /**
  * Brings the database to this program's schema: each step in a batch of its own, with its version.
- * Throws when a newer program has been there: its tables may mean other things.
+ *
+ * @throws {LedgerUnavailable} when a newer program has been there: its tables may mean other things.
  */
 export async function migrate(database: Database): Promise<void> {
   const [, rows = []] = await database.batch([
@@ -43,7 +44,7 @@ export async function migrate(database: Database): Promise<void> {
   const done = new Set(rows.map((row) => numberOf(row, 'version')));
   const unknown = [...done].find((version) => !MIGRATIONS.some((step) => step.version === version));
   if (unknown !== undefined)
-    throw new Error(
+    throw new LedgerUnavailable(
       `The ledger has schema version ${unknown}, this program knows up to ${MIGRATIONS.at(-1)?.version ?? 0}: run the newer program.`,
     );
   for (const step of MIGRATIONS.filter(({ version }) => !done.has(version)))

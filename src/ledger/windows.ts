@@ -41,10 +41,14 @@ function monthOf(atMs: number): Period {
 
 /**
  * The subscription's period; the calendar month while none is known. Past its end the next one has begun whether Stripe has
- * told of it or not; it is taken to be as long, until Stripe says otherwise.
+ * told of it or not; it and those after it are taken to be as long, until Stripe says otherwise. Stripe tells of none after
+ * a subscription's last, whose customer may be served on. A period without length has no next.
  */
 function periodAt(atMs: number, period: Period | null): Period {
   if (period === null) return monthOf(atMs);
   const { startMs, endMs } = period;
-  return atMs < endMs ? period : { startMs: endMs, endMs: endMs + (endMs - startMs) };
+  const lengthMs = endMs - startMs;
+  if (atMs < endMs || lengthMs <= 0) return period;
+  const beganMs = endMs + Math.floor((atMs - endMs) / lengthMs) * lengthMs;
+  return { startMs: beganMs, endMs: beganMs + lengthMs };
 }

@@ -49,6 +49,8 @@ function createLineWriter(): (line: string) => void {
     process.stderr.write(text);
   };
   process.once('exit', flush);
+  // Whoever reads the log may leave, or its disk fill up. Node would end the process for it, with every call that runs.
+  process.stderr.on('error', () => undefined);
   return (line) => {
     lines.push(line);
     if (lines.length >= GATHERED_LINES_MAX) flush();

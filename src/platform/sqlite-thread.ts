@@ -81,11 +81,17 @@ function opened(port: MessagePort, { file, pagesMax }: ThreadOptions): Owner {
 }
 
 /**
+ * An owner who has the file already is waited for so long, milliseconds: a command has it for a tenth of that, and neither
+ * a start nor another command should fail for one that happens to run. A gateway has it for as long as it lives.
+ */
+const OWNER_MS = 2_000;
+
+/**
  * Locks a file beside the database, so that the database itself stays readable by others. The system drops the lock
  * however the process ends.
  */
 function locked(file: string): DatabaseSync {
-  const lock = new DatabaseSync(`${file}.lock`, { timeout: 0 });
+  const lock = new DatabaseSync(`${file}.lock`, { timeout: OWNER_MS });
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (error) {

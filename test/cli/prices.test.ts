@@ -60,3 +60,24 @@ it('names the catalogue by the version of its package', () => {
   expect(CATALOGUE_VERSION).toBe(version);
   expect(prices('list').version).toMatch(new RegExp(`^genai-prices@${version}\\+[0-9a-f]{8}$`));
 });
+
+it('"faregate check" warns of a price under another name than its model is billed by, and of no other', () => {
+  const config = {
+    prices: {
+      'anthropic/claude-sonnet-4-5': { input: 1, output: 2 },
+      'anthropic/claude-opus-4.5': { input: 1, output: 2 },
+      'openai/gpt-4o-mini-2024-07-18': { input: 1, output: 2 },
+      'openai/gpt-4o-2024-05-13': { input: 1, output: 2 },
+    },
+  };
+  writeFileSync(join(folder, 'named.yaml'), JSON.stringify(config));
+  const env = { PATH: process.env['PATH'] ?? '', OPENAI_API_KEY: 'sk-x', ANTHROPIC_API_KEY: 'sk-y' };
+  const ran = spawnSync(process.execPath, [BIN, 'check', 'named.yaml', '--json'], { cwd: folder, env });
+  const { warnings } = JSON.parse(String(ran.stdout)) as { warnings: { path: string; message: string }[] };
+  const ofPrices = warnings.filter(({ path }) => path.startsWith('prices'));
+  expect(ofPrices.map(({ path }) => path)).toEqual([
+    'prices["anthropic/claude-sonnet-4-5"]',
+    'prices["openai/gpt-4o-mini-2024-07-18"]',
+  ]);
+  expect(ofPrices[0]?.message).toContain('is billed as anthropic/claude-sonnet-4.5: write that name');
+});

@@ -57,6 +57,14 @@ it('the environment says every problem at once and no value of a secret', () => 
   expect(JSON.stringify(found)).not.toContain('hush');
 });
 
+it('the environment refuses a service key that no caller could be let in with', () => {
+  const parsed = parseEnvironment({ FAREGATE_SERVICE_KEY: `${'k'.repeat(32)},${'k'.repeat(32)}` }, files({}));
+  expect(parsed).toMatchObject({
+    kind: 'invalid',
+    problems: [{ path: 'FAREGATE_SERVICE_KEY', message: 'must hold no comma' }],
+  });
+});
+
 const said = (env: Record<string, string>): string => {
   const parsed = parseEnvironment(env, files({}));
   return JSON.stringify(parsed.kind === 'invalid' ? parsed.problems : []);

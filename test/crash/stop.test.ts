@@ -1,3 +1,4 @@
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { CUSTOMER, SERVICE_KEY as TEST_SERVICE_KEY, startTestGateway } from '../support/gateway.ts';
@@ -77,4 +78,23 @@ it('breaks off a call that outlasts the time to stop, and bills what came of it'
   expect(last).toMatchObject({ outcome: 'upstream_broke', usage_source: 'estimated' });
   expect(gateway.billed()['demo/stalls output']).toBe(last?.['output_tokens']);
   await gateway.close();
+});
+
+it('does not wait for a Stripe that is silent: what it was not told, the next start tells it', async () => {
+  const gateway = await startTestGateway({ start: { lastDeliveryMs: 500 } });
+  const silent = { kind: 'slow', route: 'POST /v2/billing/*', delayMs: 600_000, times: 100 };
+  gateway.stripe.faults.add(silent);
+  const reply = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${TEST_SERVICE_KEY}`, 'x-stripe-customer-id': CUSTOMER },
+    body: JSON.stringify({ model: 'demo/plain', messages: [{ role: 'user', content: 'hi' }] }),
+  });
+  expect(reply.status).toBe(200);
+  await gateway.running.close();
+  const database = new DatabaseSync(gateway.file, { readOnly: true });
+  const states = database.prepare('SELECT DISTINCT state FROM meter_events').all();
+  database.close();
+  expect(states).toEqual([{ state: 'sending' }]);
+  await gateway.close();
+  expect(gateway.log.filter(({ event }) => event === 'flush_failed')).toEqual([]);
 });

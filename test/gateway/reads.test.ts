@@ -36,6 +36,15 @@ async function call(key: string, model = 'demo/plain'): Promise<string> {
   return reply.headers.get('x-request-id') ?? '';
 }
 
+it('GET /v1/credits tells of credit that a customer had before he was seen here', async () => {
+  const { customer, key } = await newCustomer();
+  gateway.stripe.webhooks.hold();
+  gateway.stripe.addCredit(customer, 725);
+  const { json } = await read('/v1/credits', key);
+  expect(json).toMatchObject({ data: { customer, available_usd: '7.25', has_had_credit: true } });
+  await gateway.stripe.webhooks.release();
+});
+
 describe('GET /v1/usage', () => {
   it("sums the customer's calls of this month by model and token type", async () => {
     const { customer, key } = await newCustomer();

@@ -137,3 +137,23 @@ it('ends as it ended for the first: broken, where it broke', () => {
   reply.listen(late, true);
   expect(late.heard).toEqual(['200 true', 'a', 'break']);
 });
+
+it.each([true, false])(
+  'tells whoever writes that nobody listens any more, also where they left before he asked: cancels %s',
+  (cancels) => {
+    const reply = shared(100, cancels);
+    reply.listen({ ...first, onGone: (left) => left() }, false);
+    let told = 0;
+    reply.onGone(() => (told += 1));
+    expect(told).toBe(cancels ? 1 : 0);
+  },
+);
+
+it('tells nobody that all have left while one still listens', () => {
+  const reply = shared(100, true);
+  reply.listen({ ...first, onGone: (left) => left() }, false);
+  reply.listen(ear(), true);
+  let told = 0;
+  reply.onGone(() => (told += 1));
+  expect(told).toBe(0);
+});

@@ -80,3 +80,13 @@ it('holds back the only target where it does not answer at all, and says for how
 it('asks the only target all the same where it answers, as its own error says most', () => {
   expect(opened(true).choose([A], 400)).toBe(0);
 });
+
+it('is not held back for as long as the clock was set back meanwhile', () => {
+  const nowMs = 3_600_000;
+  const health = createUpstreamHealth({ failuresMax: 1, openMsMax: 4_000 });
+  health.failed(A, { nowMs, answered: false });
+  expect(health.choose([A], nowMs + 1)).toEqual({ heldMs: 999, target: A });
+  expect(health.choose([A], 0)).toBe(0);
+  // That was the one call that may try it: for the others its time begins again.
+  expect(health.choose([A], 1)).toMatchObject({ target: A });
+});

@@ -300,6 +300,24 @@ describe('a local budget', () => {
     expect((await ask({ hold: 1, ...free, nowMs: NOW + 6 })).kind).toBe('short');
   });
 
+  it.each([
+    ['of ten milliseconds', NOW - 5],
+    ['that has no length', NOW + 5],
+  ])('opens and counts calls long after the last period that Stripe told of, %s', async (_what, startMs) => {
+    await ledger.recordSubscription({
+      customer: CUSTOMER,
+      readAtMs: 1,
+      subscription: { id: 'sub_1', state: 'canceled' },
+      paymentBlock: null,
+      period: { startMs, endMs: NOW + 5 },
+    });
+    await budget('period', 100);
+    await spend(100, { ...free, nowMs: NOW + 1_006 });
+    expect((await ask({ hold: 1, ...free, nowMs: NOW + 1_007 })).kind).toBe('short');
+    const hasLength = startMs < NOW + 5;
+    expect((await ask({ hold: 1, ...free, nowMs: NOW + 1_015 })).kind).toBe(hasLength ? 'admitted' : 'short');
+  });
+
   it('of a key counts every customer the key acts for, and no other key', async () => {
     await ledger.putBudget(
       { id: 'bud_key', scope: 'key', subject: 'key_1', span: 'total', limitPico: '100' },

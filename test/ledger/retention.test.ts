@@ -101,6 +101,19 @@ describe('retention', () => {
     expect(line?.fields).toEqual({ calls: 2, events: 2, older_than_days: 36 });
   });
 
+  it('takes nothing off what a budget has spent, also where its limit is changed afterwards', async () => {
+    const budget = { id: 'bud_k', scope: 'key', subject: 'k', span: 'total' } as const;
+    const spent = async () => (await ledger.budgets('k', runtime.nowMs))[0]?.spentPico;
+    await called(40 * DAY);
+    await ledger.putBudget({ ...budget, limitPico: '2000000' }, runtime.nowMs);
+    await delivered();
+    await confirmed();
+    await trimmed();
+    expect(await left()).toEqual({ calls: 0, events: 0 });
+    await ledger.putBudget({ ...budget, limitPico: '3000000' }, runtime.nowMs);
+    expect(await spent()).toBe('1234567');
+  });
+
   it('deletes nothing unless it is told to', async () => {
     await called(400 * DAY);
     await delivered({ agoMs: 400 * DAY });

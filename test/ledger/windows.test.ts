@@ -98,6 +98,20 @@ describe("a budget's window", () => {
     expect(window('period', '2026-02-28T10:11:12Z', period)[0]).toBe('2026-02-28T10:11:12.000Z');
   });
 
+  it('begins anew as often as that is over in its turn, where Stripe says nothing more', () => {
+    const period = ['2026-01-01T00:00:00Z', '2026-01-31T00:00:00Z'];
+    expect(window('period', '2026-05-30T23:59:59.999Z', period)).toEqual([
+      '2026-05-01T00:00:00.000Z',
+      '2026-05-31T00:00:00.000Z',
+    ]);
+    expect(window('period', '2026-05-31T00:00:00Z', period)[0]).toBe('2026-05-31T00:00:00.000Z');
+  });
+
+  it('has no next where it has no length', () => {
+    const period = ['2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z'];
+    expect(window('period', '2026-05-30T00:00:00Z', period)[0]).toBe('2026-01-01T00:00:00.000Z');
+  });
+
   it('is the calendar month for a customer without a subscription', () => {
     expect(window('period', '2026-11-21T00:00:00Z')[0]).toBe('2026-11-01T00:00:00.000Z');
   });

@@ -50,6 +50,22 @@ it('keeps a file for itself: a second owner is told which file is in use', async
   await close();
 });
 
+it('is opened by one after the other where several want it for a moment, as commands do', async () => {
+  const { database, file, close } = await openTemporary();
+  await database.batch([run('CREATE TABLE t (x BIGINT)')]);
+  await database.close();
+  const visit = async (x: number): Promise<void> => {
+    const own = await openSqlite({ file });
+    await own.batch([run('INSERT INTO t VALUES (?)', x)]);
+    await own.close();
+  };
+  await Promise.all([1, 2, 3, 4, 5, 6].map(visit));
+  const reader = new DatabaseSync(file, { readOnly: true });
+  expect(reader.prepare('SELECT SUM(x) AS sum FROM t').get()).toMatchObject({ sum: 21 });
+  reader.close();
+  await close();
+});
+
 it('keeps a file from other processes, which may still read it', async () => {
   const { database, file, close } = await openTemporary();
   await database.batch([run('CREATE TABLE t (x BIGINT)'), run('INSERT INTO t VALUES (7)')]);

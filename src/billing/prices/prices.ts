@@ -100,7 +100,7 @@ export function createPrices({
     const planMarkup = plan == null ? undefined : planMarkups.get(plan);
     const name = planMarkup === undefined ? billedModel : `${billedModel} ${planMarkup}`;
     const cached = cache.get(name);
-    if (cached !== undefined && cached.untilMs > runtime.now()) return cached;
+    if (cached !== undefined && isGood(cached, runtime.now())) return cached;
     const entry = read(billedModel, planMarkup ?? markupMillionths);
     if (cache.size >= CACHED_MODELS_MAX) cache.clear();
     cache.set(name, entry);
@@ -119,6 +119,10 @@ export function createPrices({
     },
   };
 }
+
+/** Not where it is good for longer than it can be: then the clock was set back, and the hour is another. */
+const isGood = ({ untilMs }: Entry, nowMs: number): boolean =>
+  untilMs === Infinity || (untilMs > nowMs && untilMs <= nowMs + CONDITIONAL_PRICE_MS);
 
 /** The catalogue's own version; a test compares it with the package. */
 export const CATALOGUE_VERSION = '0.1.8';

@@ -36,7 +36,8 @@ const ALLOWED_MS = 30_000;
 
 interface Memory {
   readonly verdict: 'known' | 'missing';
-  readonly untilMs: number;
+  readonly sinceMs: number;
+  readonly forMs: number;
 }
 
 export function createCustomers({
@@ -51,12 +52,15 @@ export function createCustomers({
 
   const recall = (customer: string): Verdict | undefined => {
     const entry = memory.get(customer);
-    return entry === undefined || entry.untilMs <= runtime.now() ? undefined : entry.verdict;
+    if (entry === undefined || entry.forMs === Infinity) return entry?.verdict;
+    // A clock that was set back makes the age negative: then it is not known, and who is remembered is asked for again.
+    const ageMs = runtime.now() - entry.sinceMs;
+    return ageMs >= 0 && ageMs < entry.forMs ? entry.verdict : undefined;
   };
   const learn = (customer: string, verdict: 'known' | 'missing', forMs = Infinity): Verdict => {
     const sooner = recall(customer);
     if (sooner === 'missing') return sooner;
-    memory.set(customer, { verdict, untilMs: runtime.now() + forMs });
+    memory.set(customer, { verdict, sinceMs: runtime.now(), forMs });
     return verdict;
   };
 
@@ -99,7 +103,7 @@ export function createCustomers({
       return looking;
     },
     deleted(customer) {
-      memory.set(customer, { verdict: 'missing', untilMs: Infinity });
+      memory.set(customer, { verdict: 'missing', sinceMs: 0, forMs: Infinity });
     },
   };
 }

@@ -141,5 +141,8 @@ describe('catalogue prices', () => {
     const day = prices.priceOf('deepseek/deepseek-chat')?.[0].rates.uncachedInput;
     runtime.nowMs = Date.UTC(2026, 10, 21, 20);
     expect(prices.priceOf('deepseek/deepseek-chat')?.[0].rates.uncachedInput).not.toBe(day);
+    // Also back, when the clock was set back.
+    runtime.nowMs = Date.UTC(2026, 10, 21, 12);
+    expect(prices.priceOf('deepseek/deepseek-chat')?.[0].rates.uncachedInput).toBe(day);
   });
 });

@@ -54,6 +54,16 @@ describe('verifying a customer', () => {
     expect(await customers.verify('cus_a')).toBe('known');
   });
 
+  it('asks again about a missing customer when the clock was set back meanwhile', async () => {
+    const { customers, runtime, asked, stripe } = setUp();
+    stripe.answer = () => Promise.resolve(false);
+    expect(await customers.verify('cus_a')).toBe('missing');
+    stripe.answer = () => Promise.resolve(true);
+    runtime.nowMs -= 3_600_000;
+    expect(await customers.verify('cus_a')).toBe('known');
+    expect(asked).toHaveLength(2);
+  });
+
   it('takes a deleted customer for missing at once', async () => {
     const { customers } = setUp();
     expect(await customers.verify('cus_a')).toBe('known');
