@@ -167,6 +167,26 @@ describe('the usage of a chat stream', () => {
     expect(reader.complete).toBe(true);
   });
 
+  it('is not final where it was told before what was said: fewer tokens than deltas', () => {
+    const usage = { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 };
+    const early = event({ choices: [{ delta: { role: 'assistant' } }], usage });
+    const stopped = event({ choices: [{ delta: {}, finish_reason: 'stop' }] });
+    const said = delta({ content: 'The fare ' }) + delta({ content: 'is paid.' });
+    for (const end of ['', stopped, stopped + DONE, DONE]) {
+      const bytewise = streamReader(false);
+      readAll(bytewise, oneByOne(bytesOf(early + said + end)));
+      for (const metered of [read(early + said + end).metered, bytewise.metered()])
+        expect(metered).toMatchObject({
+          kind: 'cut',
+          outputOpen: true,
+          lines: [{ uncachedInput: 3, textOutput: 1 }],
+        });
+    }
+    // As many tokens as deltas may be all there is, and a count behind them is the vendor's last word.
+    expect(read(early + delta({ content: 'x' }) + DONE).metered.kind).toBe('final');
+    expect(read(said + usageChunk(3, 1) + DONE).metered).toMatchObject({ kind: 'final' });
+  });
+
   it('is the last one told, never a sum', () => {
     const running = [1, 2, 3].map((tokens) =>
       event({
