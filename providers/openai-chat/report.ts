@@ -49,8 +49,8 @@ export class ChatReport {
   }
 
   /**
-   * Takes in a reply or one event of it; answers whether it told a usage. The last one stands: vendors that report often
-   * report running sums.
+   * Takes in a reply or one event of it; answers whether it told a usage that can be believed. The last such one stands:
+   * vendors that report often report running sums.
    */
   take(body: Readonly<Record<string, unknown>>): boolean {
     this.identify(body);
@@ -60,7 +60,7 @@ export class ChatReport {
     if (told) this.#takeUsage(usage);
     const error = body['error'] ?? groq['error'];
     if (error !== undefined && error !== null) this.fail(errorReason(error));
-    return told;
+    return told && !this.#refusedLast;
   }
 
   identify(body: Readonly<Record<string, unknown>>): void {

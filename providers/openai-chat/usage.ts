@@ -15,8 +15,9 @@ export type ChatUsage =
   | { readonly kind: 'refused'; readonly reason: string };
 
 /** Reads a `usage` value that is neither null nor missing. */
-export function readChatUsage(usage: unknown): ChatUsage {
-  if (!isRecord(usage)) return { kind: 'refused', reason: 'usage is not an object' };
+export function readChatUsage(told: unknown): ChatUsage {
+  if (!isRecord(told)) return { kind: 'refused', reason: 'usage is not an object' };
+  const usage = byChatNames(told);
   const total = countOf(usage['total_tokens']);
   const prompt = required(usage, 'prompt_tokens', 'completion_tokens');
   const completion = required(usage, 'completion_tokens', 'prompt_tokens');
@@ -29,6 +30,20 @@ export function readChatUsage(usage: unknown): ChatUsage {
   const sums = settleSums({ prompt, completion, total: whole }, parts, doubts);
   const counts = { ...inputClasses(sums.input, parts, doubts), ...outputClasses(sums.output, parts, doubts) };
   return { kind: 'counts', counts, reason: doubts.length === 0 ? undefined : doubts.join('; ') };
+}
+
+/**
+ * The counts by the names of chat completions. The Responses API has others, which some vendors and proxies write here
+ * too, alone or beside them; then those of this dialect stand.
+ */
+function byChatNames(usage: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return {
+    ...usage,
+    prompt_tokens: usage['prompt_tokens'] ?? usage['input_tokens'],
+    completion_tokens: usage['completion_tokens'] ?? usage['output_tokens'],
+    prompt_tokens_details: usage['prompt_tokens_details'] ?? usage['input_tokens_details'],
+    completion_tokens_details: usage['completion_tokens_details'] ?? usage['output_tokens_details'],
+  };
 }
 
 /** The details of a report; zero where it has none. */
@@ -75,12 +90,26 @@ function readParts(usage: Readonly<Record<string, unknown>>, doubts: string[]): 
       'cache_write_tokens',
       prompt['cache_write_tokens'] ?? usage['cache_write_tokens'] ?? usage['cache_creation_input_tokens'],
     ),
-    audioInput: detail('prompt audio_tokens', prompt['audio_tokens']),
+    audioInput: detail('prompt audio_tokens', prompt['audio_tokens'] ?? untoldAudio(usage)),
     imageInput: detail('prompt image_tokens', prompt['image_tokens']),
     reasoning: detail('reasoning_tokens', completion['reasoning_tokens'] ?? usage['reasoning_tokens']),
     audioOutput: detail('completion audio_tokens', completion['audio_tokens']),
     imageOutput: detail('completion image_tokens', completion['image_tokens']),
   };
+}
+
+/** Mistral's audio where it is told in seconds alone, as its documentation shows it: what the total has beside the other two. */
+function untoldAudio(usage: Readonly<Record<string, unknown>>): number | undefined {
+  const seconds = usage['prompt_audio_seconds'];
+  if (typeof seconds !== 'number' || seconds <= 0) return undefined;
+  const [total, prompt, completion] = [
+    countOf(usage['total_tokens']),
+    countOf(usage['prompt_tokens']),
+    countOf(usage['completion_tokens']),
+  ];
+  if (typeof total !== 'number' || typeof prompt !== 'number' || typeof completion !== 'number')
+    return undefined;
+  return Math.max(0, total - prompt - completion);
 }
 
 const recordOf = (value: unknown): Readonly<Record<string, unknown>> | undefined =>

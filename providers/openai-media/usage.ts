@@ -25,6 +25,7 @@ export function mediaTokens(usage: unknown, generates: Generates): ChatUsage | u
     completion_tokens_details:
       told ?? (generates === 'text' ? undefined : { [`${generates}_tokens`]: completion }),
     reasoning_tokens: usage['reasoning_tokens'],
+    prompt_audio_seconds: usage['prompt_audio_seconds'],
   });
 }
 

@@ -182,6 +182,8 @@ describe('the usage of a chat stream', () => {
           lines: [{ uncachedInput: 3, textOutput: 1 }],
         });
     }
+    const unbelievable = event({ choices: [], usage: { ...usage, completion_tokens: '9' } });
+    expect(read(early + said + unbelievable + DONE).metered).toMatchObject({ kind: 'cut', outputOpen: true });
     // As many tokens as deltas may be all there is, and a count behind them is the vendor's last word.
     expect(read(early + delta({ content: 'x' }) + DONE).metered.kind).toBe('final');
     expect(read(said + usageChunk(3, 1) + DONE).metered).toMatchObject({ kind: 'final' });

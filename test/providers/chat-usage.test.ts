@@ -39,6 +39,18 @@ describe('chat usage', () => {
     expect([inputTokens(counts), outputTokens(counts)]).toEqual([10, 5]);
   });
 
+  it('is read by the names of the Responses API where it has no others', () => {
+    const counts = counted({
+      input_tokens: 10,
+      output_tokens: 5,
+      total_tokens: 15,
+      input_tokens_details: { cached_tokens: 4 },
+      output_tokens_details: { reasoning_tokens: 2 },
+    });
+    expect(counts).toEqual({ ...ZERO_TOKENS, uncachedInput: 6, cacheRead: 4, textOutput: 3, reasoning: 2 });
+    expect(inputTokens(counted(ten({ input_tokens: 99, output_tokens: 99 })))).toBe(10);
+  });
+
   it('tolerates whatever else vendors add', () => {
     expect(reasonOf(ten({ cost: { total: 1 }, is_byok: false, queue_time: 0.1, x: null }))).toBeUndefined();
   });
@@ -154,6 +166,14 @@ describe('input details', () => {
     const usage = { prompt_tokens: 9, completion_tokens: 248, total_tokens: 632 };
     const counts = counted({ ...usage, prompt_tokens_details: { audio_tokens: 375 } });
     expect(counts).toMatchObject({ uncachedInput: 9, audioInput: 375 });
+  });
+
+  it("add Mistral's audio by the total where it is told in seconds alone", () => {
+    const usage = { prompt_tokens: 4, completion_tokens: 635, total_tokens: 3264 };
+    const counts = counted({ ...usage, prompt_audio_seconds: 203 });
+    expect(counts).toMatchObject({ uncachedInput: 4, audioInput: 2625, textOutput: 635 });
+    expect(inputTokens(counted({ ...usage, prompt_audio_seconds: 0 }))).toBe(4);
+    expect(counted(ten({ prompt_audio_seconds: 3 }))).toMatchObject({ uncachedInput: 10, audioInput: 0 });
   });
 
   it("set OpenAI's audio apart inside the prompt", () => {
