@@ -5,7 +5,7 @@
 import { isRecord, listOf, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
-import { carriesError } from '../passage/counts.ts';
+import { carriesError, errorReason } from '../passage/counts.ts';
 import { type Fate, hasData, startsWith, type StreamRules } from '../passage/event-reader.ts';
 import { Evidence } from '../passage/evidence.ts';
 import { firstTelling } from './markers.ts';
@@ -26,6 +26,8 @@ export class ChatStreamRules implements StreamRules {
       this.#spoke = true;
       this.#stopped ||= isRecord(choice) && (choice['finish_reason'] ?? '') !== '';
     }
+    // An error under another name, which is not looked for among what streams past.
+    if (!this.#spoke && carriesError(event)) this.#report.fail(errorReason(event));
     if (!this.#report.hasIdentity) this.#report.identify(event);
     weighChatEvent(event, tally);
   });

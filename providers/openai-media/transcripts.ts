@@ -8,6 +8,7 @@ import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import { textQuarters } from '../../src/usage/text-estimate.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
+import { carriesError } from '../passage/counts.ts';
 import { eventType } from '../passage/event-type.ts';
 import type { JsonBody } from '../passage/json-reader.ts';
 import { Tally } from '../passage/tally.ts';
@@ -66,7 +67,7 @@ function meterBody(body: JsonBody): Metered {
   if (tokens !== undefined) return meteredTokens(tokens);
   const seconds = reportedSeconds(body['usage']) ?? wholeSeconds(body['duration']);
   if (seconds !== undefined) return meteredUnits({ seconds });
-  if (body['error'] !== undefined && body['error'] !== null)
+  if (carriesError(body))
     return { kind: 'none', lines: [], reason: 'the reply carries an error', failed: true };
   const ends = listOf(body['segments']).map((segment) =>
     wholeSeconds(isRecord(segment) ? segment['end'] : null),

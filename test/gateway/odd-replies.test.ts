@@ -22,6 +22,21 @@ const encoded =
     response.writeHead(200, { 'content-type': type, 'content-encoding': encoding });
     response.end(encode(streams ? STREAM : BODY));
   };
+/** Errors that come with a success, under another name than `error`. */
+const ERRORS: Readonly<Record<string, object>> = {
+  object: { object: 'error', message: 'Bad', type: 'BadRequestError', code: 400 },
+  detail: { detail: 'Bad' },
+  message: { message: 'Bad' },
+  base_resp: { id: 'x', choices: null, base_resp: { status_code: 1008, status_msg: 'Bad' } },
+};
+const failing =
+  (error: object, done = ''): Script =>
+  ({ response, body }) => {
+    const streams = body.includes('"stream":true');
+    response.writeHead(200, { 'content-type': streams ? 'text/event-stream' : 'application/json' });
+    const text = JSON.stringify(error);
+    response.end(streams ? `data: ${text}\n\n${done}` : text);
+  };
 const status =
   (code: number): Script =>
   ({ response }) =>
@@ -45,6 +60,8 @@ beforeAll(async () => {
       exchange.response.writeHead(422, { 'content-type': 'application/json' });
       exchange.response.end(JSON.stringify({ detail }));
     },
+    ...Object.fromEntries(Object.entries(ERRORS).map(([name, error]) => [name, failing(error)])),
+    'object-done': failing(ERRORS['object']!, DONE),
     lies: encoded('gzip', (text) => Buffer.from(text)),
   });
   gateway = await startTestGateway({
@@ -109,6 +126,33 @@ describe('an encoded reply', () => {
     });
     expect([reply.status, reply.headers.get('x-faregate-error')]).toEqual([502, 'upstream_error']);
     await reply.arrayBuffer();
+  });
+});
+
+describe('an error that comes with a success', () => {
+  it.each(Object.keys(ERRORS))('costs nothing, whatever it is called: %s', async (model) => {
+    const plain = await callThrough(gateway, { model: `odd/${model}` });
+    expect(plain).toMatchObject({ status: 200, text: JSON.stringify(ERRORS[model]), broken: false });
+    expect(plain.call).toMatchObject({ usage_source: 'none', events: [] });
+    const streamed = await callThrough(gateway, { model: `odd/${model}`, stream: true });
+    expect(streamed).toMatchObject({ text: `data: ${JSON.stringify(ERRORS[model])}\n\n`, broken: true });
+    expect(streamed.call).toMatchObject({ usage_source: 'none', events: [] });
+  });
+
+  it('costs nothing before an end marker either', async () => {
+    const { call } = await callThrough(gateway, { model: 'odd/object-done', stream: true });
+    expect(call).toMatchObject({ usage_source: 'none', events: [] });
+  });
+
+  it.each(['detail', 'base_resp'])('is told as one in another dialect: %s', async (model) => {
+    const got = await callThrough(gateway, {
+      model: `odd/${model}`,
+      path: '/v1/messages',
+      more: { max_tokens: 9 },
+    });
+    expect(got.status).toBeGreaterThanOrEqual(400);
+    expect(got.text).toContain('Bad');
+    expect(got.call).toMatchObject({ usage_source: 'none', events: [] });
   });
 });
 
