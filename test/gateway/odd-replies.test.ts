@@ -154,6 +154,19 @@ describe('an error that comes with a success', () => {
     expect(got.text).toContain('Bad');
     expect(got.call).toMatchObject({ usage_source: 'none', events: [] });
   });
+
+  it('is told as one in a stream of another dialect, though an end marker follows', async () => {
+    const more = { max_tokens: 9 };
+    const got = await callThrough(gateway, {
+      model: 'odd/object-done',
+      path: '/v1/messages',
+      stream: true,
+      more,
+    });
+    expect(got.text).toContain('Bad');
+    expect(got.text).not.toContain('message_stop');
+    expect(got.call).toMatchObject({ usage_source: 'none', events: [] });
+  });
 });
 
 it('a provider that refuses the usage option with a 422, as FastAPI does, is asked again without it', async () => {
