@@ -64,7 +64,7 @@ function meterTranscript(text: string): Metered {
 
 function meterBody(body: JsonBody): Metered {
   const tokens = mediaTokens(body['usage'], 'text');
-  if (tokens !== undefined) return meteredTokens(tokens);
+  if (tokens?.kind === 'counts') return meteredTokens(tokens);
   const seconds = reportedSeconds(body['usage']) ?? wholeSeconds(body['duration']);
   if (seconds !== undefined) return meteredUnits({ seconds });
   if (carriesError(body))
@@ -130,7 +130,7 @@ export class TranscriptStreamRules implements StreamRules {
 
 function meterDone(event: JsonBody): Metered {
   const tokens = mediaTokens(event['usage'], 'text');
-  if (tokens !== undefined) return meteredTokens(tokens);
+  if (tokens?.kind === 'counts') return meteredTokens(tokens);
   const seconds = reportedSeconds(event['usage']);
   if (seconds !== undefined) return meteredUnits({ seconds });
   return { kind: 'none', lines: [], reason: 'the stream told no usage' };
