@@ -93,6 +93,7 @@ export class ChatReport {
   #takeUsage(usage: unknown): void {
     const read = readChatUsage(
       !this.#generates && isRecord(usage) ? { completion_tokens: 0, ...usage } : usage,
+      this.#servedModel,
     );
     this.#refusedLast = read.kind === 'refused';
     this.#usageReason = read.reason;

@@ -2,6 +2,7 @@
  * Chat completions usage, brought to disjoint classes. The spellings and the arithmetic differ by vendor:
  * - cache reads are inside `prompt_tokens` and have five names (OpenAI, Writer, DeepSeek, Moonshot and Together, Mistral);
  * - xAI's reasoning is beside `completion_tokens`, everyone else's inside; Mistral's audio is beside `prompt_tokens`;
+ * - Gemini's thoughts, at Google's endpoint of this dialect, are in the total alone;
  * - details are parts of their whole, never added to it.
  * Where two readings are possible, the vendor's own `total_tokens` decides.
  */
@@ -14,8 +15,8 @@ export type ChatUsage =
   /** The report cannot be believed: the reply counts as one without usage. */
   | { readonly kind: 'refused'; readonly reason: string };
 
-/** Reads a `usage` value that is neither null nor missing. */
-export function readChatUsage(told: unknown): ChatUsage {
+/** Reads a `usage` value that is neither null nor missing. `servedModel`: as the reply names it, where it does. */
+export function readChatUsage(told: unknown, servedModel = ''): ChatUsage {
   if (!isRecord(told)) return { kind: 'refused', reason: 'usage is not an object' };
   const usage = byChatNames(told);
   const total = countOf(usage['total_tokens']);
@@ -25,7 +26,7 @@ export function readChatUsage(told: unknown): ChatUsage {
   if (typeof completion === 'string') return { kind: 'refused', reason: completion };
   const doubts: string[] = [];
   if (total === 'malformed') doubts.push('total_tokens is not a token count');
-  const parts = readParts(usage, doubts);
+  const parts = readParts(usage, servedModel, doubts);
   const whole = typeof total === 'number' ? total : undefined;
   const sums = settleSums({ prompt, completion, total: whole }, parts, doubts);
   const counts = { ...inputClasses(sums.input, parts, doubts), ...outputClasses(sums.output, parts, doubts) };
@@ -68,7 +69,7 @@ function required(usage: Readonly<Record<string, unknown>>, name: string, other:
   return `usage has no ${name}`;
 }
 
-function readParts(usage: Readonly<Record<string, unknown>>, doubts: string[]): Parts {
+function readParts(usage: Readonly<Record<string, unknown>>, servedModel: string, doubts: string[]): Parts {
   const prompt = recordOf(usage['prompt_tokens_details']) ?? recordOf(usage['prompt_token_details']) ?? {};
   const completion =
     recordOf(usage['completion_tokens_details']) ?? recordOf(usage['completion_token_details']) ?? {};
@@ -92,7 +93,10 @@ function readParts(usage: Readonly<Record<string, unknown>>, doubts: string[]): 
     ),
     audioInput: detail('prompt audio_tokens', prompt['audio_tokens'] ?? untoldAudio(usage)),
     imageInput: detail('prompt image_tokens', prompt['image_tokens']),
-    reasoning: detail('reasoning_tokens', completion['reasoning_tokens'] ?? usage['reasoning_tokens']),
+    reasoning: detail(
+      'reasoning_tokens',
+      completion['reasoning_tokens'] ?? usage['reasoning_tokens'] ?? untoldThoughts(usage, servedModel),
+    ),
     audioOutput: detail('completion audio_tokens', completion['audio_tokens']),
     imageOutput: detail('completion image_tokens', completion['image_tokens']),
   };
@@ -101,12 +105,21 @@ function readParts(usage: Readonly<Record<string, unknown>>, doubts: string[]): 
 /** Mistral's audio where it is told in seconds alone, as its documentation shows it: what the total has beside the other two. */
 function untoldAudio(usage: Readonly<Record<string, unknown>>): number | undefined {
   const seconds = usage['prompt_audio_seconds'];
-  if (typeof seconds !== 'number' || seconds <= 0) return undefined;
-  const [total, prompt, completion] = [
-    countOf(usage['total_tokens']),
-    countOf(usage['prompt_tokens']),
-    countOf(usage['completion_tokens']),
-  ];
+  return typeof seconds === 'number' && seconds > 0 ? besideTheTwo(usage) : undefined;
+}
+
+/**
+ * Gemini's thoughts at Google's endpoint of this dialect: they are in the total and nowhere else, say 9 and 1 of 103. Of
+ * another vendor's model such a rest tells nothing of what it is.
+ */
+const untoldThoughts = (usage: Readonly<Record<string, unknown>>, servedModel: string): number | undefined =>
+  /^(?:models\/|google\/)?gemini-/.test(servedModel) ? besideTheTwo(usage) : undefined;
+
+/** What the total has beside the two main counts; undefined where one of the three is not told. */
+function besideTheTwo(usage: Readonly<Record<string, unknown>>): number | undefined {
+  const [total, prompt, completion] = ['total_tokens', 'prompt_tokens', 'completion_tokens'].map((name) =>
+    countOf(usage[name]),
+  );
   if (typeof total !== 'number' || typeof prompt !== 'number' || typeof completion !== 'number')
     return undefined;
   return Math.max(0, total - prompt - completion);

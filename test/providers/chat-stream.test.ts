@@ -31,6 +31,15 @@ function opens(text: string, split: (bytes: Uint8Array) => readonly Uint8Array[]
   return reader.opensWithError;
 }
 
+/** As Google's endpoint of this dialect sends them. */
+const geminiChunk = (completion: number, total: number, more: object): string =>
+  event({
+    id: 'c1',
+    model: 'gemini-3-flash-preview',
+    choices: [{ index: 0, delta: { role: 'assistant', content: 'x' }, ...more }],
+    usage: { completion_tokens: completion, prompt_tokens: 9, total_tokens: total },
+  });
+
 describe('a chat stream opens with an error', () => {
   const error = event({ error: { message: 'Overloaded' } });
   it.each([
@@ -197,6 +206,11 @@ describe('the usage of a chat stream', () => {
       }),
     );
     expect(read(running.join('')).tokens).toEqual([5, 3]);
+  });
+
+  it("has the thoughts that Google's endpoint tells in the total of each chunk alone", () => {
+    const stream = geminiChunk(1, 103, {}) + geminiChunk(3, 105, { finish_reason: 'length' }) + DONE;
+    expect(read(stream)).toMatchObject({ tokens: [9, 96], line: { reasoning: 93 }, forwarded: stream });
   });
 
   it('is not added up where Groq tells it twice', () => {

@@ -144,6 +144,21 @@ describe('output details', () => {
     );
   });
 
+  it("take for Gemini's thoughts what the total has beside the other two, and for nobody else's", () => {
+    const usage = { prompt_tokens: 9, completion_tokens: 1, total_tokens: 103 };
+    for (const model of ['gemini-3-flash-preview', 'models/gemini-2.5-pro', 'google/gemini-2.5-flash'])
+      expect(readChatUsage(usage, model)).toMatchObject({
+        kind: 'counts',
+        counts: { uncachedInput: 9, textOutput: 1, reasoning: 93 },
+        reason: undefined,
+      });
+    expect(readChatUsage(usage, 'other-gemini')).toMatchObject({ counts: { textOutput: 1, reasoning: 0 } });
+    const told = { ...usage, completion_tokens: 94, completion_tokens_details: { reasoning_tokens: 93 } };
+    expect(readChatUsage(told, 'gemini-3-flash-preview')).toMatchObject({
+      counts: { uncachedInput: 9, textOutput: 1, reasoning: 93 },
+    });
+  });
+
   it('set audio and images apart', () => {
     const details = { audio_tokens: 2, image_tokens: 1, reasoning_tokens: 1 };
     expect(counted(ten({ completion_tokens_details: details }))).toMatchObject({
