@@ -28,7 +28,7 @@ export function readChatUsage(told: unknown, servedModel = ''): ChatUsage {
   if (total === 'malformed') doubts.push('total_tokens is not a token count');
   const parts = readParts(usage, servedModel, doubts);
   const whole = typeof total === 'number' ? total : undefined;
-  const sums = settleSums({ prompt, completion, total: whole }, parts, doubts);
+  const sums = settleSums({ prompt, completion, total: whole, apart: isAnthropics(told) }, parts, doubts);
   const counts = { ...inputClasses(sums.input, parts, doubts), ...outputClasses(sums.output, parts, doubts) };
   return { kind: 'counts', counts, reason: doubts.length === 0 ? undefined : doubts.join('; ') };
 }
@@ -46,6 +46,10 @@ function byChatNames(usage: Readonly<Record<string, unknown>>): Readonly<Record<
     completion_tokens_details: usage['completion_tokens_details'] ?? usage['output_tokens_details'],
   };
 }
+
+const isAnthropics = (usage: Readonly<Record<string, unknown>>): boolean =>
+  (usage['prompt_tokens'] ?? null) === null &&
+  (usage['cache_read_input_tokens'] ?? usage['cache_creation_input_tokens'] ?? null) !== null;
 
 /** The details of a report; zero where it has none. */
 interface Parts {
@@ -132,11 +136,13 @@ interface Reported {
   readonly prompt: number;
   readonly completion: number;
   readonly total: number | undefined;
+  /** The report is one of Anthropic's by its names: cached tokens lie beside its input. */
+  readonly apart: boolean;
 }
 
 /** What was read and what was generated in all: which details lie beside the two main counts, the total tells. */
 function settleSums(
-  { prompt, completion, total }: Reported,
+  { prompt, completion, total, apart }: Reported,
   parts: Parts,
   doubts: string[],
 ): { input: number; output: number } {
@@ -144,9 +150,9 @@ function settleSums(
   // A part cannot exceed its whole: such reasoning lies beside the completion, whatever the total says.
   const output = parts.reasoning > completion ? completion + parts.reasoning : completion;
   if (total === undefined) {
-    if (parts.cacheRead > prompt)
-      doubts.push('more cached tokens than prompt tokens, taken as beside the prompt');
-    return { input: parts.cacheRead > prompt ? prompt + parts.cacheRead + parts.cacheWrite : prompt, output };
+    const tooMany = parts.cacheRead > prompt || parts.cacheWrite > prompt;
+    if (tooMany) doubts.push('more cached tokens than prompt tokens, taken as beside the prompt');
+    return { input: tooMany || apart ? prompt + parts.cacheRead + parts.cacheWrite : prompt, output };
   }
   if (total === inside) {
     if (output > completion)

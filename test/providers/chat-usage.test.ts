@@ -113,6 +113,17 @@ describe('a cache count that does not fit the prompt', () => {
     expect(read.reason).toContain('beside the prompt');
   });
 
+  it('lies beside the prompt as well where more was written than the prompt has', () => {
+    const counts = counted({ prompt_tokens: 5, completion_tokens: 2, cache_creation_input_tokens: 200 });
+    expect(counts).toMatchObject({ uncachedInput: 5, cacheWrite: 200 });
+  });
+
+  it("lies beside an input that has Anthropic's names, and no total", () => {
+    const usage = { input_tokens: 500, output_tokens: 2, cache_read_input_tokens: 100 };
+    expect(counted(usage)).toMatchObject({ uncachedInput: 500, cacheRead: 100 });
+    expect(counted({ ...usage, prompt_tokens: 500 })).toMatchObject({ uncachedInput: 400, cacheRead: 100 });
+  });
+
   it('is not subtracted twice when the same tokens are named read and written', () => {
     const usage = { prompt_tokens: 2168, completion_tokens: 10, total_tokens: 2178 };
     const details = { cached_tokens: 2161, cache_write_tokens: 2161 };
