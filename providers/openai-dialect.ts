@@ -108,9 +108,9 @@ export function createOpenaiProvider(type: string, shape: OpenaiShape = {}): Pro
       if (media !== undefined)
         return prepareMedia(call, media, { upstream, credential: credential(upstream) });
       const rules = rulesOf(call);
-      const { splices, addedUsageOption } = rules.asksUsage
+      const { splices, addedUsageOption, sendsUsageOption } = rules.asksUsage
         ? chatSplices(call, upstream.asksUsage)
-        : { splices: modelSplice(call), addedUsageOption: false };
+        : { splices: modelSplice(call), addedUsageOption: false, sendsUsageOption: false };
       return {
         request: {
           method: 'POST',
@@ -119,6 +119,7 @@ export function createOpenaiProvider(type: string, shape: OpenaiShape = {}): Pro
           body: splicedBody(call, splices),
         },
         addedUsageOption,
+        sendsUsageOption,
         read: (head) =>
           isSuccess(head.status) && isEventStream(head, call.stream)
             ? new EventReader(rules.streamRules(addedUsageOption))

@@ -85,6 +85,8 @@ export interface Exchange {
   readonly request: UpstreamRequest;
   /** True when the gateway asked for usage that the caller had not asked for. */
   readonly addedUsageOption: boolean;
+  /** True when the request asks for usage, by whomever's wish: an upstream that refuses that can be asked again without. */
+  readonly sendsUsageOption?: boolean | undefined;
   read(head: UpstreamHead): ResponseReader;
 }
 

@@ -15,9 +15,9 @@ import { eventQuarters } from './text.ts';
 export class MessagesStreamRules implements StreamRules {
   readonly #report = new MessagesReport();
   readonly #evidence = new Evidence((event, tally) => tally.add(eventQuarters(event)));
-  /** The message told why it stopped: its usage will not change any more. */
+  /** The message told why it stopped, or that it did. */
   #stopped = false;
-  /** A sum came behind the first count: at the end of the message it is the last. */
+  /** A sum came behind the first count, which was made before anything was generated: with the end of the message it is the last. */
   #summed = false;
 
   get failed(): boolean {
@@ -26,14 +26,15 @@ export class MessagesStreamRules implements StreamRules {
 
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
     if (unit.dataLines === 0) return 'forward';
-    switch (eventType(bytes, unit)) {
+    const type = eventType(bytes, unit);
+    switch (type) {
       case 'message_start':
       case 'message_delta':
       case 'error':
-        this.#read(bytes, unit);
+        this.#read(type, parseJson(sseData(bytes, unit)));
         return 'forward';
       case 'message_stop':
-        this.#stopped ||= this.#summed;
+        this.#stopped = true;
         return 'terminal';
       default:
         return 'forward';
@@ -47,7 +48,7 @@ export class MessagesStreamRules implements StreamRules {
   metered(closed: boolean): Metered {
     // A stream that merely ended, with an error or without a reason to stop, has not told all that it generated.
     return this.#report.metered(
-      this.#stopped,
+      this.#stopped && this.#summed,
       closed ? 'the stream told no usage' : 'the stream broke off before its usage',
     );
   }
@@ -56,18 +57,17 @@ export class MessagesStreamRules implements StreamRules {
     return this.#evidence.estimate();
   }
 
-  #read(bytes: Uint8Array, unit: SseUnit): void {
-    const event = parseJson(sseData(bytes, unit));
+  #read(type: string, event: unknown): void {
     if (!isRecord(event)) return;
-    if (event['type'] === 'message_start' && isRecord(event['message'])) {
+    if (type === 'message_start' && isRecord(event['message'])) {
       this.#stopped = false;
       this.#summed = false;
       this.#report.takeMessage(event['message']);
-    } else if (event['type'] === 'message_delta') {
+    } else if (type === 'message_delta') {
       this.#report.takeUsage(event['usage']);
       this.#summed ||= isRecord(event['usage']);
       this.#stopped ||= isRecord(event['delta']) && typeof event['delta']['stop_reason'] === 'string';
-    } else if (event['type'] === 'error' || carriesError(event)) {
+    } else if (type === 'error' || carriesError(event)) {
       this.#report.fail(event['error']);
     }
   }

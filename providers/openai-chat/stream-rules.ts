@@ -5,7 +5,7 @@
 import { isRecord, listOf, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import type { Metered } from '../../src/usage/usage.ts';
-import { carriesError } from '../passage/counts.ts';
+import { carriesError, errorReason } from '../passage/counts.ts';
 import { type Fate, hasData, startsWith, type StreamRules } from '../passage/event-reader.ts';
 import { Evidence } from '../passage/evidence.ts';
 import { firstTelling } from './markers.ts';
@@ -26,11 +26,15 @@ export class ChatStreamRules implements StreamRules {
       this.#spoke = true;
       this.#stopped ||= isRecord(choice) && (choice['finish_reason'] ?? '') !== '';
     }
+    // An error under another name, which is not looked for among what streams past.
+    if (!this.#spoke && carriesError(event)) this.#report.fail(errorReason(event));
     if (!this.#report.hasIdentity) this.#report.identify(event);
     weighChatEvent(event, tally);
   });
   /** The last event was one of usage alone, which by the dialect is the last before the terminal marker. */
   #usageWasLast = false;
+  /** An event without a usage came behind one that told it. */
+  #wentOn = false;
 
   /** `withholdsUsage`: whether the usage chunk was asked for by the gateway alone. */
   constructor(withholdsUsage: boolean) {
@@ -52,7 +56,9 @@ export class ChatStreamRules implements StreamRules {
       return 'terminal';
     }
     this.#usageWasLast = false;
-    return firstTelling(bytes, unit.start, unit.end) < 0 ? 'forward' : this.#read(bytes, unit);
+    if (firstTelling(bytes, unit.start, unit.end) >= 0) return this.#read(bytes, unit);
+    this.#wentOn = true;
+    return 'forward';
   }
 
   firstTelling(bytes: Uint8Array): number {
@@ -60,7 +66,9 @@ export class ChatStreamRules implements StreamRules {
   }
 
   passed(bytes: Uint8Array, end: number): void {
-    if (this.#usageWasLast && hasData(bytes, end)) this.#usageWasLast = false;
+    if ((this.#wentOn && !this.#usageWasLast) || !hasData(bytes, end)) return;
+    this.#usageWasLast = false;
+    this.#wentOn = true;
   }
 
   forwarded(bytes: Uint8Array): void {
@@ -76,8 +84,18 @@ export class ChatStreamRules implements StreamRules {
 
   metered(closed: boolean): Metered {
     if (!this.#report.hasIdentity) this.#evidence.count();
-    const told = this.#usageWasLast || this.#done || (closed && (this.#report.failed || this.complete()));
-    return this.#report.metered(told, 'the stream told no usage');
+    const ended = this.#done || (closed && (this.#report.failed || this.complete()));
+    const open = this.#leavesOutputOpen();
+    return this.#report.metered(this.#usageWasLast || (ended && !open), 'the stream told no usage', open);
+  }
+
+  /**
+   * Whether the usage that stands was told too early. A delta is a token at the least: fewer tokens than deltas, and events
+   * behind the usage, show that it was a running sum, or was told before anything was generated.
+   */
+  #leavesOutputOpen(): boolean {
+    const told = this.#report.outputTokens;
+    return this.#wentOn && told !== undefined && told < this.#evidence.estimate().deltas;
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {
@@ -88,7 +106,7 @@ export class ChatStreamRules implements StreamRules {
   #read(bytes: Uint8Array, unit: SseUnit): Fate {
     const event = parseJson(sseData(bytes, unit));
     if (!isRecord(event)) return 'forward';
-    this.#report.take(event);
+    this.#wentOn = !this.#report.take(event);
     this.#usageWasLast = isUsageOnly(event);
     return this.#usageWasLast && this.#withholdsUsage ? 'withhold' : 'forward';
   }

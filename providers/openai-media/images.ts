@@ -5,7 +5,7 @@ import { addUsage, type Metered, type Usage, ZERO_TOKENS } from '../../src/usage
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
 import { eventType } from '../passage/event-type.ts';
 import type { BodyRules, JsonBody } from '../passage/json-reader.ts';
-import { mediaTokens, meteredTokens, meteredUnits, unitsLine } from './usage.ts';
+import { mediaTokens, meteredMedia, meteredTokens, unitsLine } from './usage.ts';
 
 /** What OpenAI charges for each picture on the way, by its guide on image generation; the least a cut stream has cost. */
 const PARTIAL_IMAGE_TOKENS = 100;
@@ -13,9 +13,9 @@ const PARTIAL_IMAGE_TOKENS = 100;
 export const imagesBody: BodyRules = {
   meter(body) {
     const tokens = mediaTokens(body['usage'], 'image');
-    if (tokens !== undefined) return withSvgAuthor(meteredTokens(tokens), body);
     const images = listOf(body['data']).length;
-    if (images > 0) return meteredUnits({ images });
+    if (tokens?.kind === 'counts') return withSvgAuthor(meteredTokens(tokens), body);
+    if (images > 0) return meteredMedia(body['usage'], 'image', { images });
     return { kind: 'none', lines: [], reason: 'the reply has no picture and told no usage', failed: true };
   },
   weigh: () => undefined,

@@ -10,7 +10,7 @@ import { carriesError, errorReason } from '../passage/counts.ts';
 import { eventType } from '../passage/event-type.ts';
 import type { BodyRules } from '../passage/json-reader.ts';
 import type { ResponseReader } from '../provider.ts';
-import { estimatedUnits, mediaTokens, meteredTokens, meteredUnits } from './usage.ts';
+import { estimatedUnits, meteredMedia, meteredUnits } from './usage.ts';
 
 /** Characters as a person counts them: a surrogate pair is one. */
 export function charactersOf(text: unknown): number {
@@ -68,8 +68,7 @@ export const speechBody = (characters: number): BodyRules => ({
   meter(body) {
     if (carriesError(body))
       return { kind: 'none', lines: [], reason: errorReason(body['error']), failed: true };
-    const tokens = mediaTokens(body['usage'], 'audio');
-    return tokens === undefined ? meteredUnits({ characters }) : meteredTokens(tokens);
+    return meteredMedia(body['usage'], 'audio', { characters });
   },
   weigh: () => undefined,
 });
@@ -91,9 +90,8 @@ export class SpeechStreamRules implements StreamRules {
     if (type === 'error') this.failed = true;
     if (!type.endsWith('audio.done')) return 'forward';
     const event = parseJson(sseData(bytes, unit));
-    const tokens = isRecord(event) ? mediaTokens(event['usage'], 'audio') : undefined;
-    this.#metered =
-      tokens === undefined ? meteredUnits({ characters: this.#characters }) : meteredTokens(tokens);
+    const usage = isRecord(event) ? event['usage'] : undefined;
+    this.#metered = meteredMedia(usage, 'audio', { characters: this.#characters });
     return 'terminal';
   }
 

@@ -8,6 +8,7 @@ import { sseData, type SseUnit } from '../../src/usage/sse-scanner.ts';
 import { textQuarters } from '../../src/usage/text-estimate.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import type { Fate, StreamRules } from '../passage/event-reader.ts';
+import { carriesError } from '../passage/counts.ts';
 import { eventType } from '../passage/event-type.ts';
 import type { JsonBody } from '../passage/json-reader.ts';
 import { Tally } from '../passage/tally.ts';
@@ -63,10 +64,10 @@ function meterTranscript(text: string): Metered {
 
 function meterBody(body: JsonBody): Metered {
   const tokens = mediaTokens(body['usage'], 'text');
-  if (tokens !== undefined) return meteredTokens(tokens);
+  if (tokens?.kind === 'counts') return meteredTokens(tokens);
   const seconds = reportedSeconds(body['usage']) ?? wholeSeconds(body['duration']);
   if (seconds !== undefined) return meteredUnits({ seconds });
-  if (body['error'] !== undefined && body['error'] !== null)
+  if (carriesError(body))
     return { kind: 'none', lines: [], reason: 'the reply carries an error', failed: true };
   const ends = listOf(body['segments']).map((segment) =>
     wholeSeconds(isRecord(segment) ? segment['end'] : null),
@@ -129,7 +130,7 @@ export class TranscriptStreamRules implements StreamRules {
 
 function meterDone(event: JsonBody): Metered {
   const tokens = mediaTokens(event['usage'], 'text');
-  if (tokens !== undefined) return meteredTokens(tokens);
+  if (tokens?.kind === 'counts') return meteredTokens(tokens);
   const seconds = reportedSeconds(event['usage']);
   if (seconds !== undefined) return meteredUnits({ seconds });
   return { kind: 'none', lines: [], reason: 'the stream told no usage' };

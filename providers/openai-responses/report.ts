@@ -19,7 +19,7 @@ export class ResponsesReport {
   /** Takes in a response object: the whole reply, or the one inside an event. */
   take(response: Readonly<Record<string, unknown>>): void {
     const { id, model, usage, error } = response;
-    this.#report.take({ id, model, usage: asChatUsage(usage), error });
+    this.#report.take({ id, model, usage, error });
     this.#status = textOf(response['status']) ?? this.#status;
     const { completed_at: completedAtS } = response;
     if (typeof completedAtS === 'number') this.#completedAtS = completedAtS;
@@ -40,17 +40,4 @@ export class ResponsesReport {
     const told = { status: this.#status, completedAtS: this.#completedAtS };
     return { ...this.#report.metered(complete, missing), ...told };
   }
-}
-
-/** The same counts by the names of the chat dialect, so that one arithmetic reads both. */
-function asChatUsage(usage: unknown): unknown {
-  if (!isRecord(usage)) return usage;
-  const { input_tokens, output_tokens, input_tokens_details, output_tokens_details, ...rest } = usage;
-  return {
-    prompt_tokens: input_tokens,
-    completion_tokens: output_tokens,
-    prompt_tokens_details: input_tokens_details,
-    completion_tokens_details: output_tokens_details,
-    ...rest,
-  };
 }

@@ -7,9 +7,13 @@ import { sseData, sseEventName, type SseUnit } from '../../src/usage/sse-scanner
 const TYPE_WITHIN_BYTES = 120;
 const LEADING_TYPE = /^\s*\{\s*"type"\s*:\s*"([a-z_.]+)"/;
 
+/** What an event without a name is called (WHATWG, 9.2.6): written out, it names nothing. OpenAI's SDK goes by the data's type. */
+const UNNAMED = 'message';
+
 /** The event's name, else the type that its data tells; one that has neither is an `error` where it carries one, else empty. */
 export function eventType(bytes: Uint8Array, unit: SseUnit): string {
-  if (unit.eventEnd > unit.eventStart) return sseEventName(bytes, unit);
+  const name = unit.eventEnd > unit.eventStart ? sseEventName(bytes, unit) : UNNAMED;
+  if (name !== UNNAMED) return name;
   const end = Math.min(unit.dataEnd, unit.dataStart + TYPE_WITHIN_BYTES);
   const leading = LEADING_TYPE.exec(decoder.decode(bytes.subarray(unit.dataStart, end)))?.[1];
   if (leading !== undefined) return leading;

@@ -3,6 +3,7 @@ import { JsonReply } from '../../src/usage/json-reply.ts';
 import { isRecord } from '../../src/usage/json-value.ts';
 import type { Metered } from '../../src/usage/usage.ts';
 import type { ResponseReader, UpstreamHead } from '../provider.ts';
+import { carriesError, errorReason } from './counts.ts';
 import { Tally } from './tally.ts';
 
 export type JsonBody = Readonly<Record<string, unknown>>;
@@ -75,6 +76,8 @@ export class JsonReader implements ResponseReader {
     this.#isJson = body !== undefined;
     if (!isRecord(body)) return none(this.#unreadable());
     const metered = this.#rules.meter(body);
+    if (metered.kind === 'none' && metered.failed !== true && carriesError(body))
+      return { ...metered, reason: errorReason(body), failed: true };
     if (metered.kind !== 'final') this.#body = body;
     return metered;
   }

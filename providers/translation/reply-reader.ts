@@ -2,6 +2,7 @@
 import { JsonReply } from '../../src/usage/json-reply.ts';
 import { isRecord, parseJson } from '../../src/usage/json-value.ts';
 import { sseData, sseEventName, SseScanner, type SseUnit } from '../../src/usage/sse-scanner.ts';
+import { carriesError } from '../passage/counts.ts';
 import type { Narration } from './narration.ts';
 import { readError } from './reply-error.ts';
 import type { ReplyEvent, ReplyParser, ReplyParserOptions } from './reply.ts';
@@ -36,8 +37,7 @@ export function createReplyParser(
       rules.close();
     } else if (!isRecord(body))
       narration.fail(readError({}, undefined, `The provider's reply is no JSON object: ${text}`));
-    else if ((body['error'] ?? null) !== null && !('output' in body))
-      narration.fail(readError(body, undefined));
+    else if (carriesError(body) && !('output' in body)) narration.fail(readError(body, undefined));
     else rules.body(body);
   });
 }

@@ -16,7 +16,7 @@ export type Failure =
   | { readonly kind: 'unreadable' }
   /** A stream whose first word was an error. */
   | { readonly kind: 'failed_stream' }
-  /** The upstream refused the option we added to be told the usage. */
+  /** The upstream refused to be asked for usage. */
   | { readonly kind: 'usage_option' };
 type Headers = Readonly<Record<string, string>>;
 

@@ -192,10 +192,10 @@ class Forwarding implements ReplySink {
     else this.#failed({ kind: 'broken' }, upstreamError(this.#call, broken));
   }
 
-  /** The upstream's answer as a failure. Its word against the option we added is our own doing. */
+  /** The upstream's answer as a failure. Its word against being asked for usage can be helped, whoever asked. */
   #answered(): Failure {
     const text = textOf(this.#held);
-    if (this.#prepared.exchange.addedUsageOption && refusesUsageOption(this.#status, text))
+    if (this.#prepared.exchange.sendsUsageOption === true && refusesUsageOption(this.#status, text))
       return { kind: 'usage_option' };
     return { kind: 'answered', ...this.#upstreamHead, text };
   }

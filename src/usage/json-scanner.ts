@@ -10,6 +10,8 @@ import { createOpenKeys, type OpenKeys } from './json-keys.ts';
 export interface JsonMember {
   /** The decoded key. */
   readonly key: string;
+  /** Byte offset of the key's opening quote. */
+  readonly keyStart: number;
   /** Byte offsets of the value, end exclusive. */
   readonly start: number;
   readonly end: number;
@@ -68,7 +70,7 @@ export function scanJsonObject(bytes: Uint8Array): JsonScanResult {
     const key = decodeKey(bytes, keyStart, start);
     const wrong = checkKey(key, members, keyStart);
     if (wrong !== undefined) return wrong;
-    members.set(key, { key, start, end });
+    members.set(key, { key, keyStart, start, end });
     at = skipSpace(bytes, end);
     open = bytes[at] === COMMA;
     if (open) at = skipSpace(bytes, at + 1);

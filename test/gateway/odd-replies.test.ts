@@ -22,6 +22,27 @@ const encoded =
     response.writeHead(200, { 'content-type': type, 'content-encoding': encoding });
     response.end(encode(streams ? STREAM : BODY));
   };
+/** Errors that come with a success, under another name than `error`. */
+const ERRORS: Readonly<Record<string, object>> = {
+  object: { object: 'error', message: 'Bad', type: 'BadRequestError', code: 400 },
+  detail: { detail: 'Bad' },
+  message: { message: 'Bad' },
+  base_resp: { id: 'x', choices: null, base_resp: { status_code: 1008, status_msg: 'Bad' } },
+};
+const failing =
+  (error: object, done = ''): Script =>
+  ({ response, body }) => {
+    const streams = body.includes('"stream":true');
+    response.writeHead(200, { 'content-type': streams ? 'text/event-stream' : 'application/json' });
+    const text = JSON.stringify(error);
+    response.end(streams ? `data: ${text}\n\n${done}` : text);
+  };
+const strict: Script = (exchange) => {
+  if (!exchange.body.includes('stream_options')) return encoded('identity', Buffer.from)(exchange);
+  const detail = [{ loc: ['body', 'stream_options'], msg: 'Extra inputs are not permitted' }];
+  exchange.response.writeHead(422, { 'content-type': 'application/json' });
+  exchange.response.end(JSON.stringify({ detail }));
+};
 const status =
   (code: number): Script =>
   ({ response }) =>
@@ -39,12 +60,10 @@ beforeAll(async () => {
     br: encoded('br', brotliCompressSync),
     compress: encoded('compress', (text) => Buffer.from(text)),
     twice: encoded('gzip, br', (text) => brotliCompressSync(gzipSync(text))),
-    strict: (exchange) => {
-      if (!exchange.body.includes('stream_options')) return encoded('identity', Buffer.from)(exchange);
-      const detail = [{ loc: ['body', 'stream_options'], msg: 'Extra inputs are not permitted' }];
-      exchange.response.writeHead(422, { 'content-type': 'application/json' });
-      exchange.response.end(JSON.stringify({ detail }));
-    },
+    strict,
+    stricter: strict,
+    ...Object.fromEntries(Object.entries(ERRORS).map(([name, error]) => [name, failing(error)])),
+    'object-done': failing(ERRORS['object']!, DONE),
     lies: encoded('gzip', (text) => Buffer.from(text)),
   });
   gateway = await startTestGateway({
@@ -112,11 +131,56 @@ describe('an encoded reply', () => {
   });
 });
 
-it('a provider that refuses the usage option with a 422, as FastAPI does, is asked again without it', async () => {
-  const got = await callThrough(gateway, { model: 'odd/strict', stream: true });
-  expect(got).toMatchObject({ status: 200, broken: false });
-  expect(got.text).toContain('Paid.');
+describe('an error that comes with a success', () => {
+  it.each(Object.keys(ERRORS))('costs nothing, whatever it is called: %s', async (model) => {
+    const plain = await callThrough(gateway, { model: `odd/${model}` });
+    expect(plain).toMatchObject({ status: 200, text: JSON.stringify(ERRORS[model]), broken: false });
+    expect(plain.call).toMatchObject({ usage_source: 'none', events: [] });
+    const streamed = await callThrough(gateway, { model: `odd/${model}`, stream: true });
+    expect(streamed).toMatchObject({ text: `data: ${JSON.stringify(ERRORS[model])}\n\n`, broken: true });
+    expect(streamed.call).toMatchObject({ usage_source: 'none', events: [] });
+  });
+
+  it('costs nothing before an end marker either', async () => {
+    const { call } = await callThrough(gateway, { model: 'odd/object-done', stream: true });
+    expect(call).toMatchObject({ usage_source: 'none', events: [] });
+  });
+
+  it.each(['detail', 'base_resp'])('is told as one in another dialect: %s', async (model) => {
+    const got = await callThrough(gateway, {
+      model: `odd/${model}`,
+      path: '/v1/messages',
+      more: { max_tokens: 9 },
+    });
+    expect(got.status).toBeGreaterThanOrEqual(400);
+    expect(got.text).toContain('Bad');
+    expect(got.call).toMatchObject({ usage_source: 'none', events: [] });
+  });
+
+  it('is told as one in a stream of another dialect, though an end marker follows', async () => {
+    const more = { max_tokens: 9 };
+    const got = await callThrough(gateway, {
+      model: 'odd/object-done',
+      path: '/v1/messages',
+      stream: true,
+      more,
+    });
+    expect(got.text).toContain('Bad');
+    expect(got.text).not.toContain('message_stop');
+    expect(got.call).toMatchObject({ usage_source: 'none', events: [] });
+  });
 });
+
+it.each([{}, { stream_options: { include_usage: true } }])(
+  'a provider that refuses the usage option with a 422, as FastAPI does, is asked again without it: %j',
+  async (more) => {
+    // What a provider refused is remembered, by model.
+    const model = 'stream_options' in more ? 'odd/stricter' : 'odd/strict';
+    const got = await callThrough(gateway, { model, stream: true, more });
+    expect(got).toMatchObject({ status: 200, broken: false });
+    expect(got.text).toContain('Paid.');
+  },
+);
 
 it('a provider is asked for replies that can be read, and never sees the id that a caller gave his request', async () => {
   await fetch(`${gateway.url}/v1/chat/completions`, {

@@ -214,6 +214,13 @@ describe.each(DIALECTS.filter(({ stream }) => stream))('$name without measure', 
     expect(countOf(read(dialect, noise + body))).toMatchObject({ kind: 'final', input: 11, output: 7 });
   });
 
+  it('are counted by their data where all events have the name of those without one', () => {
+    const named = body.replaceAll(/(?:^event: .*\n)?^data: /gmu, 'event: message\ndata: ');
+    const reader = read(dialect, named);
+    expect(countOf(reader)).toMatchObject({ kind: 'final', input: 11, output: 7 });
+    expect(reader.complete).toBe(true);
+  });
+
   it('end for good at a line that does not end', () => {
     const reader = readerOf(dialect);
     const piece = bytesOf('x'.repeat(1024 * 1024));

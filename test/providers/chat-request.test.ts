@@ -102,6 +102,39 @@ describe('usage in a stream is asked for', () => {
     expect(sent(body, { asksUsage: false })).toBe('{"model":"gpt-test","stream":true}');
   });
 
+  it.each([
+    [
+      '{"model":"a","stream":true,"stream_options":{"include_usage":true}}',
+      '{"model":"gpt-test","stream":true}',
+    ],
+    [
+      '{"stream_options":{"include_usage":true},"model":"a","stream":true}',
+      '{"model":"gpt-test","stream":true}',
+    ],
+    [
+      '{"model":"a" , "stream_options" : {"include_usage":true}\n, "stream":true}',
+      '{"model":"gpt-test" ,  "stream":true}',
+    ],
+    [
+      '{ "model":"a", "stream":true , "stream_options":{ "include_usage":true } }',
+      '{ "model":"gpt-test", "stream":true  }',
+    ],
+    [
+      '{"model":"a","stream":true,"stream_options":{"include_usage":true,"x":1}}',
+      '{"model":"gpt-test","stream":true,"stream_options":{"x":1}}',
+    ],
+    [
+      '{"model":"a","stream":true,"stream_options":{"include_usage":false}}',
+      '{"model":"gpt-test","stream":true}',
+    ],
+  ])('nor by the caller where the upstream refuses it: %s', (body, without) => {
+    expect(prepare(body, { asksUsage: false })).toMatchObject({
+      addedUsageOption: false,
+      sendsUsageOption: false,
+    });
+    expect(sent(body, { asksUsage: false })).toBe(without);
+  });
+
   it('last, for decoders that ignore case', () => {
     const body = '{"model":"a","stream":true,"stream_options":{"include_usage":true,"Include_Usage":false}}';
     expect(sent(body)).toContain('{"Include_Usage":false,"include_usage":true}');

@@ -31,6 +31,15 @@ function opens(text: string, split: (bytes: Uint8Array) => readonly Uint8Array[]
   return reader.opensWithError;
 }
 
+/** As Google's endpoint of this dialect sends them. */
+const geminiChunk = (completion: number, total: number, more: object): string =>
+  event({
+    id: 'c1',
+    model: 'gemini-3-flash-preview',
+    choices: [{ index: 0, delta: { role: 'assistant', content: 'x' }, ...more }],
+    usage: { completion_tokens: completion, prompt_tokens: 9, total_tokens: total },
+  });
+
 describe('a chat stream opens with an error', () => {
   const error = event({ error: { message: 'Overloaded' } });
   it.each([
@@ -167,6 +176,28 @@ describe('the usage of a chat stream', () => {
     expect(reader.complete).toBe(true);
   });
 
+  it('is not final where it was told before what was said: fewer tokens than deltas', () => {
+    const usage = { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 };
+    const early = event({ choices: [{ delta: { role: 'assistant' } }], usage });
+    const stopped = event({ choices: [{ delta: {}, finish_reason: 'stop' }] });
+    const said = delta({ content: 'The fare ' }) + delta({ content: 'is paid.' });
+    for (const end of ['', stopped, stopped + DONE, DONE]) {
+      const bytewise = streamReader(false);
+      readAll(bytewise, oneByOne(bytesOf(early + said + end)));
+      for (const metered of [read(early + said + end).metered, bytewise.metered()])
+        expect(metered).toMatchObject({
+          kind: 'cut',
+          outputOpen: true,
+          lines: [{ uncachedInput: 3, textOutput: 1 }],
+        });
+    }
+    const unbelievable = event({ choices: [], usage: { ...usage, completion_tokens: '9' } });
+    expect(read(early + said + unbelievable + DONE).metered).toMatchObject({ kind: 'cut', outputOpen: true });
+    // As many tokens as deltas may be all there is, and a count behind them is the vendor's last word.
+    expect(read(early + delta({ content: 'x' }) + DONE).metered.kind).toBe('final');
+    expect(read(said + usageChunk(3, 1) + DONE).metered).toMatchObject({ kind: 'final' });
+  });
+
   it('is the last one told, never a sum', () => {
     const running = [1, 2, 3].map((tokens) =>
       event({
@@ -175,6 +206,11 @@ describe('the usage of a chat stream', () => {
       }),
     );
     expect(read(running.join('')).tokens).toEqual([5, 3]);
+  });
+
+  it("has the thoughts that Google's endpoint tells in the total of each chunk alone", () => {
+    const stream = geminiChunk(1, 103, {}) + geminiChunk(3, 105, { finish_reason: 'length' }) + DONE;
+    expect(read(stream)).toMatchObject({ tokens: [9, 96], line: { reasoning: 93 }, forwarded: stream });
   });
 
   it('is not added up where Groq tells it twice', () => {

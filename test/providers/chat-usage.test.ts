@@ -39,6 +39,18 @@ describe('chat usage', () => {
     expect([inputTokens(counts), outputTokens(counts)]).toEqual([10, 5]);
   });
 
+  it('is read by the names of the Responses API where it has no others', () => {
+    const counts = counted({
+      input_tokens: 10,
+      output_tokens: 5,
+      total_tokens: 15,
+      input_tokens_details: { cached_tokens: 4 },
+      output_tokens_details: { reasoning_tokens: 2 },
+    });
+    expect(counts).toEqual({ ...ZERO_TOKENS, uncachedInput: 6, cacheRead: 4, textOutput: 3, reasoning: 2 });
+    expect(inputTokens(counted(ten({ input_tokens: 99, output_tokens: 99 })))).toBe(10);
+  });
+
   it('tolerates whatever else vendors add', () => {
     expect(reasonOf(ten({ cost: { total: 1 }, is_byok: false, queue_time: 0.1, x: null }))).toBeUndefined();
   });
@@ -101,6 +113,17 @@ describe('a cache count that does not fit the prompt', () => {
     expect(read.reason).toContain('beside the prompt');
   });
 
+  it('lies beside the prompt as well where more was written than the prompt has', () => {
+    const counts = counted({ prompt_tokens: 5, completion_tokens: 2, cache_creation_input_tokens: 200 });
+    expect(counts).toMatchObject({ uncachedInput: 5, cacheWrite: 200 });
+  });
+
+  it("lies beside an input that has Anthropic's names, and no total", () => {
+    const usage = { input_tokens: 500, output_tokens: 2, cache_read_input_tokens: 100 };
+    expect(counted(usage)).toMatchObject({ uncachedInput: 500, cacheRead: 100 });
+    expect(counted({ ...usage, prompt_tokens: 500 })).toMatchObject({ uncachedInput: 400, cacheRead: 100 });
+  });
+
   it('is not subtracted twice when the same tokens are named read and written', () => {
     const usage = { prompt_tokens: 2168, completion_tokens: 10, total_tokens: 2178 };
     const details = { cached_tokens: 2161, cache_write_tokens: 2161 };
@@ -132,6 +155,21 @@ describe('output details', () => {
     );
   });
 
+  it("take for Gemini's thoughts what the total has beside the other two, and for nobody else's", () => {
+    const usage = { prompt_tokens: 9, completion_tokens: 1, total_tokens: 103 };
+    for (const model of ['gemini-3-flash-preview', 'models/gemini-2.5-pro', 'google/gemini-2.5-flash'])
+      expect(readChatUsage(usage, model)).toMatchObject({
+        kind: 'counts',
+        counts: { uncachedInput: 9, textOutput: 1, reasoning: 93 },
+        reason: undefined,
+      });
+    expect(readChatUsage(usage, 'other-gemini')).toMatchObject({ counts: { textOutput: 1, reasoning: 0 } });
+    const told = { ...usage, completion_tokens: 94, completion_tokens_details: { reasoning_tokens: 93 } };
+    expect(readChatUsage(told, 'gemini-3-flash-preview')).toMatchObject({
+      counts: { uncachedInput: 9, textOutput: 1, reasoning: 93 },
+    });
+  });
+
   it('set audio and images apart', () => {
     const details = { audio_tokens: 2, image_tokens: 1, reasoning_tokens: 1 };
     expect(counted(ten({ completion_tokens_details: details }))).toMatchObject({
@@ -154,6 +192,14 @@ describe('input details', () => {
     const usage = { prompt_tokens: 9, completion_tokens: 248, total_tokens: 632 };
     const counts = counted({ ...usage, prompt_tokens_details: { audio_tokens: 375 } });
     expect(counts).toMatchObject({ uncachedInput: 9, audioInput: 375 });
+  });
+
+  it("add Mistral's audio by the total where it is told in seconds alone", () => {
+    const usage = { prompt_tokens: 4, completion_tokens: 635, total_tokens: 3264 };
+    const counts = counted({ ...usage, prompt_audio_seconds: 203 });
+    expect(counts).toMatchObject({ uncachedInput: 4, audioInput: 2625, textOutput: 635 });
+    expect(inputTokens(counted({ ...usage, prompt_audio_seconds: 0 }))).toBe(4);
+    expect(counted(ten({ prompt_audio_seconds: 3 }))).toMatchObject({ uncachedInput: 10, audioInput: 0 });
   });
 
   it("set OpenAI's audio apart inside the prompt", () => {

@@ -153,6 +153,32 @@ describe('a Gemini stream', () => {
     expect(stream.metered()).toMatchObject({ kind: 'final', lines: [{ textOutput: 2 }] });
   });
 
+  it('is not final where its last usage was told before most of it: fewer tokens than deltas', () => {
+    const silent = { candidates: [{ content: { parts: [{ text: 'and c' }] }, finishReason: 'STOP' }] };
+    for (const more of [[silent], [{ candidates: [{ content: { parts: [{ text: 'b' }] } }] }, silent]]) {
+      const stream = reader('text/event-stream');
+      const parts = [part('a'), ...more].map((one) => `data: ${JSON.stringify(one)}\r\n\r\n`);
+      readAll(stream, [bytesOf(parts.join(''))]);
+      // The first has two tokens, which two deltas may be, and three are not.
+      const isOpen = more.length > 1;
+      expect(stream.metered()).toMatchObject({
+        kind: isOpen ? 'cut' : 'final',
+        outputOpen: isOpen,
+        lines: [{ uncachedInput: 4, textOutput: 2 }],
+      });
+    }
+  });
+
+  it.each([{ promptTokenCount: 4, candidatesTokenCount: '3' }, { totalTokenCount: 7 }])(
+    'keeps what was told before a usage that cannot be believed, and is not final: %j',
+    (usageMetadata) => {
+      const stream = reader('text/event-stream');
+      readAll(stream, [bytesOf(last + `data: ${JSON.stringify({ usageMetadata })}\r\n\r\n`)]);
+      const counts = { uncachedInput: 4, textOutput: 2 };
+      expect(stream.metered()).toMatchObject({ kind: 'cut', outputOpen: true, lines: [counts] });
+    },
+  );
+
   it('that is an error in words is failed', () => {
     const stream = reader('text/event-stream');
     readAll(stream, [bytesOf(`data: ${JSON.stringify({ error: 'bad' })}\r\n\r\n`)]);

@@ -110,6 +110,14 @@ const STOP_REASON = event({
 });
 const STOP = event({ type: 'message_stop' });
 
+/** What is metered of a stream whose last report is this. */
+function toldLast(usage: object) {
+  const last = event({ type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage });
+  const stream = reader();
+  readAll(stream, [bytesOf(START + delta('a text of some length') + last + STOP)]);
+  return stream.metered();
+}
+
 const exchangeOf = (headers: Record<string, string> = {}, query = '') =>
   anthropic.prepare(
     {
@@ -151,6 +159,45 @@ describe('a stream of messages', () => {
     const whole = exchangeOf().read({ status: 200, headers: { 'content-type': 'application/json' } });
     readAll(whole, [bytesOf(JSON.stringify({ error: { message: 'Busy' } }))]);
     expect(whole.metered()).toMatchObject({ kind: 'none', failed: true });
+  });
+
+  it('keeps a count that was told when a later one cannot be believed, and is not final', () => {
+    expect(toldLast({ output_tokens: '16' })).toMatchObject({
+      kind: 'cut',
+      outputOpen: true,
+      reason: 'output_tokens is not a token count',
+      lines: [{ uncachedInput: 9, textOutput: 1 }],
+    });
+    expect(toldLast({ input_tokens: -9, output_tokens: 16 })).toMatchObject({
+      kind: 'cut',
+      outputOpen: false,
+      lines: [{ uncachedInput: 9, textOutput: 16 }],
+    });
+  });
+
+  it('has its output open where only the count before it was told', () => {
+    const stopped = event({ type: 'message_delta', delta: { stop_reason: 'end_turn' } });
+    const stream = reader();
+    readAll(stream, [bytesOf(START + delta('a text of some length') + stopped + STOP)]);
+    expect(stream.metered()).toMatchObject({ kind: 'cut', outputOpen: true, lines: [{ uncachedInput: 9 }] });
+  });
+
+  it('has its input reported where that is all that was told', () => {
+    const start = event({ type: 'message_start', message: { id: 'msg_1', usage: { input_tokens: 9 } } });
+    const stream = reader();
+    stream.write(bytesOf(start + delta('a text of some length')));
+    expect(stream.metered()).toMatchObject({
+      kind: 'cut',
+      outputOpen: true,
+      lines: [{ uncachedInput: 9, textOutput: 0 }],
+    });
+  });
+
+  it('is read by the names of its events where their data has no type', () => {
+    const typeless = (START + delta('Hi') + STOP_REASON + STOP).replaceAll(/"type":"message_\w+",?/gu, '');
+    const stream = reader();
+    readAll(stream, [bytesOf(typeless)]);
+    expect(stream.metered()).toMatchObject({ kind: 'final', lines: [{ uncachedInput: 9, textOutput: 16 }] });
   });
 
   it('that broke off has its input reported and its output open', () => {

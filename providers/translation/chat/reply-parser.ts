@@ -1,5 +1,6 @@
 /** Chat completions, as OpenAI and everyone who copies it sends them, into what they say. */
 import { isRecord, listOf, textOf } from '../../../src/usage/json-value.ts';
+import { carriesError } from '../../passage/counts.ts';
 import { ChatReport } from '../../openai-chat/report.ts';
 import { Narration, type UsageNews } from '../narration.ts';
 import { readError } from '../reply-error.ts';
@@ -33,11 +34,11 @@ class ChatRules implements ReplyRules {
   }
 
   event(event: Fields, name: string): void {
-    const error = event['error'] ?? (name === 'error' ? event : undefined);
-    if ((error ?? null) === null) this.#take(event, 'delta');
+    if (name !== 'error' && !carriesError(event)) this.#take(event, 'delta');
     else {
+      const error = event['error'] ?? null;
       this.#report.take({ ...event, error: null });
-      this.#narration.fail(readError({ error }, undefined), this.#usage());
+      this.#narration.fail(readError(error === null ? event : { error }, undefined), this.#usage());
     }
   }
 
