@@ -13,6 +13,21 @@ function usageOfChoice(choices: unknown): unknown {
   return more.length === 0 && isRecord(choice) ? choice['usage'] : undefined;
 }
 
+const groqOf = (body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  isRecord(body['x_groq']) ? body['x_groq'] : {};
+
+/** The usage that a reply or an event has, wherever its vendor writes it; undefined where it has none. */
+function usageOf(body: Readonly<Record<string, unknown>>): unknown {
+  const usage = body['usage'] ?? groqOf(body)['usage'] ?? usageOfChoice(body['choices']) ?? undefined;
+  return isEmpty(usage) ? undefined : usage;
+}
+
+/** Whether an event of a stream has a usage that can be believed. */
+export function tellsUsage(event: Readonly<Record<string, unknown>>): boolean {
+  const usage = usageOf(event);
+  return usage !== undefined && readChatUsage(usage).kind === 'counts';
+}
+
 const isEmpty = (usage: unknown): boolean => isRecord(usage) && Object.keys(usage).length === 0;
 
 export class ChatReport {
@@ -54,11 +69,10 @@ export class ChatReport {
    */
   take(body: Readonly<Record<string, unknown>>): boolean {
     this.identify(body);
-    const groq = isRecord(body['x_groq']) ? body['x_groq'] : {};
-    const usage = body['usage'] ?? groq['usage'] ?? usageOfChoice(body['choices']);
-    const told = usage !== undefined && usage !== null && !isEmpty(usage);
+    const usage = usageOf(body);
+    const told = usage !== undefined;
     if (told) this.#takeUsage(usage);
-    const error = body['error'] ?? groq['error'];
+    const error = body['error'] ?? groqOf(body)['error'];
     if (error !== undefined && error !== null) this.fail(errorReason(error));
     return told && !this.#refusedLast;
   }

@@ -9,7 +9,7 @@ import { carriesError, errorReason } from '../passage/counts.ts';
 import { type Fate, hasData, startsWith, type StreamRules } from '../passage/event-reader.ts';
 import { Evidence } from '../passage/evidence.ts';
 import { firstTelling } from './markers.ts';
-import { ChatReport } from './report.ts';
+import { ChatReport, tellsUsage } from './report.ts';
 import { weighChatEvent } from './text.ts';
 
 export class ChatStreamRules implements StreamRules {
@@ -30,7 +30,10 @@ export class ChatStreamRules implements StreamRules {
     if (!this.#spoke && carriesError(event)) this.#report.fail(errorReason(event));
     if (!this.#report.hasIdentity) this.#report.identify(event);
     weighChatEvent(event, tally);
+    if (tellsUsage(event)) this.#deltasTold = tally.estimate().deltas;
   });
+  /** The deltas that had come with the last usage or before it, of those counted. */
+  #deltasTold = 0;
   /** The last event was one of usage alone, which by the dialect is the last before the terminal marker. */
   #usageWasLast = false;
   /** An event without a usage came behind one that told it. */
@@ -90,12 +93,15 @@ export class ChatStreamRules implements StreamRules {
   }
 
   /**
-   * Whether the usage that stands was told too early. A delta is a token at the least: fewer tokens than deltas, and events
+   * Whether the usage that stands was told too early. A delta is a token at the least: fewer tokens than deltas, and deltas
    * behind the usage, show that it was a running sum, or was told before anything was generated.
    */
   #leavesOutputOpen(): boolean {
     const told = this.#report.outputTokens;
-    return this.#wentOn && told !== undefined && told < this.#evidence.estimate().deltas;
+    // Most streams end with their usage, and what they said need not be read for this.
+    if (!this.#wentOn || told === undefined) return false;
+    const { deltas } = this.#evidence.estimate();
+    return told < deltas && this.#deltasTold < deltas;
   }
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {

@@ -198,6 +198,17 @@ describe('the usage of a chat stream', () => {
     expect(read(said + usageChunk(3, 1) + DONE).metered).toMatchObject({ kind: 'final' });
   });
 
+  it('is final where no text came behind it, however many pieces its tokens came in', () => {
+    const letters = [...'fare'].map((content) => delta({ content })).join('');
+    const usage = { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 };
+    const stopped = event({ choices: [{ delta: {}, finish_reason: 'stop' }], usage });
+    const sources = event({ choices: [{ delta: { content: '' } }], citations: ['https://example.com'] });
+    const bytewise = streamReader(false);
+    readAll(bytewise, oneByOne(bytesOf(letters + stopped + sources + DONE)));
+    for (const metered of [read(letters + stopped + sources + DONE).metered, bytewise.metered()])
+      expect(metered).toMatchObject({ kind: 'final', lines: [{ uncachedInput: 3, textOutput: 1 }] });
+  });
+
   it('is the last one told, never a sum', () => {
     const running = [1, 2, 3].map((tokens) =>
       event({
