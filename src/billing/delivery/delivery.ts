@@ -40,6 +40,8 @@ export interface DeliveryOptions {
   /** Other places, by name. */
   readonly sinks?: ReadonlyMap<string, Transports> | undefined;
   readonly alarms?: Alarms | undefined;
+  /** Told how many events were sent, before more are: a pass with much to send takes hours. Fails the pass when it rejects. */
+  readonly sent?: ((count: number) => Promise<void>) | undefined;
   /** Sends at a time, for different customers, where there is one way. */
   readonly parallelMax?: number | undefined;
 }
@@ -91,7 +93,11 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
     const setBackMs = await watchClock();
     if (setBackMs > 0) for (const channel of channels) channel.clockSetBack(setBackMs);
     const report = { ...NOTHING_DONE };
-    const told = (delivery: Delivery): void => tally(report, delivery);
+    const told = async (answers: readonly Delivery[]): Promise<void> => {
+      const before = report.sent;
+      for (const delivery of answers) tally(report, delivery);
+      if (report.sent > before) await options.sent?.(report.sent - before);
+    };
     let next: number | undefined;
     for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {
       const { sealed, isMore } = await sealer.fill();
