@@ -55,10 +55,13 @@ export function createUsageReports(ledger: UsageReads, now: () => number): Usage
   return (query) => {
     const name = JSON.stringify(query);
     const known = kept.get(name);
-    if (known !== undefined && known.untilMs > now()) return known.report;
+    const nowMs = now();
+    // Not one that is good for longer than any: the clock was set back since.
+    if (known !== undefined && known.untilMs > nowMs && known.untilMs <= nowMs + REPORT_KEPT_MS)
+      return known.report;
     if (kept.size >= REPORTS_KEPT_MAX) kept.clear();
     const report = read(ledger, query);
-    kept.set(name, { untilMs: now() + REPORT_KEPT_MS, report });
+    kept.set(name, { untilMs: nowMs + REPORT_KEPT_MS, report });
     return report;
   };
 }

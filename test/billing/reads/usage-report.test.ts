@@ -52,6 +52,25 @@ describe('a report of usage', () => {
     await expect(report(0, 30)).rejects.toThrow(/in that time: ask for a shorter one/);
   });
 
+  it('is read anew after the clock was set back', async () => {
+    let clock = START;
+    let read = 0;
+    const reports = createUsageReports(
+      {
+        callUsage: () => Promise.resolve(((read += 1), [])),
+        undelivered: () => Promise.reject(new Error('It is not asked for.')),
+      },
+      () => clock,
+    );
+    const query = { customer: 'cus_1', fromMs: START - DAY_MS, toMs: START + DAY_MS, by: ['model'] } as const;
+    await reports(query);
+    await reports(query);
+    expect(read).toBe(1);
+    clock -= DAY_MS;
+    await reports(query);
+    expect(read).toBe(2);
+  });
+
   it('finds a call by when it was made', () => {
     const id = `req_${createIds(() => START)()}`;
     expect(firstCallIdAt(START) < id && id < firstCallIdAt(START + 1)).toBe(true);
