@@ -123,11 +123,15 @@ function createSums(by: readonly Grouping[]): { add(call: CallUsage): void; repo
         if (tokenType === 'output' || tokenType === 'reasoning') totals.outputTokens += BigInt(tokens);
         else totals.inputTokens += BigInt(tokens);
       }
-      for (const group of touched) group.calls += 1;
       if (call.costPico === null) totals.unpricedCalls += call.lines.length > 0 ? 1 : 0;
       const cost = BigInt(call.costPico ?? '0');
       totals.costPico += cost;
-      if (!splitsCost && cost > 0n) groupOf(call, call.model, '').costPico += cost;
+      if (!splitsCost && cost > 0n) {
+        const group = groupOf(call, call.model, '');
+        group.costPico += cost;
+        touched.add(group);
+      }
+      for (const group of touched) group.calls += 1;
     },
     report: () => ({
       ...totals,

@@ -71,6 +71,23 @@ describe('a report of usage', () => {
     expect(read).toBe(2);
   });
 
+  it('counts a call of no tokens, as of a picture, where its cost is told', async () => {
+    const times = { openedAtMs: START, endedAtMs: START };
+    const picture = { id: 'req_1', keyId: 'key', model: 'demo/picture', ...times, costPico: '40', lines: [] };
+    const reports = createUsageReports(
+      {
+        callUsage: () => Promise.resolve([picture]),
+        undelivered: () => Promise.reject(new Error('It is not asked for.')),
+      },
+      () => START,
+    );
+    const report = await reports({ customer: 'cus_1', fromMs: START, toMs: START + 1, by: ['model'] });
+    expect(report).toMatchObject({
+      calls: 1,
+      groups: [{ at: { model: 'demo/picture' }, tokens: 0n, calls: 1, costPico: 40n }],
+    });
+  });
+
   it('finds a call by when it was made', () => {
     const id = `req_${createIds(() => START)()}`;
     expect(firstCallIdAt(START) < id && id < firstCallIdAt(START + 1)).toBe(true);
