@@ -25,7 +25,7 @@ export interface DeliveryOptions {
     | 'nextDueMs'
     | 'backlog'
     | 'clockSetBack'
-    | 'latestEventMs'
+    | 'latestClockMs'
   >;
   /** Where Stripe's layouts go: the ways to Stripe, or the one way there is. */
   readonly sink: MeterSink | Transports;
@@ -72,6 +72,8 @@ export interface MeterDelivery {
 
 /** A clock this much behind its last reading was set back; less is the correction of a running clock. */
 const CLOCK_BACK_MS = 1_000;
+/** Usage may be recorded and imported with a time so far ahead: at the start, no sign that the clock was there. */
+const AHEAD_MS = 300_000;
 const SEAL_LINES = 500;
 /** Calls of the rounds after the first: there is a pile then, and more of it can be summed. 40 ms of the writer's time. */
 const SEAL_PILE_LINES = 2_000;
@@ -245,8 +247,9 @@ function createClockWatch({
 }: Pick<DeliveryOptions, 'ledger' | 'runtime'>): () => Promise<number> {
   let lastMs: number | undefined;
   return async () => {
-    lastMs ??= (await ledger.latestEventMs()) ?? 0;
+    const latestMs = lastMs === undefined ? ((await ledger.latestClockMs()) ?? 0) : 0;
     const nowMs = runtime.now();
+    lastMs ??= latestMs > nowMs + AHEAD_MS ? latestMs : nowMs;
     const byMs = lastMs - nowMs;
     if (byMs > CLOCK_BACK_MS) {
       await ledger.clockSetBack(byMs);
