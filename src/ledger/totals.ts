@@ -52,7 +52,7 @@ export function createTotals({ database }: LedgerParts): Pick<Ledger, 'totals'> 
       // A line is sealed when it is in an event of any destination.
       const anywhere = partly.map((row) => Object.assign({}, row, { destination: 'any' }));
       const unsealed = unsealedLines(waiting, anywhere, ['any']).filter(
-        (line) => customer === undefined || line.customer === customer,
+        (line) => line.tokens > 0 && (customer === undefined || line.customer === customer),
       );
       return totalsOf(counted, { sealed, events, unsealed });
     },
