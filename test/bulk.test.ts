@@ -299,6 +299,31 @@ describe('import', () => {
     },
   );
 
+  it('takes nothing that this ledger has sent again under a new name since', async () => {
+    const one = await place();
+    await called(one, [12, 5]);
+    await one.flush('retry');
+    const text = await one.export({ kind: 'events' });
+    runtime.nowMs += 1_000;
+    await one.flush();
+    runtime.nowMs = NOW;
+    const refused = one.sent.map(({ identifier }) => ({ identifier, error: 'told by a test' }));
+    await one.ledger.applyVerdict({
+      id: 'evt_1',
+      type: 'v1.billing.meter.error_report_triggered',
+      message: '',
+      errorCount: 2,
+      refused,
+      receivedAtMs: NOW,
+      validatedUntilMs: NOW,
+    });
+    for (const { identifier } of refused) await one.ledger.retryEvent(identifier, NOW);
+    const before = await totals(one);
+    for (const dryRun of [true, false])
+      expect(await one.import(text, { dryRun })).toEqual({ imported: 0, already: 2, errors: [] });
+    expect(await totals(one)).toEqual(before);
+  });
+
   it.each(['jsonl', 'csv'] as const)(
     'brings an exported ledger into an empty one, to the same totals, and sends nothing again (%s)',
     async (format) => {

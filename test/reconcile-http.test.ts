@@ -89,6 +89,7 @@ describe('POST /admin/v1/reconciliations', () => {
 
   it('refuses a time that makes no sense, and whoever has no admin key', async () => {
     expect(await ask({ from: 'yesterday' })).toBe(400);
+    expect(await ask({ from: '2026-11-31' })).toBe(400);
     expect(await ask({ from: '2026-01-02', to: '2026-01-01' })).toBe(400);
     expect(await ask({ customer: 'bob' })).toBe(400);
     expect(await ask({}, 'nobody')).toBe(401);

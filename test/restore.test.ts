@@ -11,7 +11,7 @@ import { createStripeSums } from '../src/billing/reconcile/summaries.ts';
 import { createStripeWays } from '../src/billing/delivery/ways.ts';
 import { createLedger } from '../src/ledger/create-ledger.ts';
 import { violations } from '../src/ledger/invariants.ts';
-import type { Ledger } from '../src/ledger/ledger.ts';
+import { type Ledger, LedgerUnavailable, type MeterEvent } from '../src/ledger/ledger.ts';
 import { migrate } from '../src/ledger/migrations.ts';
 import { openSentWatch, type SentWatch } from '../src/platform/sent-watch.ts';
 import { openSqlite, type SqliteDatabase } from '../src/platform/sqlite.ts';
@@ -54,22 +54,26 @@ interface Process {
 }
 
 /** As much of a gateway's start as concerns its ledger. */
-async function started(): Promise<Process> {
+async function started(sending: () => Promise<void> = () => Promise.resolve()): Promise<Process> {
   const database = await openSqlite({ file });
   await migrate(database);
   const ledger = createLedger({ database, bootId: runtime.id() });
   const restore = assembleRestore({ settings: SETTINGS, runtime, ledger, crypto: testCrypto });
   const watch = await openSentWatch({ ledger, runtime, database: file, restore });
   await ledger.recover({ nowMs: runtime.nowMs });
-  const sink = createStripeWays('v2', { stripe, runtime, heard: () => undefined });
-  const delivery = createDelivery({ ledger, sink, runtime, crypto: testCrypto, eventName: METER });
+  const way = createStripeWays('v2', { stripe, runtime, heard: () => undefined }).choose(0, runtime.nowMs);
+  const sink = {
+    send: (events: readonly MeterEvent[]) => sending().then(() => way.send(events)),
+  };
+  const options = { ledger, sink, runtime, crypto: testCrypto, eventName: METER };
+  const delivery = createDelivery({ ...options, sent: watch.sent });
   return {
     database,
     ledger,
     watch,
     async flush() {
-      const { sent } = await delivery.flush();
-      await watch.sent(sent);
+      await delivery.flush();
+      await watch.sent(0);
     },
   };
 }
@@ -149,6 +153,28 @@ describe('a backup that is put back', () => {
     const run = await compared(second);
     expect(run).toMatchObject({ verdict: 'equal', delivered: 1, confirmed: 2 });
     expect(run?.notes.join()).toContain('restored');
+    await second.database.close();
+  });
+
+  it('is found although the pass that sent it never ended', async () => {
+    let sends = 0;
+    let first: Process | undefined;
+    first = await started(async () => {
+      sends += 1;
+      pass(100);
+      if (sends === 20) backup();
+      if (sends === 80) await first?.database.close();
+    });
+    for (let at = 0; at < 90; at += 1) await called(first, 1);
+    await expect(first.flush()).rejects.toThrow(LedgerUnavailable);
+    const before = billed();
+    expect(before).toBeGreaterThan(64);
+    putBack();
+    pass(48 * HOUR);
+    const second = await started();
+    await second.flush();
+    expect(billed()).toBe(before);
+    expect(runtime.lines.some(({ event }) => event === 'ledger_restored')).toBe(true);
     await second.database.close();
   });
 

@@ -1,6 +1,7 @@
 /** `/admin/v1/reconciliations`: the ledger compared with Stripe's sums, now and before. */
 import { Hono } from 'hono';
 import { z } from 'zod';
+import { isDay } from '../billing/reads/days.ts';
 import type { ReconcileScope, Reconciler } from '../billing/reconcile/reconciler.ts';
 import type { RestoreReport } from '../billing/bulk/restore.ts';
 import { isCustomerId } from '../customer-id.ts';
@@ -87,7 +88,7 @@ export function momentOf(value: unknown, param: string): number | undefined {
     : /^\d{4}-\d\d-\d\d(T.*(Z|[+-]\d\d:\d\d))?$/.test(text)
       ? Date.parse(text)
       : NaN;
-  if (Number.isFinite(ms) && ms >= 0) return ms;
+  if (Number.isFinite(ms) && ms >= 0 && isDay(text)) return ms;
   throw new Refusal(
     'invalid_request',
     `"${param}" must be a day (2026-11-21, midnight UTC), a moment (2026-11-21T06:00:00Z) or seconds, not "${text.slice(0, 40)}".`,

@@ -58,6 +58,8 @@ export interface Parts {
   readonly adminSecrets: readonly string[];
   /** Told after each settlement: there may be something to deliver. */
   readonly settled: () => void;
+  /** Told how many events were sent, before more are. */
+  readonly sent?: (count: number) => Promise<void>;
   /** Told when the process is on its way out: readiness says so. */
   readonly draining?: () => boolean;
   /** When the ledger's chores begin, where they are not those of one process for all. */

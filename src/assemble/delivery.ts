@@ -20,6 +20,8 @@ export interface DeliveryParts {
   readonly stripe: Stripe;
   /** Reaches the places that are not Stripe. */
   readonly post: Post;
+  /** Told how many events were sent, before more are. */
+  readonly sent?: ((count: number) => Promise<void>) | undefined;
 }
 
 export interface AssembledDelivery {
@@ -37,6 +39,7 @@ export function assembleDelivery({
   ledger,
   stripe,
   post,
+  sent,
 }: DeliveryParts): AssembledDelivery {
   const alarms = createAlarms({ ledger, runtime });
   const delivery = createDelivery({
@@ -50,6 +53,7 @@ export function assembleDelivery({
     classOf: createClasses(billing.priceClasses),
     windowMs: billing.windowMs,
     sinks: createSinks({ sinks: billing.sinks, post, runtime, crypto }),
+    sent,
   });
   return {
     delivery,

@@ -184,8 +184,10 @@ export interface DeliveryLedger {
    * this, retries would wait for the old time, and doubt would be thought younger than it is.
    */
   clockSetBack(byMs: number): Promise<void>;
-  /** The latest time on record of any event; null without events. For the clock to be compared with at the start. */
+  /** The latest time on record of any event; null without events. */
   latestEventMs(): Promise<number | null>;
+  /** The same, for the clock to be compared with at the start; null too where the ledger was moved for that time already. */
+  latestClockMs(): Promise<number | null>;
   /** Waives an event that Stripe surely has not; false where it may have it. */
   cancelEvent(identifier: string): Promise<boolean>;
   /** Stripe took back an event it had accepted; false where it is not accepted. */

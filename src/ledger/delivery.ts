@@ -110,6 +110,14 @@ const SHIFT_CURSOR = earlier('stripe_cursor', 'created_s');
 
 const READ_LATEST = `SELECT MAX(timestamp_ms) AS latest_ms FROM meter_events`;
 
+/** Events keep the times of the later clock: kept beside the move, their latest does not move all once more at each start. */
+const MOVED = 'moved';
+const KEEP_MOVED = `
+  INSERT INTO ledger_marks (name, ledger, sequence) SELECT ?, '', COALESCE(MAX(timestamp_ms), 0) FROM meter_events WHERE 1 = 1
+  ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence`;
+const READ_CLOCK = `${READ_LATEST}
+  HAVING MAX(timestamp_ms) > COALESCE((SELECT sequence FROM ledger_marks WHERE name = ?), 0)`;
+
 /** Changes nothing, durably: fails where any write would. */
 const PROBE = `UPDATE schema_version SET version = version`;
 
@@ -117,7 +125,7 @@ export function createDelivery({
   database,
 }: LedgerParts): Pick<
   Ledger,
-  'lease' | 'mark' | 'waiting' | 'nextDueMs' | 'clockSetBack' | 'latestEventMs' | 'probe'
+  'lease' | 'mark' | 'waiting' | 'nextDueMs' | 'clockSetBack' | 'latestEventMs' | 'latestClockMs' | 'probe'
 > {
   return {
     async waiting(limit, destinations) {
@@ -140,12 +148,16 @@ export function createDelivery({
         ...SHIFTED.map((sql) => ({ sql, params: [byMs, byMs] })),
         { sql: SHIFT_OPEN_PURCHASES, params: [byMs] },
         { sql: SHIFT_CURSOR, params: [byS, byS] },
+        { sql: KEEP_MOVED, params: [MOVED] },
       ]);
     },
     async latestEventMs() {
       const [rows] = await database.batch([{ sql: READ_LATEST, params: [] }]);
-      const row = rows?.[0];
-      return row === undefined ? null : numberOrNull(row, 'latest_ms');
+      return latestIn(rows);
+    },
+    async latestClockMs() {
+      const [rows] = await database.batch([{ sql: READ_CLOCK, params: [MOVED] }]);
+      return latestIn(rows);
     },
     async probe() {
       await database.batch([{ sql: PROBE, params: [] }]);
@@ -201,6 +213,9 @@ function marking(delivery: Delivery, nowMs: number): Statement {
       return { sql: MARK_REFUSED, params: [shortened(delivery.error), DOUBTED, identifier] };
   }
 }
+
+const latestIn = (rows: readonly Row[] | undefined): number | null =>
+  rows?.[0] === undefined ? null : numberOrNull(rows[0], 'latest_ms');
 
 const shortened = (error: string): string => error.slice(0, ERROR_CHARS_MAX);
 

@@ -3,10 +3,13 @@ import type { Bulk, ImportRecord } from './bulk-port.ts';
 import type { LedgerParts } from './create-ledger.ts';
 import type { Row, Statement } from './ledger.ts';
 import { linesToJson } from './lines.ts';
+import { ANY_NAME, namesOf } from './recording.ts';
 import { textOf } from './rows.ts';
 
-/** The record is this ledger's own, exported and come back. */
-const IS_OWN = `(EXISTS (SELECT 1 FROM calls WHERE id = ?) OR EXISTS (SELECT 1 FROM meter_events WHERE identifier IN (?, ?)))`;
+/** The record is this ledger's own, exported and come back; its event may have been sent under a new name since. */
+const IS_OWN = `(EXISTS (SELECT 1 FROM calls WHERE id = ?)
+  OR EXISTS (SELECT 1 FROM meter_events WHERE identifier IN ${ANY_NAME})
+  OR EXISTS (SELECT 1 FROM meter_events WHERE identifier IN ${ANY_NAME}))`;
 const CLAIM = `
   INSERT INTO imports (identifier, content_hash, call, imported_by, imported_at_ms)
   SELECT ?, ?, ?, ?, CAST(? AS BIGINT) WHERE NOT ${IS_OWN}
@@ -33,7 +36,7 @@ export function createImport({ database, bootId, stamp }: LedgerParts): Pick<Bul
   return {
     async importRecord(record, { nowMs, dryRun }) {
       const { identifier, contentHash, usage } = record;
-      const own = [record.origin.call, record.origin.event, identifier];
+      const own = [record.origin.call, ...namesOf(record.origin.event), ...namesOf(identifier)];
       if (dryRun) {
         const [found = [], owned = []] = await database.batch([
           { sql: READ, params: [identifier] },

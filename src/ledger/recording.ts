@@ -20,7 +20,8 @@ export interface Recording {
 
 /** Sent again under a new identifier, an event has `_r` added: so often at most before Stripe's 100 characters are full. */
 const RENAMINGS = 14;
-const ANY_NAME = `(${Array.from({ length: RENAMINGS + 1 }, () => '?').join(', ')})`;
+/** For `namesOf` one event, whatever it is named by now. */
+export const ANY_NAME = `(${Array.from({ length: RENAMINGS + 1 }, () => '?').join(', ')})`;
 const INSERT_EVENT = `
   INSERT INTO meter_events (identifier, destination, event_name, customer, model, token_type, value, timestamp_ms,
     state, attempts, unsure, not_before_ms)
@@ -42,10 +43,13 @@ export const KEEP_UNIT = `
   WHERE identifier = ? AND identifier LIKE 'fg_rec_%'
   ON CONFLICT (identifier) DO NOTHING`;
 
+export const namesOf = (identifier: string): readonly string[] =>
+  Array.from({ length: RENAMINGS + 1 }, (_, times) => `${identifier}${'_r'.repeat(times)}`);
+
 export function createRecording({ database }: LedgerParts): Recording {
   return {
     async record({ identifier, eventName, customer, value, timestampMs }) {
-      const names = Array.from({ length: RENAMINGS + 1 }, (_, times) => `${identifier}${'_r'.repeat(times)}`);
+      const names = namesOf(identifier);
       const content = [identifier, eventName, customer, value, timestampMs];
       const [made = [], found = [], kept = []] = await database.batch([
         { sql: INSERT_EVENT, params: [...content, ...names, identifier] },

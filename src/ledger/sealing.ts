@@ -17,15 +17,14 @@ import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 /** Where usage goes unless more is configured. */
 export const DEFAULT_DESTINATIONS: readonly string[] = ['dimensions'];
 
-/** The oldest calls with lines to seal. */
-const unsealedCalls = (billsCosts: boolean): string =>
-  `FROM calls WHERE sealed = 0 AND ended_at_ms < ? ${billsCosts ? '' : 'AND line_count > 0'} ORDER BY ended_at_ms, id LIMIT CAST(? AS BIGINT)`;
-const readUnsealedCalls = (billsCosts: boolean): string => `
-  SELECT id, customer, ended_at_ms, lines_json, CAST(cost_pico AS TEXT) AS cost_pico ${unsealedCalls(billsCosts)}`;
+/** The oldest calls with something to seal: lines, or a cost that was to be billed when they were settled. */
+const UNSEALED_CALLS = `FROM calls WHERE sealed = 0 AND ended_at_ms < ? ORDER BY ended_at_ms, id LIMIT CAST(? AS BIGINT)`;
+const READ_UNSEALED_CALLS = `
+  SELECT id, customer, ended_at_ms, lines_json, CAST(cost_pico AS TEXT) AS cost_pico ${UNSEALED_CALLS}`;
 
 /** The lines of those calls that are sealed already, where a call's lines were sealed in parts. */
-const readPartlySealed = (billsCosts: boolean): string => `
-  SELECT call, attempt, model, token_type, destination FROM lines WHERE call IN (SELECT id ${unsealedCalls(billsCosts)})`;
+const READ_PARTLY_SEALED = `
+  SELECT call, attempt, model, token_type, destination FROM lines WHERE call IN (SELECT id ${UNSEALED_CALLS})`;
 
 /** A settled call's lines: written once, so they can be read before the batch that seals them. */
 const READ_LINES = `
@@ -61,11 +60,11 @@ const FREE_LINES = `
   DELETE FROM lines
   WHERE event IN (${GROUP_MARKS}) AND NOT EXISTS (SELECT 1 FROM meter_events e WHERE e.identifier = lines.event)`;
 
-/** Takes a call off the list once all its lines are in events, for every destination; without lines, its cost. */
+/** Takes a call off the list once all its lines are in events, for every destination; one without lines, once its cost is. */
 const SEAL_CALL = (destinations: readonly string[]): string => `
   UPDATE calls SET sealed = 1
   WHERE id = ? AND sealed = 0 AND CASE WHEN line_count = 0 THEN 1 ELSE line_count * ${destinations.length} END =
-    (SELECT COUNT(*) FROM lines WHERE call = ? AND destination IN (${marks(destinations)}))`;
+    (SELECT COUNT(*) FROM lines WHERE call = ? AND (destination IN (${marks(destinations)}) OR (line_count = 0 AND destination = 'cost')))`;
 
 const READ_CARRIES = (customers: readonly string[]): string =>
   `SELECT customer, CAST(pico AS TEXT) AS pico FROM cost_carries WHERE customer IN (${marks(customers)})`;
@@ -118,19 +117,18 @@ export function createSealing({ database }: LedgerParts): Pick<Ledger, 'unsealed
 }
 
 /** Reads the oldest `calls` calls that have lines to seal; `unsealedLines` makes sense of the two answers. */
-export const readUnsealed = (
-  calls: number,
-  { beforeMs, destinations = DEFAULT_DESTINATIONS }: SealingScope = {},
-): Statement[] => {
-  const billsCosts = destinations.includes('cost');
+export const readUnsealed = (calls: number, { beforeMs }: SealingScope = {}): Statement[] => {
   const params = [beforeMs ?? Number.MAX_SAFE_INTEGER, calls];
   return [
-    { sql: readUnsealedCalls(billsCosts), params },
-    { sql: readPartlySealed(billsCosts), params },
+    { sql: READ_UNSEALED_CALLS, params },
+    { sql: READ_PARTLY_SEALED, params },
   ];
 };
 
-/** Every line that is in no event of a destination, once for each such destination; a call's lines together. */
+/**
+ * Every line that is in no event of a destination, once for each such destination; a call's lines together. The cost of a call
+ * without lines is owed to the cost layout, though that be configured no more: the call was served when it was.
+ */
 export function unsealedLines(
   calls: readonly Row[],
   sealed: readonly Row[],
@@ -143,8 +141,9 @@ export function unsealedLines(
     const call = textOf(row, 'id');
     const [customer, endedAtMs] = [textOf(row, 'customer'), numberOf(row, 'ended_at_ms')];
     const { lines, cost } = pricedLines(row);
-    return destinations.flatMap((destination) =>
-      [...lines, ...(destination === 'cost' ? cost : [])]
+    const owed = cost.length === 0 ? destinations : ['cost'];
+    return owed.flatMap((destination) =>
+      [...lines, ...cost]
         .filter((line) => !taken.has(`${destination} ${memberName(call, line)}`))
         .map((line) => Object.assign({ call, customer, endedAtMs, destination }, line)),
     );

@@ -18,12 +18,12 @@ const COUNT_CALLS = (calls: string): string => `
 
 /** Sealed tokens, each line once, however many destinations it went to. */
 const SUM_SEALED = (where: string): string => `
-  SELECT model, token_type, SUM(tokens) AS tokens FROM (
+  SELECT model, token_type, CAST(SUM(tokens) AS TEXT) AS tokens FROM (
     SELECT model, token_type, tokens FROM lines ${where} GROUP BY call, attempt, model, token_type, tokens) AS sealed
   GROUP BY model, token_type`;
 
 const SUM_EVENTS = (where: string): string => `
-  SELECT state, COUNT(*) AS count, SUM(value) AS tokens, MIN(timestamp_ms) AS oldest_ms
+  SELECT state, COUNT(*) AS count, CAST(SUM(value) AS TEXT) AS tokens, MIN(timestamp_ms) AS oldest_ms
   FROM meter_events ${where} GROUP BY state ORDER BY state`;
 
 const OWN_LINES = `WHERE event IN (SELECT identifier FROM meter_events WHERE customer = ?)`;
@@ -52,7 +52,7 @@ export function createTotals({ database }: LedgerParts): Pick<Ledger, 'totals'> 
       // A line is sealed when it is in an event of any destination.
       const anywhere = partly.map((row) => Object.assign({}, row, { destination: 'any' }));
       const unsealed = unsealedLines(waiting, anywhere, ['any']).filter(
-        (line) => customer === undefined || line.customer === customer,
+        (line) => line.tokens > 0 && (customer === undefined || line.customer === customer),
       );
       return totalsOf(counted, { sealed, events, unsealed });
     },
@@ -69,12 +69,15 @@ const totalsOf = (
   events: parts.events.map((row) => ({
     state: wordOf<EventState>(row, 'state'),
     count: numberOf(row, 'count'),
-    tokens: numberOf(row, 'tokens'),
+    tokens: sumOf(row),
     oldestMs: numberOf(row, 'oldest_ms'),
   })),
   unsealedLines: parts.unsealed.length,
   costPico: String(BigInt(textOf(counted, 'cost_high')) * BigInt(HALF) + BigInt(textOf(counted, 'cost_low'))),
 });
+
+/** Units are recorded and usage imported with 15 digits: ten of those are past 2^53, and told by the nearest number. */
+const sumOf = (row: Row): number => Number(textOf(row, 'tokens'));
 
 function lineTotals(sealed: readonly Row[], unsealed: readonly UnsealedLine[]): Totals['lines'] {
   const sums = new Map<string, { model: string; tokenType: string; tokens: number }>();
@@ -84,8 +87,7 @@ function lineTotals(sealed: readonly Row[], unsealed: readonly UnsealedLine[]): 
   };
   // What was recorded without a call is of other units: no tokens.
   for (const row of sealed)
-    if (textOf(row, 'model') !== '')
-      add(textOf(row, 'model'), textOf(row, 'token_type'), numberOf(row, 'tokens'));
+    if (textOf(row, 'model') !== '') add(textOf(row, 'model'), textOf(row, 'token_type'), sumOf(row));
   for (const { model, tokenType, tokens } of unsealed) add(model, tokenType, tokens);
   return [...sums].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, sum]) => sum);
 }

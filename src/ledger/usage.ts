@@ -1,6 +1,6 @@
 /** What customers read of their own usage: calls in slices for sums, and what Stripe has not been told yet. */
 import type { LedgerParts } from './create-ledger.ts';
-import type { Row, Statement } from './ledger.ts';
+import type { Row } from './ledger.ts';
 import { linesFromJson } from './lines.ts';
 import { numberOf, numberOrNull, textOf, textOrNull } from './rows.ts';
 import type { CallUsage, Undelivered, UsageReads } from './usage-port.ts';
@@ -20,23 +20,31 @@ const READ_SLICE = `
 /** Sorts after every call's id. */
 const NEWEST = '~';
 
-/** Both spelled as the indexes of few states are. */
-const DUE = `customer = ? AND (state = 'pending' OR state = 'sending' OR state = 'ambiguous')`;
-const PARKED = `customer = ? AND (state = 'refused' OR state = 'quarantined')`;
+/**
+ * Each spelled as the index of its few states is, and the customer so that his own index does not serve: it has all of his
+ * events, 0.2 s of the ledger's writer for 400,000, at whatever rate he asks.
+ */
+const DUE = `customer || '' = ? AND (state = 'pending' OR state = 'sending' OR state = 'ambiguous')`;
+const PARKED = `customer || '' = ? AND (state = 'refused' OR state = 'quarantined')`;
 const TO_STRIPE = `destination IN ('dimensions', 'per_type', 'cost')`;
+/** Both at once: one call may have events of either kind, and counts once. */
+const UNDELIVERED = `
+  SELECT identifier FROM meter_events WHERE ${DUE} AND ${TO_STRIPE}
+  UNION ALL SELECT identifier FROM meter_events WHERE ${PARKED} AND ${TO_STRIPE}`;
+const UNITS = (where: string): string => `
+  SELECT model, token_type, value AS tokens FROM meter_events
+  WHERE ${where} AND model = '' AND destination = 'dimensions'`;
 /** Each line once, however many of Stripe's layouts it goes to; and what was recorded without a call. */
-const SUM_UNDELIVERED = (where: string): string => `
+const SUM_UNDELIVERED = `
   SELECT model, token_type, CAST(SUM(tokens) AS TEXT) AS tokens FROM (
-    SELECT model, token_type, tokens FROM lines
-    WHERE event IN (SELECT identifier FROM meter_events WHERE ${where} AND ${TO_STRIPE})
-      AND tokens > 0
+    SELECT model, token_type, tokens FROM lines WHERE event IN (${UNDELIVERED}) AND tokens > 0
     GROUP BY call, attempt, model, token_type, tokens
-    UNION ALL SELECT model, token_type, value AS tokens FROM meter_events
-    WHERE ${where} AND model = '' AND destination = 'dimensions') AS undelivered
+    UNION ALL ${UNITS(DUE)}
+    UNION ALL ${UNITS(PARKED)}) AS undelivered
   GROUP BY model, token_type`;
-const COST_UNDELIVERED = (where: string): string => `
+const COST_UNDELIVERED = `
   SELECT CAST(COALESCE(SUM(cost_pico), 0) AS TEXT) AS cost_pico FROM calls WHERE id IN (
-    SELECT call FROM lines WHERE event IN (SELECT identifier FROM meter_events WHERE ${where} AND ${TO_STRIPE}))`;
+    SELECT call FROM lines WHERE event IN (${UNDELIVERED}))`;
 const READ_UNSEALED = `
   SELECT lines_json, CAST(cost_pico AS TEXT) AS cost_pico FROM calls WHERE sealed = 0 AND customer = ?`;
 
@@ -49,16 +57,12 @@ export function createUsageReads({ database }: LedgerParts): UsageReads {
       return calls.map(callUsage);
     },
     async undelivered(customer) {
-      const read = (sql: string): Statement => ({ sql, params: [customer] });
-      const twice = (sql: string): Statement => ({ sql, params: [customer, customer] });
-      const [due = [], parked = [], dueCost = [], parkedCost = [], unsealed = []] = await database.batch([
-        twice(SUM_UNDELIVERED(DUE)),
-        twice(SUM_UNDELIVERED(PARKED)),
-        read(COST_UNDELIVERED(DUE)),
-        read(COST_UNDELIVERED(PARKED)),
-        read(READ_UNSEALED),
+      const [events = [], costs = [], unsealed = []] = await database.batch([
+        { sql: SUM_UNDELIVERED, params: [customer, customer, customer, customer] },
+        { sql: COST_UNDELIVERED, params: [customer, customer] },
+        { sql: READ_UNSEALED, params: [customer] },
       ]);
-      return undeliveredOf([...due, ...parked], [...dueCost, ...parkedCost], unsealed);
+      return undeliveredOf(events, costs, unsealed);
     },
   };
 }

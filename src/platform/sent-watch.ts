@@ -4,7 +4,7 @@ import type { Runtime } from '../runtime.ts';
 import { readSentMark, sentMarkFile, writeSentMark } from './sent-mark.ts';
 
 export interface SentWatch {
-  /** Told after each pass how many events it sent. */
+  /** Told how many events were sent: before more are, whoever asked for the pass, and after each pass. */
   sent(count: number): Promise<void>;
 }
 

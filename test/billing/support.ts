@@ -184,7 +184,7 @@ export class MemoryLedger {
       if (row.firstAttemptAtMs !== null) row.firstAttemptAtMs -= byMs;
     }
   }
-  async latestEventMs(): Promise<number | null> {
+  async latestClockMs(): Promise<number | null> {
     const times = [...this.events.values()].map(({ event }) => event.timestampMs);
     return times.length === 0 ? null : Math.max(...times);
   }

@@ -463,6 +463,39 @@ function describeViews(given: Given): void {
     expect((await ledger.totals()).settledCalls).toBeGreaterThan(2);
   });
 
+  it('adds up values past 2^53, of units that were recorded', async () => {
+    const { ledger, customer } = given();
+    for (let n = 0; n < 10; n += 1) {
+      const content = { destination: 'dimensions', eventName: 'bytes', model: '', tokenType: '' };
+      const value = '999999999999999';
+      await ledger.record({ identifier: fresh('fg_rec'), customer, timestampMs: 2_000, value, ...content });
+    }
+    const { events } = await ledger.totals(customer);
+    expect(events).toMatchObject([{ state: 'pending', count: 10, tokens: 9_999_999_999_999_990 }]);
+  });
+
+  it('counts a call once that Stripe has not been told of, part of it waiting and part of it refused', async () => {
+    const { ledger, customer } = given();
+    await settled(given, { costPico: '700' });
+    const seals = (await unsealedOf(given)).flatMap((line) => [
+      sealOf([line]),
+      sealOf([{ ...line, destination: 'per_type' }], { destination: 'per_type' }),
+    ]);
+    await ledger.seal(seals, ['dimensions', 'per_type']);
+    for (const { event } of seals.slice(1)) {
+      const { identifier } = event;
+      await ledger.lease({ nowMs: 2_000, leaseMs: 1, limit: 1, identifier });
+      await ledger.mark([{ identifier, kind: 'refused', error: 'no meter' }], 2_000);
+    }
+    expect(await ledger.undelivered(customer)).toEqual({
+      costPico: '700',
+      lines: [
+        { model: MODEL, tokenType: 'input', tokens: '12' },
+        { model: MODEL, tokenType: 'output', tokens: '5' },
+      ],
+    });
+  });
+
   it('adds up a customer it never saw to nothing', async () => {
     expect(await given().ledger.totals('cus_nobody')).toMatchObject({ settledCalls: 0, costPico: '0' });
   });

@@ -97,6 +97,8 @@ describe('GET /v1/usage', () => {
 
   it.each([
     ['from=yesterday', 'from'],
+    ['from=2026-02-01&to=2026-02-30', 'to'],
+    ['from=2026-02-30T12:00:00Z&to=2026-03-10', 'from'],
     ['from=2026-02-01&to=2026-01-01', 'from'],
     ['from=2020-01-01&to=2026-01-01', 'from'],
     ['group_by=colour', 'group_by'],

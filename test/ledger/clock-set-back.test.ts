@@ -1,11 +1,14 @@
 /** What waits for a time, or was read at one, when the clock is set back. */
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { createDelivery } from '../../src/billing/delivery/delivery.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
-import type { Ledger } from '../../src/ledger/ledger.ts';
+import type { Delivery, Ledger, MeterEvent } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
+import { createTestRuntime, testCrypto } from '../billing/support.ts';
 import { openMemory } from '../support/memory-database.ts';
 
 const DAY = 86_400_000;
+const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 10, 21, 12);
 /** Where the clock wrongly was. */
 const LATER = NOW + DAY;
@@ -61,6 +64,49 @@ it('a purchase of credit does not wait for the old time, and is looked for from 
   await ledger.openTopUp({ id: 'top_1', customer, kind: 'operator', cents: 500, createdAtMs: LATER });
   await ledger.clockSetBack(DAY);
   expect(await ledger.dueTopUps(NOW, 9)).toMatchObject([{ id: 'top_1', createdAtMs: NOW }]);
+});
+
+/** A process that begins, and has one pass. */
+const start = async (nowMs: number) => {
+  const runtime = createTestRuntime(nowMs);
+  const send = async (events: readonly MeterEvent[]): Promise<readonly Delivery[]> =>
+    events.map(({ identifier }) => ({ identifier, kind: 'ambiguous', notBeforeMs: nowMs, error: 'reset' }));
+  await createDelivery({ ledger, runtime, crypto: testCrypto, sink: { send }, eventName: 'meter' }).flush();
+  return runtime.lines.filter(({ event }) => event === 'clock_set_back').length;
+};
+const record = (identifier: string, timestampMs: number) => {
+  const content = {
+    destination: 'dimensions',
+    eventName: 'documents',
+    model: '',
+    tokenType: '',
+    value: '1',
+  };
+  return ledger.record({ identifier, customer, timestampMs, ...content });
+};
+
+describe('a start', () => {
+  it('behind the clock moves what waits once, not again at each further start', async () => {
+    await record('fg_rec_later', LATER);
+    expect(await start(NOW)).toBe(1);
+    await record('fg_rec_doubt', NOW);
+    expect(await start(NOW + 1_000)).toBe(0);
+    const [doubt] = await ledger.lease({
+      nowMs: NOW + HOUR,
+      leaseMs: 1,
+      limit: 1,
+      identifier: 'fg_rec_doubt',
+    });
+    expect(doubt).toMatchObject({ isInDoubt: true, firstAttemptAtMs: NOW + 1_000 });
+    // And again when the clock was set back again.
+    await record('fg_rec_far', LATER + DAY);
+    expect(await start(NOW + 2 * HOUR)).toBe(1);
+  });
+
+  it('does not take usage that was recorded five minutes ahead for a clock that was there', async () => {
+    await record('fg_rec_ahead', NOW + 300_000);
+    expect(await start(NOW)).toBe(0);
+  });
 });
 
 it('a notice does not wait for the old time', async () => {

@@ -196,6 +196,14 @@ describe('retention', () => {
     expect(rows[0]?.['pico']).toBe(String((8 * 1_234_567) % 1_000_000));
   });
 
+  it('is due within a day after the clock was set back by a year', async () => {
+    const passes = createRetentionPasses({ ledger, runtime, days: 36 });
+    runtime.nowMs += 365 * DAY;
+    await passes.pass();
+    runtime.nowMs = NOW;
+    expect(await passes.pass()).toBeLessThanOrEqual(DAY);
+  });
+
   it('takes small steps', async () => {
     for (let at = 0; at < 450; at += 1) await called(40 * DAY + at, { tokens: 0 });
     const sizes: number[] = [];

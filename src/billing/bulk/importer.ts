@@ -4,6 +4,7 @@ import type { ImportRecord } from '../../ledger/bulk-port.ts';
 import type { EventState } from '../../ledger/ledger.ts';
 import type { Crypto } from '../../runtime.ts';
 import { callIdOf } from '../reads/call-ids.ts';
+import { isDay } from '../reads/days.ts';
 import { CUSTOMER_ID } from '../../customer-id.ts';
 import { parseUsd } from '../../usage/money.ts';
 import { usageToJson } from '../../usage/usage-json.ts';
@@ -236,12 +237,6 @@ function timeOf(text: string): number {
       : NaN;
   if (Number.isSafeInteger(ms) && ms > 0 && isDay(text)) return ms;
   throw new RangeError('"timestamp" must be seconds, or a moment such as 2026-11-21T06:00:00Z.');
-}
-
-/** V8 takes the 31st of November for the 1st of December. */
-function isDay(text: string): boolean {
-  const [, day] = /^(\d{4}-\d\d-\d\d)T/.exec(text) ?? [];
-  return day === undefined || new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
 }
 
 /** Usage that was perhaps sent is for reconciliation to find; what was not is to be sent. */

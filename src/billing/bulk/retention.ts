@@ -53,6 +53,8 @@ export function createRetentionPasses({
   return {
     async pass() {
       const nowMs = runtime.now();
+      // Within a day, whatever clock it was planned by.
+      dueMs = Math.min(dueMs, nowMs + DAY_MS);
       if (nowMs < dueMs) return dueMs - nowMs;
       const isOver = await step();
       dueMs = nowMs + (isOver ? DAY_MS : STEP_MS);

@@ -23,11 +23,14 @@ export interface ChannelOptions {
 export interface Channel {
   readonly destinations: readonly string[];
   /**
-   * Sends what is due; tells every answer. Answers in how many milliseconds to look again, by what waits in the ledger, so
+   * Sends what is due; tells the answers to each lease before the next. Answers in how many milliseconds to look again, by what waits in the ledger, so
    * that who has just started knows too; undefined where nothing does. `beside` is done while batches are on their way: what
    * it adds goes with the next.
    */
-  drain(told: (delivery: Delivery) => void, beside?: () => Promise<unknown>): Promise<number | undefined>;
+  drain(
+    told: (answers: readonly Delivery[]) => Promise<void>,
+    beside?: () => Promise<unknown>,
+  ): Promise<number | undefined>;
   clockSetBack(byMs: number): void;
 }
 
@@ -103,11 +106,8 @@ export function createChannel(options: ChannelOptions): Channel {
           sendAll(leased, transport),
           transport.isInTurn ? Promise.resolve() : beside(),
         );
-        let isAllDone = true;
-        for (const delivery of answers) {
-          told(delivery);
-          if ('notBeforeMs' in delivery) isAllDone = false;
-        }
+        await told(answers);
+        const isAllDone = !answers.some((delivery) => 'notBeforeMs' in delivery);
         // All that was due was leased and is done with: no need to look again.
         if (isAllDone && transport.isInTurn && leased.probe === undefined && leased.events.length < limit)
           return nextMs();

@@ -25,7 +25,7 @@ export interface DeliveryOptions {
     | 'nextDueMs'
     | 'backlog'
     | 'clockSetBack'
-    | 'latestEventMs'
+    | 'latestClockMs'
   >;
   /** Where Stripe's layouts go: the ways to Stripe, or the one way there is. */
   readonly sink: MeterSink | Transports;
@@ -40,6 +40,8 @@ export interface DeliveryOptions {
   /** Other places, by name. */
   readonly sinks?: ReadonlyMap<string, Transports> | undefined;
   readonly alarms?: Alarms | undefined;
+  /** Told how many events were sent, before more are: a pass with much to send takes hours. Fails the pass when it rejects. */
+  readonly sent?: ((count: number) => Promise<void>) | undefined;
   /** Sends at a time, for different customers, where there is one way. */
   readonly parallelMax?: number | undefined;
 }
@@ -70,6 +72,8 @@ export interface MeterDelivery {
 
 /** A clock this much behind its last reading was set back; less is the correction of a running clock. */
 const CLOCK_BACK_MS = 1_000;
+/** Usage may be recorded and imported with a time so far ahead: at the start, no sign that the clock was there. */
+const AHEAD_MS = 300_000;
 const SEAL_LINES = 500;
 /** Calls of the rounds after the first: there is a pile then, and more of it can be summed. 40 ms of the writer's time. */
 const SEAL_PILE_LINES = 2_000;
@@ -91,7 +95,11 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
     const setBackMs = await watchClock();
     if (setBackMs > 0) for (const channel of channels) channel.clockSetBack(setBackMs);
     const report = { ...NOTHING_DONE };
-    const told = (delivery: Delivery): void => tally(report, delivery);
+    const told = async (answers: readonly Delivery[]): Promise<void> => {
+      const before = report.sent;
+      for (const delivery of answers) tally(report, delivery);
+      if (report.sent > before) await options.sent?.(report.sent - before);
+    };
     let next: number | undefined;
     for (let round = 0; round < SEAL_ROUNDS_MAX; round += 1) {
       const { sealed, isMore } = await sealer.fill();
@@ -239,8 +247,9 @@ function createClockWatch({
 }: Pick<DeliveryOptions, 'ledger' | 'runtime'>): () => Promise<number> {
   let lastMs: number | undefined;
   return async () => {
-    lastMs ??= (await ledger.latestEventMs()) ?? 0;
+    const latestMs = lastMs === undefined ? ((await ledger.latestClockMs()) ?? 0) : 0;
     const nowMs = runtime.now();
+    lastMs ??= latestMs > nowMs + AHEAD_MS ? latestMs : nowMs;
     const byMs = lastMs - nowMs;
     if (byMs > CLOCK_BACK_MS) {
       await ledger.clockSetBack(byMs);

@@ -2,6 +2,7 @@
 import { Refusal } from '../../errors.ts';
 import type { CallView, Ledger } from '../../ledger/ledger.ts';
 import { formatUsd } from '../../usage/money.ts';
+import { isDay } from './days.ts';
 import { balanceJson, usd } from './money-json.ts';
 import type { StripeMoney } from '../stripe/money.ts';
 import { createUsageReports, type Grouping, GROUPINGS, type UsageGroup } from './usage-report.ts';
@@ -152,7 +153,7 @@ function momentOf(text: string, param: string): number {
     : /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/.test(text)
       ? Date.parse(text)
       : Number.NaN;
-  if (Number.isSafeInteger(ms)) return ms;
+  if (Number.isSafeInteger(ms) && isDay(text)) return ms;
   throw new Refusal(
     'invalid_request',
     `"${param}" must be a day (2026-11-21, from midnight UTC), a moment (2026-11-21T08:00:00Z) or seconds since 1970.`,

@@ -55,10 +55,13 @@ export function createUsageReports(ledger: UsageReads, now: () => number): Usage
   return (query) => {
     const name = JSON.stringify(query);
     const known = kept.get(name);
-    if (known !== undefined && known.untilMs > now()) return known.report;
+    const nowMs = now();
+    // Not one that is good for longer than any: the clock was set back since.
+    if (known !== undefined && known.untilMs > nowMs && known.untilMs <= nowMs + REPORT_KEPT_MS)
+      return known.report;
     if (kept.size >= REPORTS_KEPT_MAX) kept.clear();
     const report = read(ledger, query);
-    kept.set(name, { untilMs: now() + REPORT_KEPT_MS, report });
+    kept.set(name, { untilMs: nowMs + REPORT_KEPT_MS, report });
     return report;
   };
 }
@@ -120,11 +123,15 @@ function createSums(by: readonly Grouping[]): { add(call: CallUsage): void; repo
         if (tokenType === 'output' || tokenType === 'reasoning') totals.outputTokens += BigInt(tokens);
         else totals.inputTokens += BigInt(tokens);
       }
-      for (const group of touched) group.calls += 1;
       if (call.costPico === null) totals.unpricedCalls += call.lines.length > 0 ? 1 : 0;
       const cost = BigInt(call.costPico ?? '0');
       totals.costPico += cost;
-      if (!splitsCost && cost > 0n) groupOf(call, call.model, '').costPico += cost;
+      if (!splitsCost && cost > 0n) {
+        const group = groupOf(call, call.model, '');
+        group.costPico += cost;
+        touched.add(group);
+      }
+      for (const group of touched) group.calls += 1;
     },
     report: () => ({
       ...totals,

@@ -56,6 +56,8 @@ export function createNightly(options: NightlyOptions): Nightly {
     async check() {
       if (nextMs === undefined) ({ nextMs, failures } = await planned(options));
       const nowMs = runtime.now();
+      // Never later than the next night: one that was planned by a clock since set back could be a year off.
+      nextMs = Math.min(nextMs, nightAfter(nowMs, offsetMs));
       if (nowMs < nextMs) return nextMs - nowMs;
       const run = await reconciler.begin({ cause: 'nightly' });
       if (run === null) return BUSY_MS;

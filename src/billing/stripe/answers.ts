@@ -89,12 +89,12 @@ function codesOf(detail: unknown): readonly string[] {
 /** A wait longer than this is no longer about load; the send is tried again and the answer looked at anew. */
 const RETRY_AFTER_MS_MAX = 3_600_000;
 
-/** `retry-after` in milliseconds from now, as seconds or as a date; 0 when there is none that makes sense. */
+/** `retry-after` in whole milliseconds from now, as seconds or as a date; 0 when there is none that makes sense. */
 export function retryAfterMs(header: string | undefined, nowMs: number): number {
   if (header === undefined || header.trim() === '') return 0;
   const seconds = Number(header);
   const ms = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(header) - nowMs;
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), RETRY_AFTER_MS_MAX) : 0;
+  return Number.isFinite(ms) ? Math.min(Math.max(Math.ceil(ms), 0), RETRY_AFTER_MS_MAX) : 0;
 }
 
 const METER_HINT = 'create or reactivate the meter (`faregate sync`), then `faregate events retry`';

@@ -64,10 +64,13 @@ export function createStripeMoney(options: {
   return {
     preview(customer) {
       const known = kept.get(customer);
-      if (known !== undefined && known.untilMs > now()) return known.preview;
+      const nowMs = now();
+      // Not one that is good for longer than any: the clock was set back since.
+      if (known !== undefined && known.untilMs > nowMs && known.untilMs <= nowMs + PREVIEW_KEPT_MS)
+        return known.preview;
       if (kept.size >= PREVIEWS_KEPT_MAX) kept.clear();
       const preview = fresh(customer);
-      kept.set(customer, { untilMs: now() + PREVIEW_KEPT_MS, preview });
+      kept.set(customer, { untilMs: nowMs + PREVIEW_KEPT_MS, preview });
       return preview;
     },
     async grant({ customer, cents, category, name, priority, expiresAtS, idempotencyKey }) {

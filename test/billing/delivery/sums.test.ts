@@ -188,6 +188,23 @@ describe('the layouts', () => {
     expect((await ledger.backlog()).oldestMs).toBeNull();
   });
 
+  it('of money bill a call of no tokens that was settled under them, though they are configured no more', async () => {
+    const { runtime, ledger, image, call } = await house({ layouts: ['cost'] });
+    const id = await image('40000000000');
+    await call(10, '7000000');
+    const sent: MeterEvent[] = [];
+    const send = (events: readonly MeterEvent[]): Promise<readonly Delivery[]> => {
+      sent.push(...events);
+      return Promise.resolve(events.map(({ identifier }) => ({ identifier, kind: 'accepted' })));
+    };
+    const next = createDelivery({ ...options, ledger, runtime, sink: { send }, layouts: ['dimensions'] });
+    await next.flush();
+    const told = sent.map(({ eventName, value }) => `${eventName} ${value}`).toSorted();
+    expect(told).toEqual(['meter 1', 'meter 10', 'meter-cost 40000']);
+    expect((await ledger.calls({ id, limit: 1 })).data[0]?.events).toHaveLength(1);
+    expect(await ledger.backlog()).toMatchObject({ oldestMs: null });
+  });
+
   it('of money bill nothing for a call that costs nothing, or whose price nobody knows', async () => {
     const { delivery, image, sent, ledger } = await house({ layouts: ['cost'] });
     await image('0');

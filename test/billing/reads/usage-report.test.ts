@@ -52,6 +52,42 @@ describe('a report of usage', () => {
     await expect(report(0, 30)).rejects.toThrow(/in that time: ask for a shorter one/);
   });
 
+  it('is read anew after the clock was set back', async () => {
+    let clock = START;
+    let read = 0;
+    const reports = createUsageReports(
+      {
+        callUsage: () => Promise.resolve(((read += 1), [])),
+        undelivered: () => Promise.reject(new Error('It is not asked for.')),
+      },
+      () => clock,
+    );
+    const query = { customer: 'cus_1', fromMs: START - DAY_MS, toMs: START + DAY_MS, by: ['model'] } as const;
+    await reports(query);
+    await reports(query);
+    expect(read).toBe(1);
+    clock -= DAY_MS;
+    await reports(query);
+    expect(read).toBe(2);
+  });
+
+  it('counts a call of no tokens, as of a picture, where its cost is told', async () => {
+    const times = { openedAtMs: START, endedAtMs: START };
+    const picture = { id: 'req_1', keyId: 'key', model: 'demo/picture', ...times, costPico: '40', lines: [] };
+    const reports = createUsageReports(
+      {
+        callUsage: () => Promise.resolve([picture]),
+        undelivered: () => Promise.reject(new Error('It is not asked for.')),
+      },
+      () => START,
+    );
+    const report = await reports({ customer: 'cus_1', fromMs: START, toMs: START + 1, by: ['model'] });
+    expect(report).toMatchObject({
+      calls: 1,
+      groups: [{ at: { model: 'demo/picture' }, tokens: 0n, calls: 1, costPico: 40n }],
+    });
+  });
+
   it('finds a call by when it was made', () => {
     const id = `req_${createIds(() => START)()}`;
     expect(firstCallIdAt(START) < id && id < firstCallIdAt(START + 1)).toBe(true);

@@ -468,6 +468,24 @@ describe('the nightly comparison', () => {
     expect(await runs()).toBe(2);
   });
 
+  it('comes with the next night after the clock was set back by a year, in this process and in the next', async () => {
+    const deferred: Promise<unknown>[] = [];
+    const [nightMs, year] = [Date.UTC(2026, 10, 22, 3, 10), 365 * 24 * HOUR];
+    const night = nightlyOf(deferred);
+    await night.check();
+    runtime.nowMs = nightMs + year;
+    await night.check();
+    await Promise.all(deferred);
+    expect(await runs()).toBe(1);
+    runtime.nowMs = nightMs - HOUR;
+    expect(await night.check()).toBe(HOUR);
+    expect(await nightlyOf(deferred).check()).toBe(HOUR);
+    runtime.nowMs = nightMs;
+    await night.check();
+    await Promise.all(deferred);
+    expect(await runs()).toBe(2);
+  });
+
   it('is tried again within minutes when it failed, each time later, with an alarm at the third, and not by a restart', async () => {
     await booked('one', 5);
     await marked('one', 'accepted');

@@ -115,6 +115,8 @@ describe('retry-after', () => {
     [undefined, 0],
     ['', 0],
     ['2', 2_000],
+    // The ledger keeps whole milliseconds, and reads no others.
+    ['20.1234', 20_124],
     ['-5', 0],
     ['soon', 0],
     ['Sat, 21 Nov 2026 12:00:30 GMT', 30_000],

@@ -35,3 +35,21 @@ it('an invoice is one, and a grant', async () => {
   await server.close();
   expect(await (await moneyAnswered({ id: 'credgr_1' })).grant(wanted)).toBe('credgr_1');
 });
+
+it('a preview is asked for anew after the clock was set back', async () => {
+  let asked = 0;
+  let clock = 0;
+  server = await listen((_, response) => {
+    asked += 1;
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ ...invoice, lines: { data: [] } }));
+  });
+  const stripe = createStripeClient({ secretKey: 'sk_test_x', apiBase: server.url });
+  const money = createStripeMoney({ stripe, now: () => clock });
+  await money.preview('cus_a');
+  await money.preview('cus_a');
+  expect(asked).toBe(1);
+  clock -= 3_600_000;
+  await money.preview('cus_a');
+  expect(asked).toBe(2);
+});
