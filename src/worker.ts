@@ -9,12 +9,13 @@ import { DurableObject, type DurableObjectNamespace, type DurableObjectState } f
 import { Hono } from 'hono';
 import Stripe from 'stripe';
 import { authoriseAdmin } from './admin/admin.ts';
-import { createApp } from './app.ts';
+import { createApp, refusalOf } from './app.ts';
 import { assemble, type Gateway } from './assemble/assemble.ts';
 import {
   ACCOUNT_OBJECT,
   adminObject,
   customerOfEvent,
+  databaseOf,
   dialectOf,
   KEYS_OBJECT,
   messageOf,
@@ -131,9 +132,9 @@ function createFront(env: Env): Hono {
         return { status: reply.status, message: messageOf(await reply.text()) };
       },
     },
-    admin: new Hono().all('*', (c) => {
-      authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, c.req);
-      return send(adminObject(c.req.path, c.req.query('customer')), c.req.raw);
+    admin: new Hono().all('*', async ({ req }) => {
+      authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, req);
+      return send(await adminObject(req.raw), req.raw);
     }),
     async ready() {
       const reply = await send(ACCOUNT_OBJECT, new Request(`${OBJECT_ORIGIN}/readyz`));
@@ -151,9 +152,9 @@ async function answering(
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
+    const refusal = refusalOf(error, pathOf(request), runtime);
     const dialect = dialectOf(request, (one) => createFetchCaller(one).caller);
-    const { status, headers, body } = refusalReply(error, dialect, `req_${runtime.id()}`);
+    const { status, headers, body } = refusalReply(refusal, dialect, `req_${runtime.id()}`);
     return new Response(body, { status, headers });
   }
 }
@@ -251,7 +252,7 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     const stubOf = (name: string): CustomerObject => env.OBJECTS.get(env.OBJECTS.idFromName(name));
     if (context.id.equals(env.OBJECTS.idFromName(ACCOUNT_OBJECT)))
       return routingVerdicts(this.#ledger, this.#database, stubOf);
-    const account: Database = { batch: (statements) => stubOf(ACCOUNT_OBJECT).batch([...statements]) };
+    const account: Database = { batch: (statements) => databaseOf(stubOf(ACCOUNT_OBJECT)).batch(statements) };
     const own = importingOnly(this.#ledger, (customer) =>
       context.id.equals(env.OBJECTS.idFromName(customer)),
     );
@@ -291,9 +292,9 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
 let sharedKeys: Keys | undefined;
 function keysOf(env: Env, settings: Settings): Keys {
   const object = env.OBJECTS.idFromName(KEYS_OBJECT);
-  const database: Database = { batch: (statements) => env.OBJECTS.get(object).batch([...statements]) };
   return (sharedKeys ??= createKeys({
-    database,
+    // A stub is of the request it is made in.
+    database: { batch: (statements) => databaseOf(env.OBJECTS.get(object)).batch(statements) },
     crypto: createNodeCrypto(),
     now: Date.now,
     serviceKey: settings.serviceKey,
