@@ -58,7 +58,10 @@ interface Env {
 /** A little later than the settlement, so that calls ending together are delivered together. */
 const GATHER_MS = 50;
 const FAILED_MS = 1_000;
-/** While calls run an alarm is never further off: it keeps the object alive, or recovers what its end left open. */
+/**
+ * While calls run an alarm is never further off: it keeps the object alive, or recovers what its end left open. Nor is it
+ * where the object could not be made: who mends the configuration has what was left open recovered within 10 s.
+ */
 const HEARTBEAT_MS = 8_000;
 
 export default {
@@ -173,111 +176,79 @@ const elsewhere: () => Promise<void> = elsewhereAll;
 
 const adminSecrets = ({ adminKey }: Settings): readonly string[] => (adminKey === null ? [] : [adminKey]);
 
+/** What an object is made of, once its tables are there and what its last end left open is closed. */
+interface ObjectParts {
+  readonly gateway: Gateway;
+  readonly database: Database;
+  readonly ledger: Ledger;
+  readonly chores: () => Promise<number | undefined>;
+}
+
 export class FaregateObject extends DurableObject<Env> implements CustomerObject {
-  readonly #gateway: Gateway;
-  readonly #database: Database;
-  readonly #ledger: Ledger;
-  readonly #chores: () => Promise<number | undefined>;
+  #parts: ObjectParts | undefined;
   #alarmAtMs = Infinity;
 
-  constructor(context: DurableObjectState, env: Env) {
-    super(context, env);
-    const settings = settingsOf(env);
-    const runtime = createWorkersRuntime((work) => context.waitUntil(work));
-    this.#database = createDurableDatabase(context.storage);
-    this.#ledger = createLedger({
-      database: this.#database,
-      bootId: runtime.id(),
-      billsCosts: settings.billing.layouts.includes('cost'),
-    });
-    context.blockConcurrencyWhile(async () => {
-      await migrate(this.#database);
-      const recovered = await this.#ledger.recover({ nowMs: runtime.now() });
-      // Also without open calls: a crash may have come between a settlement and its alarm.
-      this.#wake(recovered.length > 0 ? 0 : GATHER_MS);
-    });
-    this.#gateway = assemble({
-      settings,
-      runtime,
-      crypto: createNodeCrypto(),
-      ledger: this.#routed(context, env),
-      keys: context.id.equals(env.OBJECTS.idFromName(KEYS_OBJECT))
-        ? createKeys({
-            database: this.#database,
-            crypto: createNodeCrypto(),
-            now: Date.now,
-            serviceKey: settings.serviceKey,
-          })
-        : keysOf(env, settings),
-      relay: createFetchRelay({ defer: runtime.defer }),
-      post: httpPost,
-      rawPath,
-      stripe: createStripeClient({
-        secretKey: settings.stripe.secretKey ?? '',
-        apiBase: settings.stripe.apiBase ?? undefined,
-        httpClient: Stripe.createFetchHttpClient(),
-      }),
-      serve(honoContext, work) {
-        const { caller, response } = createFetchCaller(honoContext.req.raw);
-        runtime.defer(work(caller));
-        return response;
-      },
-      adminSecrets: adminSecrets(settings),
-      settled: () => this.#wake(GATHER_MS),
-      // An object may end before a minute is over: what is put off by one would be so for ever.
-      chores: { nightOffsetMs: nightOffsetMs(context.id.toString()), firstTrimMs: 0 },
-    });
-    this.#chores = createObjectChores({ ledger: this.#ledger, runtime, ...this.#gateway.books });
-  }
-
   async fetch(request: Request): Promise<Response> {
+    const { gateway } = await this.#made();
     // A link that is opened makes a checkout, which is looked at later.
     const isLink = pathOf(request).startsWith('/top-up/');
     if (request.method === 'POST' || isLink) this.#wake(HEARTBEAT_MS);
-    return this.#gateway.app.fetch(request, { path: pathOf(request) });
+    return gateway.app.fetch(request, { path: pathOf(request) });
   }
 
   /** The Database port of the keys, for the other objects and the front. */
-  batch(statements: readonly Statement[]): Promise<readonly (readonly Row[])[]> {
-    return this.#database.batch(statements);
+  async batch(statements: readonly Statement[]): Promise<readonly (readonly Row[])[]> {
+    const { database } = await this.#made();
+    return database.batch(statements);
   }
 
   /** Asked by the account's object: which of the events that Stripe refused are this ledger's. */
-  applyVerdict(verdict: LateVerdict): ReturnType<Ledger['applyVerdict']> {
-    return this.#ledger.applyVerdict(verdict);
-  }
-
-  /** Stripe's late verdicts come to the account's object, which knows the customers' objects and asks them. */
-  #routed(context: DurableObjectState, env: Env): Ledger {
-    const stubOf = (name: string): CustomerObject => env.OBJECTS.get(env.OBJECTS.idFromName(name));
-    if (context.id.equals(env.OBJECTS.idFromName(ACCOUNT_OBJECT)))
-      return routingVerdicts(this.#ledger, this.#database, stubOf);
-    const account: Database = { batch: (statements) => databaseOf(stubOf(ACCOUNT_OBJECT)).batch(statements) };
-    const own = importingOnly(this.#ledger, (customer) =>
-      context.id.equals(env.OBJECTS.idFromName(customer)),
-    );
-    return announcing(own, account, { now: Date.now, failed: accountUntold });
+  async applyVerdict(verdict: LateVerdict): ReturnType<Ledger['applyVerdict']> {
+    const { ledger } = await this.#made();
+    return ledger.applyVerdict(verdict);
   }
 
   async alarm(): Promise<void> {
     this.#alarmAtMs = Infinity;
     try {
-      if ((await this.#gateway.settler.retry()) > 0) this.#wake(FAILED_MS);
-      const look = await this.#gateway.background.poll();
-      if (look !== undefined) this.#wake(look);
-      const { next } = await this.#gateway.delivery.flush();
-      if (next !== undefined) this.#wake(next);
-      const { side, notifier, topUps } = this.#gateway;
-      const parts = [side.refresher.pass, () => notifier.pass(), () => topUps.pass(), this.#chores];
-      for (const part of parts) {
-        const dueMs = await apart(part, flushFailed);
-        if (dueMs < Infinity) this.#wake(dueMs);
-      }
-      if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
+      await this.#pass(await this.#made());
     } catch (error) {
       flushFailed(error);
-      this.#wake(FAILED_MS);
+      this.#wake(this.#parts === undefined ? HEARTBEAT_MS : FAILED_MS);
     }
+  }
+
+  async #pass({ gateway, chores }: ObjectParts): Promise<void> {
+    const { settler, background, delivery, inference, side, notifier, topUps } = gateway;
+    if ((await settler.retry()) > 0) this.#wake(FAILED_MS);
+    const look = await background.poll();
+    if (look !== undefined) this.#wake(look);
+    const { next } = await delivery.flush();
+    if (next !== undefined) this.#wake(next);
+    for (const part of [side.refresher.pass, () => notifier.pass(), () => topUps.pass(), chores]) {
+      const dueMs = await apart(part, flushFailed);
+      if (dueMs < Infinity) this.#wake(dueMs);
+    }
+    if (inference.running() > 0) this.#wake(HEARTBEAT_MS);
+  }
+
+  /**
+   * Made by the first who needs it, and not by the constructor: where that throws, as it would over a wrong configuration,
+   * the platform tries the alarm six times more, within some two minutes, and never again. What is owed waits for it.
+   */
+  async #made(): Promise<ObjectParts> {
+    let failure: unknown;
+    const make = async (): Promise<void> => {
+      try {
+        this.#parts ??= await makeObject(this.ctx, this.env, (delayMs) => this.#wake(delayMs));
+      } catch (error) {
+        // Thrown in here it would end the object, and its alarm would count as failed.
+        failure = error;
+      }
+    };
+    if (this.#parts === undefined) await this.ctx.blockConcurrencyWhile(make);
+    if (this.#parts === undefined) throw failure;
+    return this.#parts;
   }
 
   #wake(delayMs: number): void {
@@ -286,6 +257,66 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
     this.#alarmAtMs = atMs;
     this.ctx.waitUntil(this.ctx.storage.setAlarm(atMs));
   }
+}
+
+async function makeObject(
+  context: DurableObjectState,
+  env: Env,
+  wake: (delayMs: number) => void,
+): Promise<ObjectParts> {
+  const settings = settingsOf(env);
+  const runtime = createWorkersRuntime((work) => context.waitUntil(work));
+  const crypto = createNodeCrypto();
+  const database = createDurableDatabase(context.storage);
+  const billsCosts = settings.billing.layouts.includes('cost');
+  const ledger = createLedger({ database, bootId: runtime.id(), billsCosts });
+  const { serviceKey } = settings;
+  const gateway = assemble({
+    settings,
+    runtime,
+    crypto,
+    ledger: routed({ ledger, database, context, env }),
+    keys: context.id.equals(env.OBJECTS.idFromName(KEYS_OBJECT))
+      ? createKeys({ database, crypto, now: Date.now, serviceKey })
+      : keysOf(env, settings),
+    relay: createFetchRelay({ defer: runtime.defer }),
+    post: httpPost,
+    rawPath,
+    stripe: createStripeClient({
+      secretKey: settings.stripe.secretKey ?? '',
+      apiBase: settings.stripe.apiBase ?? undefined,
+      httpClient: Stripe.createFetchHttpClient(),
+    }),
+    serve(honoContext, work) {
+      const { caller, response } = createFetchCaller(honoContext.req.raw);
+      runtime.defer(work(caller));
+      return response;
+    },
+    adminSecrets: adminSecrets(settings),
+    settled: () => wake(GATHER_MS),
+    // An object may end before a minute is over: what is put off by one would be so for ever.
+    chores: { nightOffsetMs: nightOffsetMs(context.id.toString()), firstTrimMs: 0 },
+  });
+  const chores = createObjectChores({ ledger, runtime, ...gateway.books });
+  await migrate(database);
+  const recovered = await ledger.recover({ nowMs: runtime.now() });
+  // Also without open calls: a crash may have come between a settlement and its alarm.
+  wake(recovered.length > 0 ? 0 : GATHER_MS);
+  return { gateway, database, ledger, chores };
+}
+
+interface RoutedParts extends Pick<ObjectParts, 'ledger' | 'database'> {
+  readonly context: DurableObjectState;
+  readonly env: Env;
+}
+
+/** Stripe's late verdicts come to the account's object, which knows the customers' objects and asks them. */
+function routed({ ledger, database, context, env }: RoutedParts): Ledger {
+  const stubOf = (name: string): CustomerObject => env.OBJECTS.get(env.OBJECTS.idFromName(name));
+  const isOf = (name: string): boolean => context.id.equals(env.OBJECTS.idFromName(name));
+  if (isOf(ACCOUNT_OBJECT)) return routingVerdicts(ledger, database, stubOf);
+  const account: Database = { batch: (statements) => databaseOf(stubOf(ACCOUNT_OBJECT)).batch(statements) };
+  return announcing(importingOnly(ledger, isOf), account, { now: Date.now, failed: accountUntold });
 }
 
 /** One cache of keys for every request an isolate serves. */

@@ -7,7 +7,7 @@ export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): R
     now: Date.now,
     id: createIds(Date.now, (bytes) => crypto.getRandomValues(new Uint8Array(bytes))),
     defer: (work) =>
-      defer(work.catch((error: unknown) => log('error', 'deferred_failed', { error: String(error) }))),
+      defer(work.catch((error: unknown) => log('error', 'deferred_work_failed', { error: String(error) }))),
     after(ms, work) {
       const timer = setTimeout(work, ms);
       return () => clearTimeout(timer);
