@@ -28,7 +28,8 @@ import { createObjectChores, nightOffsetMs } from './billing/reconcile/object-ch
 import { createStripeClient } from './billing/stripe/client.ts';
 import { linkReply } from './billing/top-ups/links.ts';
 import { untrusted } from './billing/stripe/webhooks.ts';
-import { type Settings, settingsFor } from './config.ts';
+import { priceWarnings } from './cli/price-warnings.ts';
+import { type Problem, problemText, type Settings, settingsFor } from './config.ts';
 import { isCustomerId } from './customer-id.ts';
 import { Refusal, refusalReply } from './errors.ts';
 import { createKeys } from './keys/create-keys.ts';
@@ -43,7 +44,7 @@ import { createDurableDatabase } from './platform/durable-sqlite.ts';
 import { createFetchCaller } from './platform/fetch-caller.ts';
 import { createFetchRelay } from './platform/fetch-relay.ts';
 import { httpPost } from './platform/http-post.ts';
-import { createWorkersRuntime } from './platform/workers-runtime.ts';
+import { createWorkersRuntime, log } from './platform/workers-runtime.ts';
 import type { Runtime } from './runtime.ts';
 
 interface CustomerObject extends Database, Pick<Ledger, 'applyVerdict'> {
@@ -334,11 +335,11 @@ function keysOf(env: Env, settings: Settings): Keys {
   }));
 }
 
-const flushFailed = (error: unknown): void =>
-  console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));
+const flushFailed = (error: unknown): void => log('error', 'flush_failed', { error: String(error) });
 
-const accountUntold = (error: unknown): void =>
-  console.error(JSON.stringify({ level: 'warn', event: 'account_untold', error: String(error) }));
+const accountUntold = (error: unknown): void => log('warn', 'account_untold', { error: String(error) });
+
+const said = (problem: Problem): string => problemText(problem, 'FAREGATE_YAML');
 
 let sharedSettings: Settings | undefined;
 function settingsOf(env: Env): Settings {
@@ -350,11 +351,10 @@ function settingsOf(env: Env): Settings {
     env: text,
     readFile: (path) => (path === './faregate.yaml' ? text['FAREGATE_YAML'] : undefined),
   });
-  if (result.kind === 'invalid') {
-    throw new Error(
-      `The configuration is wrong: ${result.problems.map(({ path, message }) => `${path} ${message}`).join('; ')}`,
-    );
-  }
+  if (result.kind === 'invalid')
+    throw new Error(`The configuration is wrong: ${result.problems.map(said).join('; ')}`);
+  for (const warning of [...result.warnings, ...priceWarnings(result.settings)])
+    log('warn', 'configuration_warning', { warning: said(warning) });
   sharedSettings = result.settings;
   return sharedSettings;
 }

@@ -16,7 +16,8 @@ export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): R
   };
 }
 
-const log: Runtime['log'] = (level, event, fields) => {
+/** One JSON object a line. */
+export const log: Runtime['log'] = (level, event, fields) => {
   const line = JSON.stringify({ ...fields, time: new Date().toISOString(), level, event });
   if (level === 'error') console.error(line);
   else console.log(line);
