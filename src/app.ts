@@ -14,6 +14,7 @@ import { type Models, modelsDialect } from './gateway/models.ts';
 import type { Caller } from './gateway/ports.ts';
 import type { Stored } from './gateway/stored.ts';
 import type { ReadName, Reads } from './gateway/reads.ts';
+import { LedgerUnavailable } from './ledger/ledger.ts';
 import { bytesUpTo, textUpTo } from './request-body.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -114,13 +115,8 @@ export function createApp(options: AppOptions): Hono {
     refusalResponse(notFound(c.req.method, c.req.path), dialectOf(c.req.path), options.runtime),
   );
   app.onError((error, c) => {
-    if (error instanceof Refusal) return refusalResponse(error, dialectOf(c.req.path), options.runtime);
-    options.runtime.log('error', 'internal_error', { path: c.req.path, error: error.stack ?? String(error) });
-    return refusalResponse(
-      new Refusal('internal_error', 'The gateway failed.'),
-      dialectOf(c.req.path),
-      options.runtime,
-    );
+    const refusal = refusalOf(error, c.req.path, options.runtime);
+    return refusalResponse(refusal, dialectOf(c.req.path), options.runtime);
   });
   return app;
 }
@@ -165,14 +161,23 @@ function refusalResponse(refusal: Refusal, dialect: Dialect, runtime: Runtime): 
   return new Response(body, { status, headers });
 }
 
+/** What is answered for anything thrown where there is no call. */
+export function refusalOf(error: unknown, path: string, { log }: Pick<Runtime, 'log'>): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof LedgerUnavailable) {
+    log('error', 'ledger_unavailable', { path, error: String(error.cause ?? error) });
+    return new Refusal('ledger_unavailable', 'The ledger could not be reached. Try again shortly.');
+  }
+  log('error', 'internal_error', { path, error: error instanceof Error ? error.stack : String(error) });
+  return new Refusal('internal_error', 'The gateway failed.');
+}
+
 /** Answers a refusal thrown by work that has a caller but is no inference. */
 async function refusing(caller: Caller, options: AppOptions, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    const refusal = error instanceof Refusal ? error : new Refusal('internal_error', 'The gateway failed.');
-    if (refusal !== error)
-      options.runtime.log('error', 'internal_error', { path: caller.path, error: String(error) });
+    const refusal = refusalOf(error, caller.path, options.runtime);
     const reply = refusalReply(refusal, modelsDialect(caller), `req_${options.runtime.id()}`);
     caller.reply.head(reply.status, reply.headers);
     caller.reply.write(new TextEncoder().encode(reply.body));

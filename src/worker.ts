@@ -9,12 +9,13 @@ import { DurableObject, type DurableObjectNamespace, type DurableObjectState } f
 import { Hono } from 'hono';
 import Stripe from 'stripe';
 import { authoriseAdmin } from './admin/admin.ts';
-import { createApp } from './app.ts';
+import { createApp, refusalOf } from './app.ts';
 import { assemble, type Gateway } from './assemble/assemble.ts';
 import {
   ACCOUNT_OBJECT,
   adminObject,
   customerOfEvent,
+  databaseOf,
   dialectOf,
   KEYS_OBJECT,
   messageOf,
@@ -27,7 +28,8 @@ import { createObjectChores, nightOffsetMs } from './billing/reconcile/object-ch
 import { createStripeClient } from './billing/stripe/client.ts';
 import { linkReply } from './billing/top-ups/links.ts';
 import { untrusted } from './billing/stripe/webhooks.ts';
-import { type Settings, settingsFor } from './config.ts';
+import { priceWarnings } from './cli/price-warnings.ts';
+import { type Problem, problemText, type Settings, settingsFor } from './config.ts';
 import { isCustomerId } from './customer-id.ts';
 import { Refusal, refusalReply } from './errors.ts';
 import { createKeys } from './keys/create-keys.ts';
@@ -42,7 +44,7 @@ import { createDurableDatabase } from './platform/durable-sqlite.ts';
 import { createFetchCaller } from './platform/fetch-caller.ts';
 import { createFetchRelay } from './platform/fetch-relay.ts';
 import { httpPost } from './platform/http-post.ts';
-import { createWorkersRuntime } from './platform/workers-runtime.ts';
+import { createWorkersRuntime, log } from './platform/workers-runtime.ts';
 import type { Runtime } from './runtime.ts';
 
 interface CustomerObject extends Database, Pick<Ledger, 'applyVerdict'> {
@@ -57,7 +59,10 @@ interface Env {
 /** A little later than the settlement, so that calls ending together are delivered together. */
 const GATHER_MS = 50;
 const FAILED_MS = 1_000;
-/** While calls run an alarm is never further off: it keeps the object alive, or recovers what its end left open. */
+/**
+ * While calls run an alarm is never further off: it keeps the object alive, or recovers what its end left open. Nor is it
+ * where the object could not be made: who mends the configuration has what was left open recovered within 10 s.
+ */
 const HEARTBEAT_MS = 8_000;
 
 export default {
@@ -131,9 +136,9 @@ function createFront(env: Env): Hono {
         return { status: reply.status, message: messageOf(await reply.text()) };
       },
     },
-    admin: new Hono().all('*', (c) => {
-      authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, c.req);
-      return send(adminObject(c.req.path, c.req.query('customer')), c.req.raw);
+    admin: new Hono().all('*', async ({ req }) => {
+      authoriseAdmin({ crypto, secrets: adminSecrets(settings) }, req);
+      return send(await adminObject(req.raw), req.raw);
     }),
     async ready() {
       const reply = await send(ACCOUNT_OBJECT, new Request(`${OBJECT_ORIGIN}/readyz`));
@@ -151,9 +156,9 @@ async function answering(
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
+    const refusal = refusalOf(error, pathOf(request), runtime);
     const dialect = dialectOf(request, (one) => createFetchCaller(one).caller);
-    const { status, headers, body } = refusalReply(error, dialect, `req_${runtime.id()}`);
+    const { status, headers, body } = refusalReply(refusal, dialect, `req_${runtime.id()}`);
     return new Response(body, { status, headers });
   }
 }
@@ -172,111 +177,79 @@ const elsewhere: () => Promise<void> = elsewhereAll;
 
 const adminSecrets = ({ adminKey }: Settings): readonly string[] => (adminKey === null ? [] : [adminKey]);
 
+/** What an object is made of, once its tables are there and what its last end left open is closed. */
+interface ObjectParts {
+  readonly gateway: Gateway;
+  readonly database: Database;
+  readonly ledger: Ledger;
+  readonly chores: () => Promise<number | undefined>;
+}
+
 export class FaregateObject extends DurableObject<Env> implements CustomerObject {
-  readonly #gateway: Gateway;
-  readonly #database: Database;
-  readonly #ledger: Ledger;
-  readonly #chores: () => Promise<number | undefined>;
+  #parts: ObjectParts | undefined;
   #alarmAtMs = Infinity;
 
-  constructor(context: DurableObjectState, env: Env) {
-    super(context, env);
-    const settings = settingsOf(env);
-    const runtime = createWorkersRuntime((work) => context.waitUntil(work));
-    this.#database = createDurableDatabase(context.storage);
-    this.#ledger = createLedger({
-      database: this.#database,
-      bootId: runtime.id(),
-      billsCosts: settings.billing.layouts.includes('cost'),
-    });
-    context.blockConcurrencyWhile(async () => {
-      await migrate(this.#database);
-      const recovered = await this.#ledger.recover({ nowMs: runtime.now() });
-      // Also without open calls: a crash may have come between a settlement and its alarm.
-      this.#wake(recovered.length > 0 ? 0 : GATHER_MS);
-    });
-    this.#gateway = assemble({
-      settings,
-      runtime,
-      crypto: createNodeCrypto(),
-      ledger: this.#routed(context, env),
-      keys: context.id.equals(env.OBJECTS.idFromName(KEYS_OBJECT))
-        ? createKeys({
-            database: this.#database,
-            crypto: createNodeCrypto(),
-            now: Date.now,
-            serviceKey: settings.serviceKey,
-          })
-        : keysOf(env, settings),
-      relay: createFetchRelay({ defer: runtime.defer }),
-      post: httpPost,
-      rawPath,
-      stripe: createStripeClient({
-        secretKey: settings.stripe.secretKey ?? '',
-        apiBase: settings.stripe.apiBase ?? undefined,
-        httpClient: Stripe.createFetchHttpClient(),
-      }),
-      serve(honoContext, work) {
-        const { caller, response } = createFetchCaller(honoContext.req.raw);
-        runtime.defer(work(caller));
-        return response;
-      },
-      adminSecrets: adminSecrets(settings),
-      settled: () => this.#wake(GATHER_MS),
-      // An object may end before a minute is over: what is put off by one would be so for ever.
-      chores: { nightOffsetMs: nightOffsetMs(context.id.toString()), firstTrimMs: 0 },
-    });
-    this.#chores = createObjectChores({ ledger: this.#ledger, runtime, ...this.#gateway.books });
-  }
-
   async fetch(request: Request): Promise<Response> {
+    const { gateway } = await this.#made();
     // A link that is opened makes a checkout, which is looked at later.
     const isLink = pathOf(request).startsWith('/top-up/');
     if (request.method === 'POST' || isLink) this.#wake(HEARTBEAT_MS);
-    return this.#gateway.app.fetch(request, { path: pathOf(request) });
+    return gateway.app.fetch(request, { path: pathOf(request) });
   }
 
   /** The Database port of the keys, for the other objects and the front. */
-  batch(statements: readonly Statement[]): Promise<readonly (readonly Row[])[]> {
-    return this.#database.batch(statements);
+  async batch(statements: readonly Statement[]): Promise<readonly (readonly Row[])[]> {
+    const { database } = await this.#made();
+    return database.batch(statements);
   }
 
   /** Asked by the account's object: which of the events that Stripe refused are this ledger's. */
-  applyVerdict(verdict: LateVerdict): ReturnType<Ledger['applyVerdict']> {
-    return this.#ledger.applyVerdict(verdict);
-  }
-
-  /** Stripe's late verdicts come to the account's object, which knows the customers' objects and asks them. */
-  #routed(context: DurableObjectState, env: Env): Ledger {
-    const stubOf = (name: string): CustomerObject => env.OBJECTS.get(env.OBJECTS.idFromName(name));
-    if (context.id.equals(env.OBJECTS.idFromName(ACCOUNT_OBJECT)))
-      return routingVerdicts(this.#ledger, this.#database, stubOf);
-    const account: Database = { batch: (statements) => stubOf(ACCOUNT_OBJECT).batch([...statements]) };
-    const own = importingOnly(this.#ledger, (customer) =>
-      context.id.equals(env.OBJECTS.idFromName(customer)),
-    );
-    return announcing(own, account, { now: Date.now, failed: accountUntold });
+  async applyVerdict(verdict: LateVerdict): ReturnType<Ledger['applyVerdict']> {
+    const { ledger } = await this.#made();
+    return ledger.applyVerdict(verdict);
   }
 
   async alarm(): Promise<void> {
     this.#alarmAtMs = Infinity;
     try {
-      if ((await this.#gateway.settler.retry()) > 0) this.#wake(FAILED_MS);
-      const look = await this.#gateway.background.poll();
-      if (look !== undefined) this.#wake(look);
-      const { next } = await this.#gateway.delivery.flush();
-      if (next !== undefined) this.#wake(next);
-      const { side, notifier, topUps } = this.#gateway;
-      const parts = [side.refresher.pass, () => notifier.pass(), () => topUps.pass(), this.#chores];
-      for (const part of parts) {
-        const dueMs = await apart(part, flushFailed);
-        if (dueMs < Infinity) this.#wake(dueMs);
-      }
-      if (this.#gateway.inference.running() > 0) this.#wake(HEARTBEAT_MS);
+      await this.#pass(await this.#made());
     } catch (error) {
       flushFailed(error);
-      this.#wake(FAILED_MS);
+      this.#wake(this.#parts === undefined ? HEARTBEAT_MS : FAILED_MS);
     }
+  }
+
+  async #pass({ gateway, chores }: ObjectParts): Promise<void> {
+    const { settler, background, delivery, inference, side, notifier, topUps } = gateway;
+    if ((await settler.retry()) > 0) this.#wake(FAILED_MS);
+    const look = await background.poll();
+    if (look !== undefined) this.#wake(look);
+    const { next } = await delivery.flush();
+    if (next !== undefined) this.#wake(next);
+    for (const part of [side.refresher.pass, () => notifier.pass(), () => topUps.pass(), chores]) {
+      const dueMs = await apart(part, flushFailed);
+      if (dueMs < Infinity) this.#wake(dueMs);
+    }
+    if (inference.running() > 0) this.#wake(HEARTBEAT_MS);
+  }
+
+  /**
+   * Made by the first who needs it, and not by the constructor: where that throws, as it would over a wrong configuration,
+   * the platform tries the alarm six times more, within some two minutes, and never again. What is owed waits for it.
+   */
+  async #made(): Promise<ObjectParts> {
+    let failure: unknown;
+    const make = async (): Promise<void> => {
+      try {
+        this.#parts ??= await makeObject(this.ctx, this.env, (delayMs) => this.#wake(delayMs));
+      } catch (error) {
+        // Thrown in here it would end the object, and its alarm would count as failed.
+        failure = error;
+      }
+    };
+    if (this.#parts === undefined) await this.ctx.blockConcurrencyWhile(make);
+    if (this.#parts === undefined) throw failure;
+    return this.#parts;
   }
 
   #wake(delayMs: number): void {
@@ -287,13 +260,73 @@ export class FaregateObject extends DurableObject<Env> implements CustomerObject
   }
 }
 
+async function makeObject(
+  context: DurableObjectState,
+  env: Env,
+  wake: (delayMs: number) => void,
+): Promise<ObjectParts> {
+  const settings = settingsOf(env);
+  const runtime = createWorkersRuntime((work) => context.waitUntil(work));
+  const crypto = createNodeCrypto();
+  const database = createDurableDatabase(context.storage);
+  const billsCosts = settings.billing.layouts.includes('cost');
+  const ledger = createLedger({ database, bootId: runtime.id(), billsCosts });
+  const { serviceKey } = settings;
+  const gateway = assemble({
+    settings,
+    runtime,
+    crypto,
+    ledger: routed({ ledger, database, context, env }),
+    keys: context.id.equals(env.OBJECTS.idFromName(KEYS_OBJECT))
+      ? createKeys({ database, crypto, now: Date.now, serviceKey })
+      : keysOf(env, settings),
+    relay: createFetchRelay({ defer: runtime.defer }),
+    post: httpPost,
+    rawPath,
+    stripe: createStripeClient({
+      secretKey: settings.stripe.secretKey ?? '',
+      apiBase: settings.stripe.apiBase ?? undefined,
+      httpClient: Stripe.createFetchHttpClient(),
+    }),
+    serve(honoContext, work) {
+      const { caller, response } = createFetchCaller(honoContext.req.raw);
+      runtime.defer(work(caller));
+      return response;
+    },
+    adminSecrets: adminSecrets(settings),
+    settled: () => wake(GATHER_MS),
+    // An object may end before a minute is over: what is put off by one would be so for ever.
+    chores: { nightOffsetMs: nightOffsetMs(context.id.toString()), firstTrimMs: 0 },
+  });
+  const chores = createObjectChores({ ledger, runtime, ...gateway.books });
+  await migrate(database);
+  const recovered = await ledger.recover({ nowMs: runtime.now() });
+  // Also without open calls: a crash may have come between a settlement and its alarm.
+  wake(recovered.length > 0 ? 0 : GATHER_MS);
+  return { gateway, database, ledger, chores };
+}
+
+interface RoutedParts extends Pick<ObjectParts, 'ledger' | 'database'> {
+  readonly context: DurableObjectState;
+  readonly env: Env;
+}
+
+/** Stripe's late verdicts come to the account's object, which knows the customers' objects and asks them. */
+function routed({ ledger, database, context, env }: RoutedParts): Ledger {
+  const stubOf = (name: string): CustomerObject => env.OBJECTS.get(env.OBJECTS.idFromName(name));
+  const isOf = (name: string): boolean => context.id.equals(env.OBJECTS.idFromName(name));
+  if (isOf(ACCOUNT_OBJECT)) return routingVerdicts(ledger, database, stubOf);
+  const account: Database = { batch: (statements) => databaseOf(stubOf(ACCOUNT_OBJECT)).batch(statements) };
+  return announcing(importingOnly(ledger, isOf), account, { now: Date.now, failed: accountUntold });
+}
+
 /** One cache of keys for every request an isolate serves. */
 let sharedKeys: Keys | undefined;
 function keysOf(env: Env, settings: Settings): Keys {
   const object = env.OBJECTS.idFromName(KEYS_OBJECT);
-  const database: Database = { batch: (statements) => env.OBJECTS.get(object).batch([...statements]) };
   return (sharedKeys ??= createKeys({
-    database,
+    // A stub is of the request it is made in.
+    database: { batch: (statements) => databaseOf(env.OBJECTS.get(object)).batch(statements) },
     crypto: createNodeCrypto(),
     now: Date.now,
     serviceKey: settings.serviceKey,
@@ -302,11 +335,11 @@ function keysOf(env: Env, settings: Settings): Keys {
   }));
 }
 
-const flushFailed = (error: unknown): void =>
-  console.error(JSON.stringify({ level: 'error', event: 'flush_failed', error: String(error) }));
+const flushFailed = (error: unknown): void => log('error', 'flush_failed', { error: String(error) });
 
-const accountUntold = (error: unknown): void =>
-  console.error(JSON.stringify({ level: 'warn', event: 'account_untold', error: String(error) }));
+const accountUntold = (error: unknown): void => log('warn', 'account_untold', { error: String(error) });
+
+const said = (problem: Problem): string => problemText(problem, 'FAREGATE_YAML');
 
 let sharedSettings: Settings | undefined;
 function settingsOf(env: Env): Settings {
@@ -318,11 +351,10 @@ function settingsOf(env: Env): Settings {
     env: text,
     readFile: (path) => (path === './faregate.yaml' ? text['FAREGATE_YAML'] : undefined),
   });
-  if (result.kind === 'invalid') {
-    throw new Error(
-      `The configuration is wrong: ${result.problems.map(({ path, message }) => `${path} ${message}`).join('; ')}`,
-    );
-  }
+  if (result.kind === 'invalid')
+    throw new Error(`The configuration is wrong: ${result.problems.map(said).join('; ')}`);
+  for (const warning of [...result.warnings, ...priceWarnings(result.settings)])
+    log('warn', 'configuration_warning', { warning: said(warning) });
   sharedSettings = result.settings;
   return sharedSettings;
 }

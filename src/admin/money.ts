@@ -104,7 +104,8 @@ export function createMoneyAdmin(options: MoneyAdminOptions): Hono {
 
   admin.get('/budgets', async (c) => {
     const { customer, key } = c.req.query();
-    const all = await ledger.budgets(customer ?? key, runtime.now());
+    // Of both the key: with the customer alone it may only be said in whose ledger.
+    const all = await ledger.budgets(key ?? customer, runtime.now());
     return c.json(pageOfBudgets(all, paging(c.req.query())));
   });
   admin.post('/budgets', async (c) => {

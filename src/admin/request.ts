@@ -5,7 +5,7 @@ import { Refusal } from '../errors.ts';
 import { textUpTo } from '../request-body.ts';
 
 /** The operator's bodies are a few settings. */
-const BODY_BYTES_MAX = 65_536;
+export const BODY_BYTES_MAX = 65_536;
 
 /**
  * The body as the schema has it; no body is `whenEmpty`, where that is given.

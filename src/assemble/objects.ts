@@ -1,5 +1,6 @@
 /** On Workers: whose Durable Object a request is for. Whoever is refused here reaches none. */
 import type { Endpoint } from '../../providers/provider.ts';
+import { BODY_BYTES_MAX } from '../admin/request.ts';
 import { isCustomerId } from '../customer-id.ts';
 import { type Dialect, Refusal } from '../errors.ts';
 import { authenticate, customerOf } from '../gateway/authenticate.ts';
@@ -8,6 +9,8 @@ import { readRequestHeaders } from '../gateway/headers.ts';
 import { modelsDialect } from '../gateway/models.ts';
 import type { Caller } from '../gateway/ports.ts';
 import type { Keys } from '../keys/keys.ts';
+import { type Database, LedgerUnavailable } from '../ledger/ledger.ts';
+import { textUpTo } from '../request-body.ts';
 
 export const KEYS_OBJECT = 'keys';
 /** Account-wide events of Stripe, which speak of no customer; and what bills nothing, where no customer is named. */
@@ -48,11 +51,20 @@ export function dialectOf(request: Request, callerOf: (request: Request) => Call
   return modelsDialect(callerOf(request));
 }
 
-/** Ledgers lie apart here, one a customer: what reads one must say whose. */
-export function adminObject(path: string, customer: string | undefined): string {
+/** Their bodies name whom they are about, where they are not about a key. */
+const NAMED_IN_BODY: ReadonlySet<string> = new Set(['/admin/v1/budgets', '/admin/v1/reconciliations']);
+
+/**
+ * Ledgers lie apart here, one a customer: what reads one must say whose. Who is named by what is changed, in the path or the
+ * body, is the one, whatever the query says: in another's ledger it would hold for nobody.
+ */
+export async function adminObject(request: Request): Promise<string> {
+  const path = pathOf(request);
   if (path.startsWith('/admin/v1/keys')) return KEYS_OBJECT;
-  // What the path names is what is changed, whatever the query says.
-  const named = /^\/admin\/v1\/customers\/(\w+)/.exec(path)?.[1] ?? customer;
+  const named =
+    customerInPath(path) ??
+    (await customerInBody(request, path)) ??
+    new URL(request.url).searchParams.get('customer');
   if (isCustomerId(named)) return named;
   throw new Refusal(
     'invalid_request',
@@ -62,6 +74,34 @@ export function adminObject(path: string, customer: string | undefined): string 
     },
   );
 }
+
+/** As the route reads it: decoded. */
+function customerInPath(path: string): string | undefined {
+  const segment = /^\/admin\/v1\/customers\/([^/]+)/.exec(path)?.[1];
+  try {
+    return segment === undefined ? undefined : decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
+
+async function customerInBody(request: Request, path: string): Promise<unknown> {
+  if (request.method !== 'POST' || !NAMED_IN_BODY.has(path)) return undefined;
+  // The object reads it again.
+  const body = readJson(await textUpTo(BODY_BYTES_MAX, request.clone()));
+  return ((body ?? {}) as { customer?: unknown }).customer;
+}
+
+/** The database of another object, which errors leave without their class. */
+export const databaseOf = (object: Database): Database => ({
+  async batch(statements) {
+    try {
+      return await object.batch([...statements]);
+    } catch (cause) {
+      throw new LedgerUnavailable(`The object could not be asked: ${String(cause)}`, { cause });
+    }
+  },
+});
 
 /** Null for what is no JSON: the object it is sent to says so. */
 export function readJson(text: string): unknown {

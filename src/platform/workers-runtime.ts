@@ -7,7 +7,7 @@ export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): R
     now: Date.now,
     id: createIds(Date.now, (bytes) => crypto.getRandomValues(new Uint8Array(bytes))),
     defer: (work) =>
-      defer(work.catch((error: unknown) => log('error', 'deferred_failed', { error: String(error) }))),
+      defer(work.catch((error: unknown) => log('error', 'deferred_work_failed', { error: String(error) }))),
     after(ms, work) {
       const timer = setTimeout(work, ms);
       return () => clearTimeout(timer);
@@ -16,7 +16,8 @@ export function createWorkersRuntime(defer: (work: Promise<unknown>) => void): R
   };
 }
 
-const log: Runtime['log'] = (level, event, fields) => {
+/** One JSON object a line. */
+export const log: Runtime['log'] = (level, event, fields) => {
   const line = JSON.stringify({ ...fields, time: new Date().toISOString(), level, event });
   if (level === 'error') console.error(line);
   else console.log(line);

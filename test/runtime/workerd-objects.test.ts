@@ -54,6 +54,27 @@ describe('the front of the objects', () => {
     expect(await world.ask(one, ask)).toMatchObject({ status: 402 });
     expect(await world.ask(other, ask)).toMatchObject({ status: 200 });
   });
+
+  it('sets a budget in the ledger of the customer whom the body names, whatever the query says', async () => {
+    const [one, other] = [world.newCustomer(), world.newCustomer()];
+    const set = await world.admin(`/budgets?customer=${one}`, {
+      method: 'POST',
+      body: JSON.stringify({ customer: other, span: 'total', limit_usd: '0' }),
+    });
+    expect(set.status).toBe(201);
+    const ask = { body: { model: 'acme/plain', messages: [] } };
+    expect(await world.ask(one, ask)).toMatchObject({ status: 200 });
+    expect(await world.ask(other, ask)).toMatchObject({ status: 402 });
+  });
+
+  it("tells a key's budget, which is in the ledger of each customer apart", async () => {
+    const customer = world.newCustomer();
+    const budget = { key: 'abc', span: 'day', limit_usd: '1.00' };
+    await world.admin(`/budgets?customer=${customer}`, { method: 'POST', body: JSON.stringify(budget) });
+    expect(await world.admin(`/budgets?customer=${customer}&key=abc`)).toMatchObject({
+      json: { data: [budget] },
+    });
+  });
 });
 
 it('says that there are no links to buy credit where none are configured', async () => {
