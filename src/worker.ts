@@ -28,7 +28,7 @@ import { createObjectChores, nightOffsetMs } from './billing/reconcile/object-ch
 import { createStripeClient } from './billing/stripe/client.ts';
 import { linkReply } from './billing/top-ups/links.ts';
 import { untrusted } from './billing/stripe/webhooks.ts';
-import { priceWarnings } from './cli/price-warnings.ts';
+import { priceWarnings } from './assemble/price-warnings.ts';
 import { type Problem, problemText, type Settings, settingsFor } from './config.ts';
 import { isCustomerId } from './customer-id.ts';
 import { Refusal, refusalReply } from './errors.ts';

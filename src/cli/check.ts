@@ -9,7 +9,7 @@ import {
   readFile,
   say,
 } from './command.ts';
-import { priceWarnings } from './price-warnings.ts';
+import { priceWarnings } from '../assemble/price-warnings.ts';
 
 export function registerCheck(program: Command): void {
   addConfiguredCommand(program, 'check [file]', 'is the configuration valid? asks nobody, changes nothing')

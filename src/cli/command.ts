@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { type Problem, type Purpose, type Settings, problemText, settingsFor } from '../config.ts';
-import { priceWarnings } from './price-warnings.ts';
+import { priceWarnings } from '../assemble/price-warnings.ts';
 
 export const EXIT = { ok: 0, problem: 1, usage: 2, configuration: 3, network: 4 } as const;
 
