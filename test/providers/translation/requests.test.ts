@@ -264,6 +264,16 @@ describe('roles', () => {
 });
 
 describe('thinking', () => {
+  it.each(['messages', 'generateContent', 'chat.completions', 'responses'] as const)(
+    'that led to nothing said leaves no turn behind for %s',
+    (to) => {
+      const thought = { role: 'assistant', content: null, reasoning_content: 'Hm.' };
+      const messages = [USER, thought, USER];
+      const written = translate(chat, to, { messages });
+      expect(written).toEqual(translate(chat, to, { messages: [USER, USER] }));
+    },
+  );
+
   it.each<readonly [string, string, Body]>([
     ['medium', 'claude-sonnet-5', { thinking: { type: 'adaptive' }, output_config: { effort: 'medium' } }],
     ['none', 'claude-sonnet-5', { thinking: { type: 'disabled' } }],
