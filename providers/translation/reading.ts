@@ -70,7 +70,13 @@ export function dataOf(url: string): { readonly mediaType: string; readonly base
   const comma = url.indexOf(',');
   const [mediaType = '', ...options] = url.slice('data:'.length, comma < 0 ? 0 : comma).split(';');
   if (comma < 0 || !options.includes('base64')) return undefined;
-  return { mediaType: mediaType.toLowerCase(), base64: url.slice(comma + 1) };
+  return { mediaType: mediaTypeOf(mediaType), base64: url.slice(comma + 1) };
+}
+
+/** What many clients call a picture is no registered type, and only some vendors take it. */
+export function mediaTypeOf(told: string): string {
+  const mediaType = told.toLowerCase();
+  return mediaType === 'image/jpg' ? 'image/jpeg' : mediaType;
 }
 
 /** The bytes of a data URL, or the address itself. */

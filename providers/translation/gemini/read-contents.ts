@@ -10,8 +10,8 @@ import {
 } from '../conversation.ts';
 import { isGiven, type JsonRecord } from '../members.ts';
 import { unsignedId, unwrapProof } from '../proofs.ts';
-import { listAt, neededText, oneOfAt, recordAt, textAt } from '../reading.ts';
-import { fieldsAt } from './fields.ts';
+import { mediaTypeOf, neededText, oneOfAt, recordAt, textAt } from '../reading.ts';
+import { fieldsAt, someAt } from './fields.ts';
 
 export function readInstruction(value: unknown): readonly TextPart[] {
   if (!isGiven(value)) return [];
@@ -26,7 +26,7 @@ export function readInstruction(value: unknown): readonly TextPart[] {
 export function readContents(value: unknown): readonly Turn[] {
   const calls = new Calls();
   const turns: { readonly role: 'user' | 'assistant'; parts: Part[] }[] = [];
-  for (const [index, one] of listAt(value, 'contents').entries()) {
+  for (const [index, one] of someAt(value, 'contents').entries()) {
     const at = `contents[${index}]`;
     const content = fieldsAt(one, at, CONTENT);
     const said = oneOfAt(content['role'], `${at}.role`, ['user', 'model', 'function']);
@@ -89,7 +89,7 @@ class Calls {
 }
 
 const readParts = (value: unknown, at: string, calls: Calls): readonly Part[] =>
-  listAt(value, at).flatMap((one, index) => {
+  someAt(value, at).flatMap((one, index) => {
     const place = `${at}[${index}]`;
     return readPart(fieldsAt(one, place, 'parts[]'), place, calls);
   });
@@ -107,6 +107,12 @@ function readPart(part: JsonRecord, at: string, calls: Calls): readonly Part[] {
     proof === undefined ? [] : [{ kind: 'reasoning', at: `${at}.thoughtSignature`, text: '', ...proof }];
   return said === undefined ? thought : [...thought, said];
 }
+
+/** An empty id is none. */
+const idAt = (value: unknown, at: string): string | undefined => {
+  const id = textAt(value, at);
+  return id === '' ? undefined : id;
+};
 
 interface SaidAt {
   readonly at: string;
@@ -127,7 +133,7 @@ function readSaid(part: JsonRecord, { at, signature, calls }: SaidAt): Part | un
 function readCall(value: unknown, { at, signature, calls }: SaidAt): ToolCallPart {
   const call = fieldsAt(value, at, 'functionCall');
   const name = neededText(call['name'], `${at}.name`);
-  const given = textAt(call['id'], `${at}.id`);
+  const given = idAt(call['id'], `${at}.id`);
   const unsigned = given === undefined ? undefined : unsignedId(given);
   return {
     kind: 'tool_call',
@@ -143,7 +149,7 @@ function readCall(value: unknown, { at, signature, calls }: SaidAt): ToolCallPar
 function readResponse(value: unknown, at: string, calls: Calls): ToolResultPart {
   const answer = fieldsAt(value, at, 'functionResponse');
   const name = neededText(answer['name'], `${at}.name`);
-  const given = textAt(answer['id'], `${at}.id`);
+  const given = idAt(answer['id'], `${at}.id`);
   const response = isGiven(answer['response']) ? recordAt(answer['response'], `${at}.response`) : {};
   const [[key, only] = ['', undefined], ...others] = Object.entries(response);
   const told = others.length === 0 && (key === 'output' || key === 'error') ? only : response;
@@ -166,7 +172,7 @@ function readResponse(value: unknown, at: string, calls: Calls): ToolResultPart 
 
 function readInline(value: unknown, at: string): Part {
   const blob = fieldsAt(value, at, 'inlineData');
-  const mediaType = neededText(blob['mimeType'], `${at}.mimeType`).toLowerCase();
+  const mediaType = mediaTypeOf(neededText(blob['mimeType'], `${at}.mimeType`));
   const base64 = neededText(blob['data'], `${at}.data`);
   return mediaPart({ kind: 'data', mediaType, base64 }, { at, mediaType, name: blob['displayName'] });
 }

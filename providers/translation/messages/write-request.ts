@@ -49,7 +49,8 @@ export const defaultMaxTokens = (model: string): number =>
 const writeTool = ({ name, description, parameters, strict, cache }: Tool): JsonRecord => ({
   name,
   description,
-  input_schema: parameters ?? { type: 'object', properties: {} },
+  // The dialect refuses a schema that does not say so, and a tool has no other parameters.
+  input_schema: { type: 'object', ...(parameters ?? { properties: {} }) },
   ...(strict === true ? { strict } : {}),
   ...writeCache(cache),
 });
