@@ -169,6 +169,9 @@ function codeIn(client: Client, error: unknown): unknown {
   return body.error.details[0]?.metadata.code;
 }
 
+const unserved = (work: PromiseLike<unknown>): Promise<unknown> =>
+  Promise.resolve(work).catch((error: unknown) => error);
+
 const clients: readonly Client[] = ['openai', 'anthropic', 'gemini'];
 const table = Object.entries(CASES).flatMap(([code, one]) =>
   clients.map((client) => [code, client, one as Case] as const),
@@ -190,7 +193,6 @@ describe('the official clients', () => {
   );
 
   it('show what is not served here as their own vendor would, also on paths that several vendors have', async () => {
-    const unserved = (work: PromiseLike<unknown>) => Promise.resolve(work).catch((error: unknown) => error);
     const anthropic = new Anthropic({ baseURL: gateway.url, apiKey: SERVICE_KEY, maxRetries: 0 });
     const google = new GoogleGenAI({ apiKey: SERVICE_KEY, httpOptions: { baseUrl: gateway.url } });
     const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: SERVICE_KEY, maxRetries: 0 });
