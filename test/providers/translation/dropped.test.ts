@@ -126,11 +126,16 @@ describe('what is carried over', () => {
       expect(written['messages']).toMatchObject([{ content: [{ source: { media_type: 'image/jpeg' } }] }]);
   });
 
-  it('is a tool whose parameters are any object, with the word that Messages wants for it', () => {
-    const tools = [{ type: 'function', function: { name: 'look', parameters: {} } }];
-    expect(translate(chat, 'messages', { tools })['tools']).toEqual([
-      { name: 'look', input_schema: { type: 'object' } },
-    ]);
+  it('is a tool whose parameters are any object, with the words that other vendors want for it', () => {
+    const none = { type: 'object', properties: {} };
+    const asked = [{ type: 'function', function: { name: 'look', parameters: {} } }];
+    const written = translate(chat, 'messages', { tools: asked });
+    expect(written['tools']).toEqual([{ name: 'look', input_schema: none }]);
+    const tools = [{ name: 'look', input_schema: { type: 'object' } }];
+    for (const to of [chat, 'responses'] as const)
+      expect(JSON.stringify(translate('messages', to, { tools })['tools'])).toContain(
+        `"parameters":${JSON.stringify(none)}`,
+      );
   });
 
   it('is one object where a list of it is meant, and a call whose id is empty as one without', () => {
