@@ -74,7 +74,11 @@ export const CHAT_PLACES: Places = {
       carried: 'to the other dialect of OpenAI; how closely a picture is looked at is left to other vendors',
     },
   },
-  'input_audio part': { type: 'carried', input_audio: 'carried' },
+  'input_audio part': {
+    type: 'carried',
+    input_audio: 'carried',
+    prompt_cache_breakpoint: { ignored: 'nobody else who takes sound asks for such marks' },
+  },
   input_audio: { data: 'carried', format: 'carried' },
   'file part': { type: 'carried', file: 'carried', ...cacheMarks },
   file: {

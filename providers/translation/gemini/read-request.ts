@@ -40,6 +40,7 @@ export const readGeminiRequest: RequestReader = (call) => {
     cacheKey: undefined,
     verbosity: undefined,
     names: {
+      turns: 'contents',
       ...Object.fromEntries(
         Object.entries(namesOf(config, NAMES)).map(([member, name]) => [member, `generationConfig.${name}`]),
       ),

@@ -43,6 +43,8 @@ describe('a value that cannot be carried over is refused by name', () => {
     [chat, gemini, { tool_choice: { type: 'function', function: { name: 'look' } } }, 'tool_choice'],
     ['messages', 'responses', { tool_choice: { type: 'any' } }, 'tool_choice'],
     [gemini, chat, { toolConfig: { functionCallingConfig: { mode: 'ANY' } } }, 'toolConfig'],
+    [gemini, 'messages', { contents: [], systemInstruction: { parts: [{ text: 'Be brief.' }] } }, 'contents'],
+    ['responses', gemini, { input: [], instructions: 'Be brief.' }, 'input'],
     [chat, gemini, { top_logprobs: 3 }, 'top_logprobs'],
     [gemini, chat, { generationConfig: { logprobs: 3 } }, 'generationConfig.logprobs'],
     [
@@ -112,6 +114,14 @@ describe('what is carried over', () => {
           { type: 'text', text: 'Zone 2: 240.' },
         ],
       },
+    ]);
+  });
+
+  it('is sound that a caller marks as to be cached', () => {
+    const input_audio = { data: 'AAAA', format: 'wav' };
+    const sound = { type: 'input_audio', input_audio, prompt_cache_breakpoint: { mode: 'explicit' } };
+    expect(translate(chat, gemini, { messages: [{ role: 'user', content: [sound] }] })['contents']).toEqual([
+      { role: 'user', parts: [{ inlineData: { mimeType: 'audio/wav', data: 'AAAA' } }] },
     ]);
   });
 
