@@ -85,11 +85,15 @@ export function sourceOf(url: string): Source {
   return data === undefined ? { kind: 'url', url, mediaType: undefined } : { kind: 'data', ...data };
 }
 
-/** The object that a tool call's arguments are, where a dialect wants them as an object. */
+/**
+ * The object that a tool call's arguments are, where a dialect wants them as an object. A model may have written what is
+ * none, or not to its end, and OpenAI's dialects take that back; it goes on as Anthropic advises, by this name.
+ */
 export function argumentsOf(json: string, at: string): JsonRecord {
   const value = parseJson(json === '' ? '{}' : json);
-  if (isRecord(value) && isShallow(value)) return value;
-  throw malformed(at, `must be a JSON object, nested ${JSON_DEPTH_MAX} deep at most`);
+  if (!isRecord(value)) return { INVALID_JSON: json };
+  if (isShallow(value)) return value;
+  throw malformed(at, `must be nested ${JSON_DEPTH_MAX} deep at most`);
 }
 
 export const malformed = (at: string, why: string): Untranslatable =>

@@ -117,6 +117,28 @@ describe('what is carried over', () => {
     ]);
   });
 
+  it('are arguments that the model did not write to their end, or not as an object', () => {
+    for (const text of ['{"a":', '[1]']) {
+      const call = { id: 'call_1', type: 'function', function: { name: 'look', arguments: text } };
+      const messages = [
+        { role: 'user', content: 'Where?' },
+        { role: 'assistant', content: null, tool_calls: [call] },
+        { role: 'tool', tool_call_id: 'call_1', content: 'These arguments are no JSON.' },
+      ];
+      const input = { INVALID_JSON: text };
+      expect(translate(chat, 'messages', { messages })['messages']).toMatchObject([
+        {},
+        { content: [{ type: 'tool_use', name: 'look', input }] },
+        {},
+      ]);
+      expect(translate(chat, gemini, { messages })['contents']).toMatchObject([
+        {},
+        { parts: [{ functionCall: { name: 'look', args: input } }] },
+        {},
+      ]);
+    }
+  });
+
   it('is sound that a caller marks as to be cached', () => {
     const input_audio = { data: 'AAAA', format: 'wav' };
     const sound = { type: 'input_audio', input_audio, prompt_cache_breakpoint: { mode: 'explicit' } };
