@@ -59,12 +59,10 @@ class GeminiStreamWriter implements ReplyWriter {
     switch (event.kind) {
       case 'delta':
         return this.#delta(event.choice, event.text);
-      case 'usage':
-        return this.#unfinished();
       case 'end':
         return [this.#frame(this.#ending()), ...this.#arrayEnd()];
       case 'error':
-        return [...this.#unfinished(), this.#frame(errorBody(event.error)), ...this.#arrayEnd()];
+        return [...this.unsaid(), this.#frame(errorBody(event.error)), ...this.#arrayEnd()];
       default:
         return closed;
     }
@@ -106,8 +104,8 @@ class GeminiStreamWriter implements ReplyWriter {
     return proven(part, proof);
   }
 
-  /** A reply that breaks off or fails: what was kept of texts. A call that is not whole is none. */
-  #unfinished(): readonly Uint8Array[] {
+  /** What was kept of texts. A call that is not whole is none. */
+  unsaid(): readonly Uint8Array[] {
     return this.#reply.choices.flatMap(({ index, parts, stop }) => {
       if (stop !== undefined || parts.at(-1)?.kind === 'tool_call') return [];
       return this.#sayAll(index, this.#rest(index));
