@@ -111,12 +111,9 @@ export function createApp(options: AppOptions): Hono {
     return c.json({ ready, ...detail }, ready ? 200 : 503);
   });
 
-  app.notFound((c) =>
-    refusalResponse(notFound(c.req.method, c.req.path), dialectOf(c.req.path), options.runtime),
-  );
+  app.notFound((c) => refusalResponse(notFound(c.req.method, c.req.path), dialectOf(c), options.runtime));
   app.onError((error, c) => {
-    const refusal = refusalOf(error, c.req.path, options.runtime);
-    return refusalResponse(refusal, dialectOf(c.req.path), options.runtime);
+    return refusalResponse(refusalOf(error, c.req.path, options.runtime), dialectOf(c), options.runtime);
   });
   return app;
 }
@@ -150,10 +147,12 @@ function addStored(app: Hono, { serve, stored }: AppOptions): void {
 const notFound = (method: string, path: string): Refusal =>
   new Refusal('not_found', `There is no ${method} ${path} here. No provider was asked.`);
 
-/** The dialect a path speaks, also where there is no such path. */
-const dialectOf = (path: string): Dialect => {
-  if (path.startsWith('/v1/messages')) return 'anthropic';
-  return path.startsWith('/v1beta/') || /^\/v1\/models\/[^/]+:/.test(path) ? 'gemini' : 'openai';
+/** The dialect a path speaks, also where there is no such path; where several might, whose client has asked. */
+const dialectOf = ({ req }: Context): Dialect => {
+  if (req.path.startsWith('/v1/messages')) return 'anthropic';
+  if (req.path.startsWith('/v1beta/') || /^\/v1\/models\/[^/]+:/.test(req.path)) return 'gemini';
+  if (req.header('x-goog-api-key') !== undefined) return 'gemini';
+  return req.header('anthropic-version') === undefined ? 'openai' : 'anthropic';
 };
 
 function refusalResponse(refusal: Refusal, dialect: Dialect, runtime: Runtime): Response {

@@ -44,8 +44,8 @@ export interface Conversation {
   /** Sets apart the callers that share a beginning of their prompts, for vendors that cache by it. */
   readonly cacheKey: string | undefined;
   readonly verbosity: 'low' | 'medium' | 'high' | undefined;
-  /** What the caller calls the members above that he gave. */
-  readonly names: Readonly<Partial<Record<Member, string>>>;
+  /** What the caller calls the members above that he gave, and the turns where he does not say `messages`. */
+  readonly names: Readonly<Partial<Record<Member | 'turns', string>>>;
 }
 
 /** `default` is the vendor's ordinary service; what a vendor calls it is its writer's business. */

@@ -9,6 +9,8 @@
  * | responses        | a reasoning item's `encrypted_content` is `wrapProof`; its text is the `summary`         |
  * | chat             | `message.reasoning_content` is the text; `message.reasoning_details` has one             |
  * |                  | `{ type: 'reasoning.text', text, signature }` for each thought, its signature wrapped    |
+ * | gemini           | `thoughtSignature` of the part behind the thought is `wrapProof`; where nothing follows, |
+ * |                  | of a thought without words                                                               |
  *
  * A thought of the dialect's own vendor keeps the vendor's own bytes. A signature that belongs to a tool call (Google's)
  * stands in the call's id, which every client returns: `signedId`.

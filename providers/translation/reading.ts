@@ -70,7 +70,13 @@ export function dataOf(url: string): { readonly mediaType: string; readonly base
   const comma = url.indexOf(',');
   const [mediaType = '', ...options] = url.slice('data:'.length, comma < 0 ? 0 : comma).split(';');
   if (comma < 0 || !options.includes('base64')) return undefined;
-  return { mediaType: mediaType.toLowerCase(), base64: url.slice(comma + 1) };
+  return { mediaType: mediaTypeOf(mediaType), base64: url.slice(comma + 1) };
+}
+
+/** What many clients call a picture is no registered type, and only some vendors take it. */
+export function mediaTypeOf(told: string): string {
+  const mediaType = told.toLowerCase();
+  return mediaType === 'image/jpg' ? 'image/jpeg' : mediaType;
 }
 
 /** The bytes of a data URL, or the address itself. */
@@ -79,11 +85,15 @@ export function sourceOf(url: string): Source {
   return data === undefined ? { kind: 'url', url, mediaType: undefined } : { kind: 'data', ...data };
 }
 
-/** The object that a tool call's arguments are, where a dialect wants them as an object. */
+/**
+ * The object that a tool call's arguments are, where a dialect wants them as an object. A model may have written what is
+ * none, or not to its end, and OpenAI's dialects take that back; it goes on as Anthropic advises, by this name.
+ */
 export function argumentsOf(json: string, at: string): JsonRecord {
   const value = parseJson(json === '' ? '{}' : json);
-  if (isRecord(value) && isShallow(value)) return value;
-  throw malformed(at, `must be a JSON object, nested ${JSON_DEPTH_MAX} deep at most`);
+  if (!isRecord(value)) return { INVALID_JSON: json };
+  if (isShallow(value)) return value;
+  throw malformed(at, `must be nested ${JSON_DEPTH_MAX} deep at most`);
 }
 
 export const malformed = (at: string, why: string): Untranslatable =>

@@ -149,4 +149,6 @@ export interface ReplyWriter {
   readonly failed?: boolean;
   /** Throws `ReplyTooLarge` when what it must remember is past its bound. */
   write(event: ReplyEvent): readonly Uint8Array[];
+  /** What it kept back of a stream that breaks off. */
+  unsaid?(): readonly Uint8Array[];
 }

@@ -4,6 +4,7 @@
  */
 import { type Conversation, type Member, Untranslatable } from './conversation.ts';
 import { type Fate, isGiven, isHarmless } from './members.ts';
+import { malformed } from './reading.ts';
 
 export type TargetDialect = 'chat' | 'responses' | 'messages' | 'gemini';
 
@@ -121,11 +122,14 @@ export const TARGETS: Readonly<Record<TargetDialect, Readonly<Record<Member, Fat
 };
 
 /**
- * Sees that nothing was asked for that the dialect cannot say.
+ * Sees that nothing was asked for that the dialect cannot say, or that nobody could do.
  *
  * @throws {Untranslatable} naming the first by the caller's own name.
  */
 export function checkTarget(conversation: Conversation, dialect: TargetDialect): void {
+  const { tools, toolChoice, names } = conversation;
+  if (tools.length === 0 && (toolChoice?.kind === 'required' || toolChoice?.kind === 'tool'))
+    throw malformed(names.toolChoice ?? 'toolChoice', 'wants a tool to be called, and there are none');
   for (const [member, value] of Object.entries(membersOf(conversation))) {
     const fate = isMember(member) && isGiven(value) ? TARGETS[dialect][member] : 'carried';
     if (typeof fate !== 'object' || !('refused' in fate) || isHarmless(value, fate.unless)) continue;

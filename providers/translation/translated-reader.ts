@@ -101,10 +101,12 @@ export class TranslatedReader implements ResponseReader {
     };
   }
 
-  /** An error where an array broke off is its last element. */
+  /** An error where the stream broke off, behind what was kept back of it; where that is an array, as its last element. */
   errorFrame(error: string): string | undefined {
-    if (!this.#jsonArray) return undefined;
-    return `${this.#anyForwarded ? ',\n' : '['}${error}\n]`;
+    const decoder = new TextDecoder();
+    const kept = (this.#writer.unsaid?.() ?? []).map((piece) => decoder.decode(piece)).join('');
+    if (!this.#jsonArray) return kept === '' ? undefined : `${kept}data: ${error}\n\n`;
+    return `${kept}${this.#anyForwarded || kept !== '' ? ',\n' : '['}${error}\n]`;
   }
 
   metered(): Metered {

@@ -2,8 +2,22 @@
 import type { Conversation, DocumentPart, Part, TextPart, ToolResultPart, Turn } from './conversation.ts';
 import { malformed } from './reading.ts';
 
-/** Neighbours of one role become one turn, tools' answers first; turns without anything to say are left out. */
+/**
+ * Neighbours of one role become one turn, tools' answers first; turns without anything to say are left out. Thoughts that
+ * lead to nothing said are nothing: no dialect takes a turn that ends with one.
+ */
 export function joinedTurns(turns: readonly Turn[]): readonly Turn[] {
+  const joined = joinedNeighbours(turns).map(({ role, parts }) => ({
+    role,
+    parts: parts.slice(0, parts.findLastIndex(({ kind }) => kind !== 'reasoning') + 1),
+  }));
+  return joinedNeighbours(joined).map(({ role, parts }) => ({
+    role,
+    parts: [...parts.filter(isResult), ...parts.filter(isOther)],
+  }));
+}
+
+function joinedNeighbours(turns: readonly Turn[]): readonly Turn[] {
   const joined: { role: Turn['role']; parts: Part[] }[] = [];
   for (const { role, parts } of turns) {
     const said = parts.filter((part) => part.kind !== 'text' || part.text !== '');
@@ -11,10 +25,7 @@ export function joinedTurns(turns: readonly Turn[]): readonly Turn[] {
     if (last?.role === role) last.parts.push(...said);
     else if (said.length > 0) joined.push({ role, parts: said });
   }
-  return joined.map(({ role, parts }) => ({
-    role,
-    parts: [...parts.filter(isResult), ...parts.filter(isOther)],
-  }));
+  return joined;
 }
 
 /** Everything the system says, for dialects that have one place for it: what it says later stands behind. */

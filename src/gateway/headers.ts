@@ -176,6 +176,8 @@ const STAYS = new Set([
   'stripe-restricted-access-key',
   'openai-organization',
   'openai-project',
+  'anthropic-organization-id',
+  'anthropic-workspace-id',
   'x-goog-user-project',
   // These would have the vendor leave the usage out of its reply, or take the request for another.
   'x-goog-fieldmask',

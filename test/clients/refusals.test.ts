@@ -169,6 +169,9 @@ function codeIn(client: Client, error: unknown): unknown {
   return body.error.details[0]?.metadata.code;
 }
 
+const unserved = (work: PromiseLike<unknown>): Promise<unknown> =>
+  Promise.resolve(work).catch((error: unknown) => error);
+
 const clients: readonly Client[] = ['openai', 'anthropic', 'gemini'];
 const table = Object.entries(CASES).flatMap(([code, one]) =>
   clients.map((client) => [code, client, one as Case] as const),
@@ -188,4 +191,17 @@ describe('the official clients', () => {
       expect(codeIn(client, error)).toBe(code);
     },
   );
+
+  it('show what is not served here as their own vendor would, also on paths that several vendors have', async () => {
+    const anthropic = new Anthropic({ baseURL: gateway.url, apiKey: SERVICE_KEY, maxRetries: 0 });
+    const google = new GoogleGenAI({ apiKey: SERVICE_KEY, httpOptions: { baseUrl: gateway.url } });
+    const openai = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: SERVICE_KEY, maxRetries: 0 });
+    expect(await unserved(anthropic.beta.files.list())).toMatchObject({
+      status: 404,
+      type: 'not_found_error',
+      requestID: expect.stringMatching(/^req_/),
+    });
+    expect(codeIn('gemini', await unserved(google.files.list()))).toBe('not_found');
+    expect(codeIn('openai', await unserved(openai.files.list()))).toBe('not_found');
+  });
 });

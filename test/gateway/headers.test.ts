@@ -2,13 +2,17 @@
 import { expect, it } from 'vitest';
 import { readRequestHeaders } from '../../src/gateway/headers.ts';
 
-it.each(['x-goog-fieldmask', 'x-http-method-override', 'x-goog-user-project', 'openai-organization'])(
-  'keeps %s, which would change what is counted or whom it is counted for',
-  (name) => {
-    const { forwarded } = readRequestHeaders(['x-goog-api-client', 'genai-js/1', name, 'candidates']);
-    expect(forwarded).toEqual({ 'x-goog-api-client': 'genai-js/1' });
-  },
-);
+it.each([
+  'x-goog-fieldmask',
+  'x-http-method-override',
+  'x-goog-user-project',
+  'openai-organization',
+  'anthropic-workspace-id',
+  'anthropic-organization-id',
+])('keeps %s, which would change what is counted or whom it is counted for', (name) => {
+  const { forwarded } = readRequestHeaders(['x-goog-api-client', 'genai-js/1', name, 'candidates']);
+  expect(forwarded).toEqual({ 'x-goog-api-client': 'genai-js/1' });
+});
 
 it('sends on no header that a Connection line names, however many there are', () => {
   const lines = ['connection', 'x-hop', 'x-hop', 'secret', 'x-kept', '1', 'connection', 'keep-alive'];

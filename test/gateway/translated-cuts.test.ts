@@ -127,6 +127,18 @@ afterAll(async () => {
   await upstream.close();
 });
 
+it.each(['?alt=sse', ''])('tells a caller of gemini%s all that was said before a break', async (query) => {
+  const wanted = CALLERS['gemini']!(`claude/${modelOf('claude', 4, true)}`);
+  const { text, broken } = await callThrough(gateway, {
+    ...wanted,
+    path: wanted.path?.replace('?alt=sse', query) ?? '',
+  });
+  const said = [...text.matchAll(/"parts":\[\{"text":"([^"]*)"/g)].map(([, words]) => words);
+  expect([said.join(''), broken]).toEqual(['Paid at the gate.', true]);
+  if (query === '')
+    expect(JSON.parse(text)).toMatchObject([{}, {}, {}, { error: { status: 'UNAVAILABLE' } }]);
+});
+
 describe.each(PAIRS)('a stream of %s, told to a caller of %s', (provider, caller) => {
   const events = STREAMS[provider]!;
   const ask = (count: number, dies: boolean) =>

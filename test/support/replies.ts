@@ -90,6 +90,13 @@ export const writtenWhole = (dialect: WriterName, events: readonly ReplyEvent[])
 export const sse = (events: readonly unknown[], ...more: readonly string[]): Uint8Array =>
   bytesOf([...events.map((event) => `data: ${JSON.stringify(event)}\n\n`), ...more].join(''));
 
+/** The data of an event stream's events. */
+export const sseData = (stream: Uint8Array): Json[] =>
+  textOf([stream])
+    .split('\n\n')
+    .filter((event) => event.startsWith('data: '))
+    .map((event) => JSON.parse(event.slice('data: '.length)) as Json);
+
 /** An event stream whose events have names. */
 export const namedSse = (events: readonly Json[]): Uint8Array =>
   bytesOf(
@@ -152,7 +159,7 @@ function joinedParts(parts: readonly Json[]): Json[] {
     if (
       isText &&
       last?.['text'] !== undefined &&
-      last['thoughtSignature'] === undefined &&
+      (last['thoughtSignature'] === undefined || last['thought'] === undefined) &&
       last['thought'] === part['thought']
     )
       told[told.length - 1] = { ...last, text: `${String(last['text'])}${String(part['text'])}` };

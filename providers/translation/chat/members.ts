@@ -68,8 +68,17 @@ export const CHAT_PLACES: Places = {
   'text part': { type: 'carried', text: 'carried', ...cacheMarks },
   'refusal part': { type: 'carried', refusal: 'carried' },
   'image_url part': { type: 'carried', image_url: 'carried', ...cacheMarks },
-  image_url: { url: 'carried', detail: 'carried' },
-  'input_audio part': { type: 'carried', input_audio: 'carried' },
+  image_url: {
+    url: 'carried',
+    detail: {
+      carried: 'to the other dialect of OpenAI; how closely a picture is looked at is left to other vendors',
+    },
+  },
+  'input_audio part': {
+    type: 'carried',
+    input_audio: 'carried',
+    prompt_cache_breakpoint: { ignored: 'nobody else who takes sound asks for such marks' },
+  },
   input_audio: { data: 'carried', format: 'carried' },
   'file part': { type: 'carried', file: 'carried', ...cacheMarks },
   file: {

@@ -11,7 +11,18 @@ import {
 import type { RequestReader } from '../dialect.ts';
 import { type JsonRecord, checkMembers } from '../members.ts';
 import { EFFORTS, labelsOf, namesOf, samplingOf, TIERS, VERBOSITIES } from '../read-members.ts';
-import { bodyOf, booleanAt, listAt, neededText, oneOfAt, recordAt, schemaAt, textAt } from '../reading.ts';
+import {
+  bodyOf,
+  booleanAt,
+  listAt,
+  malformed,
+  neededText,
+  numberAt,
+  oneOfAt,
+  recordAt,
+  schemaAt,
+  textAt,
+} from '../reading.ts';
 import { CHAT_PLACES } from './members.ts';
 import { readMessages } from './read-messages.ts';
 
@@ -92,8 +103,10 @@ const check = (record: JsonRecord, at: string, place: string): void =>
 
 /** `logprobs: true` asks for the chosen token's; `top_logprobs` for as many others beside it. */
 function logprobsOf(body: JsonRecord): unknown {
-  if (booleanAt(body['logprobs'], 'logprobs') !== true) return undefined;
-  return body['top_logprobs'] ?? 0;
+  const top = numberAt(body['top_logprobs'], 'top_logprobs') ?? 0;
+  if (booleanAt(body['logprobs'], 'logprobs') === true) return top;
+  if (top > 0) throw malformed('top_logprobs', 'wants "logprobs" to be true');
+  return undefined;
 }
 
 function readTool(value: unknown, at: string): Tool {

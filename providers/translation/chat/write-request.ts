@@ -4,6 +4,7 @@ import type { RequestWriter } from '../dialect.ts';
 import { effortOf } from '../effort.ts';
 import type { JsonRecord } from '../members.ts';
 import { checkTarget } from '../targets.ts';
+import { toolSchema } from '../tool-schema.ts';
 import { writeMessages } from './write-messages.ts';
 
 /** OpenAI takes no longer name of an end user. */
@@ -57,7 +58,12 @@ function writeSampling({ sampling }: Conversation, model: string): JsonRecord {
 
 const writeTool = ({ name, description, parameters, strict }: Tool): JsonRecord => ({
   type: 'function',
-  function: { name, description, parameters, strict },
+  function: {
+    name,
+    description,
+    parameters: parameters === undefined ? undefined : toolSchema(parameters),
+    strict,
+  },
 });
 
 const writeToolChoice = (choice: ToolChoice): unknown =>

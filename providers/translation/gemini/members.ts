@@ -58,7 +58,10 @@ export const GEMINI_PLACES: Places = {
     functionCallingConfig: 'carried',
     retrievalConfig: { refused: "the search is the vendor's own" },
   },
-  functionCallingConfig: { mode: 'carried', allowedFunctionNames: 'carried' },
+  functionCallingConfig: {
+    mode: { carried: '`VALIDATED` as `AUTO`: nobody else is held to schemas that were not written for it' },
+    allowedFunctionNames: 'carried',
+  },
   generationConfig: {
     maxOutputTokens: 'carried',
     temperature: 'carried',

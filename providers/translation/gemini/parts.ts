@@ -11,32 +11,71 @@ import { geminiFinishReason } from './stop.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A part whole. A thought that says and proves nothing is none. */
-export function wholeParts(part: ComposedPart): readonly Json[] {
+/** All parts, whole. A thought that says and proves nothing is none. */
+export function wholeParts(parts: readonly ComposedPart[]): readonly Json[] {
+  const told: Json[] = [];
+  let proof: Proof | undefined;
+  for (const part of parts) {
+    const said = saidPart(part);
+    if (said !== undefined) {
+      told.push(...proven(said, proof));
+      proof = undefined;
+    }
+    if (part.kind !== 'reasoning') continue;
+    if (proof !== undefined) told.push(proofPart(proof));
+    proof = proofOf(part);
+  }
+  return proof === undefined ? told : [...told, proofPart(proof)];
+}
+
+/** What a part says; undefined where it says nothing. */
+export function saidPart(part: ComposedPart): Json | undefined {
   switch (part.kind) {
     case 'text':
     case 'refusal':
-      return part.text === '' ? [] : [{ text: part.text }];
-    case 'reasoning': {
-      const proof = proofPart(part);
-      const told = part.text === '' ? [] : [{ text: part.text, thought: true }];
-      return proof === undefined ? told : [...told, proof];
-    }
+    case 'reasoning':
+      return part.text === '' ? undefined : textPart(part.kind, part.text);
     case 'tool_call': {
       const args = argumentsObject(part.text);
-      return [{ functionCall: { id: signedId(part.id, part.signature), name: part.name, args } }];
+      return { functionCall: { id: signedId(part.id, part.signature), name: part.name, args } };
     }
     case 'media':
-      return [{ inlineData: { mimeType: part.mediaType, data: part.base64 } }];
+      return { inlineData: { mimeType: part.mediaType, data: part.base64 } };
   }
 }
 
-/** What proves a thought: a part of its own, as the vendor has it at a stream's end. */
-export function proofPart({ vendor, signature, sealed, id }: ComposedThought): Json | undefined {
-  if (signature === undefined && sealed === undefined) return undefined;
-  const proof = vendor === 'google' ? signature : wrapProof({ vendor, signature, sealed, id });
-  return { text: '', thought: true, thoughtSignature: proof };
+export const textPart = (kind: 'text' | 'refusal' | 'reasoning', text: string): Json =>
+  kind === 'reasoning' ? { text, thought: true } : { text };
+
+export interface Proof {
+  readonly signature: string | undefined;
+  /** The vendor's own stands where it put it; one of another's may stand with what follows the thought. */
+  readonly travels: boolean;
 }
+
+/** What proves a thought. */
+export function proofOf({ vendor, signature, sealed, id }: ComposedThought): Proof | undefined {
+  if (signature === undefined && sealed === undefined) return undefined;
+  if (vendor === 'google') return { signature, travels: false };
+  return { signature: wrapProof({ vendor, signature, sealed, id }), travels: true };
+}
+
+/**
+ * A part with the proof of the thought before it. It is no part of its own where that can be: Google's older client
+ * forgets every exchange of a chat in which a part has an empty text.
+ */
+export function proven(part: Json, proof: Proof | undefined): readonly Json[] {
+  if (proof === undefined) return [part];
+  if (!proof.travels || part['thought'] === true) return [proofPart(proof), part];
+  return [{ ...part, thoughtSignature: proof.signature }];
+}
+
+/** A proof that nothing follows: as the vendor has it at a stream's end. */
+export const proofPart = ({ signature }: Proof): Json => ({
+  text: '',
+  thought: true,
+  thoughtSignature: signature,
+});
 
 /** What a candidate tells with its last part. */
 export function closing({ index, parts, stop }: ComposedChoice): Json {

@@ -10,8 +10,8 @@ import {
 } from '../conversation.ts';
 import { isGiven, type JsonRecord } from '../members.ts';
 import { unsignedId, unwrapProof } from '../proofs.ts';
-import { listAt, neededText, oneOfAt, recordAt, textAt } from '../reading.ts';
-import { fieldsAt } from './fields.ts';
+import { mediaTypeOf, neededText, oneOfAt, recordAt, textAt } from '../reading.ts';
+import { fieldsAt, someAt } from './fields.ts';
 
 export function readInstruction(value: unknown): readonly TextPart[] {
   if (!isGiven(value)) return [];
@@ -25,12 +25,43 @@ export function readInstruction(value: unknown): readonly TextPart[] {
 
 export function readContents(value: unknown): readonly Turn[] {
   const calls = new Calls();
-  return listAt(value, 'contents').map((one, index) => {
+  const turns: { readonly role: 'user' | 'assistant'; parts: Part[] }[] = [];
+  for (const [index, one] of someAt(value, 'contents').entries()) {
     const at = `contents[${index}]`;
-    const { role, parts } = fieldsAt(one, at, CONTENT);
-    const said = oneOfAt(role, `${at}.role`, ['user', 'model', 'function']);
-    return { role: said === 'model' ? 'assistant' : 'user', parts: readParts(parts, `${at}.parts`, calls) };
-  });
+    const content = fieldsAt(one, at, CONTENT);
+    const said = oneOfAt(content['role'], `${at}.role`, ['user', 'model', 'function']);
+    const parts = readParts(content['parts'], `${at}.parts`, calls);
+    const last = turns.at(-1);
+    if (said !== 'model') turns.push({ role: 'user', parts: [...parts] });
+    else if (last?.role === 'assistant') last.parts.push(...parts);
+    else turns.push({ role: 'assistant', parts: [...parts] });
+  }
+  return turns.map(({ role, parts }) => ({
+    role,
+    parts: role === 'assistant' ? joinedPieces(parts) : parts,
+  }));
+}
+
+/**
+ * Clients give back piece by piece what they were streamed, each as a part or a content of its own: neighbouring texts of
+ * the model are one, and so is a thought up to its proof.
+ */
+function joinedPieces(parts: readonly Part[]): readonly Part[] {
+  const joined: Part[] = [];
+  for (const part of parts) {
+    const last = joined.at(-1);
+    const both = last === undefined ? undefined : asOne(last, part);
+    if (both === undefined) joined.push(part);
+    else joined[joined.length - 1] = both;
+  }
+  return joined;
+}
+
+function asOne(last: Part, part: Part): Part | undefined {
+  if (last.kind === 'text' && part.kind === 'text') return { ...last, text: last.text + part.text };
+  if (last.kind !== 'reasoning' || part.kind !== 'reasoning') return undefined;
+  if (last.signature !== undefined || last.sealed !== undefined) return undefined;
+  return { ...last, ...part, at: last.at, text: last.text + part.text };
 }
 
 const CONTENT = 'contents[], systemInstruction';
@@ -57,46 +88,52 @@ class Calls {
   }
 }
 
-function readParts(value: unknown, at: string, calls: Calls): readonly Part[] {
-  const parts: Part[] = [];
-  for (const [index, one] of listAt(value, at).entries()) {
+const readParts = (value: unknown, at: string, calls: Calls): readonly Part[] =>
+  someAt(value, at).flatMap((one, index) => {
     const place = `${at}[${index}]`;
-    const part = readPart(fieldsAt(one, place, 'parts[]'), place, calls);
-    const last = parts.at(-1);
-    // The proof of a thought is a part of its own where it was streamed.
-    if (part?.kind === 'reasoning' && part.text === '' && last?.kind === 'reasoning')
-      parts[parts.length - 1] = { ...last, ...part, text: last.text, at: last.at };
-    else if (part !== undefined) parts.push(part);
+    return readPart(fieldsAt(one, place, 'parts[]'), place, calls);
+  });
+
+/** A thought of another vendor is proven by a signature at the part behind it, as this dialect's writer puts it. */
+function readPart(part: JsonRecord, at: string, calls: Calls): readonly Part[] {
+  const signature = textAt(part['thoughtSignature'], `${at}.thoughtSignature`);
+  const proof = unwrapProof(signature ?? '');
+  if (part['thought'] === true) {
+    const text = textAt(part['text'], `${at}.text`) ?? '';
+    return [{ kind: 'reasoning', at, text, ...(proof ?? { vendor: 'google', signature }) }];
   }
-  return parts;
+  const said = readSaid(part, { at, signature: proof === undefined ? signature : undefined, calls });
+  const thought: readonly Part[] =
+    proof === undefined ? [] : [{ kind: 'reasoning', at: `${at}.thoughtSignature`, text: '', ...proof }];
+  return said === undefined ? thought : [...thought, said];
 }
 
-function readPart(part: JsonRecord, at: string, calls: Calls): Part | undefined {
+/** An empty id is none. */
+const idAt = (value: unknown, at: string): string | undefined => {
+  const id = textAt(value, at);
+  return id === '' ? undefined : id;
+};
+
+interface SaidAt {
+  readonly at: string;
+  readonly signature: string | undefined;
+  readonly calls: Calls;
+}
+
+function readSaid(part: JsonRecord, { at, signature, calls }: SaidAt): Part | undefined {
   const { inlineData, fileData, functionCall, functionResponse } = part;
-  const signature = textAt(part['thoughtSignature'], `${at}.thoughtSignature`);
   if (isGiven(functionCall)) return readCall(functionCall, { at: `${at}.functionCall`, signature, calls });
   if (isGiven(functionResponse)) return readResponse(functionResponse, `${at}.functionResponse`, calls);
   if (isGiven(inlineData)) return readInline(inlineData, `${at}.inlineData`);
   if (isGiven(fileData)) return readFile(fileData, `${at}.fileData`);
   const text = textAt(part['text'], `${at}.text`) ?? '';
-  if (part['thought'] === true) {
-    const proof = unwrapProof(signature ?? '') ?? { vendor: 'google' as const, signature };
-    return { kind: 'reasoning', at, text, ...proof };
-  }
   return text === '' ? undefined : { kind: 'text', at, text };
 }
 
-function readCall(
-  value: unknown,
-  {
-    at,
-    signature,
-    calls,
-  }: { readonly at: string; readonly signature: string | undefined; readonly calls: Calls },
-): ToolCallPart {
+function readCall(value: unknown, { at, signature, calls }: SaidAt): ToolCallPart {
   const call = fieldsAt(value, at, 'functionCall');
   const name = neededText(call['name'], `${at}.name`);
-  const given = textAt(call['id'], `${at}.id`);
+  const given = idAt(call['id'], `${at}.id`);
   const unsigned = given === undefined ? undefined : unsignedId(given);
   return {
     kind: 'tool_call',
@@ -112,7 +149,7 @@ function readCall(
 function readResponse(value: unknown, at: string, calls: Calls): ToolResultPart {
   const answer = fieldsAt(value, at, 'functionResponse');
   const name = neededText(answer['name'], `${at}.name`);
-  const given = textAt(answer['id'], `${at}.id`);
+  const given = idAt(answer['id'], `${at}.id`);
   const response = isGiven(answer['response']) ? recordAt(answer['response'], `${at}.response`) : {};
   const [[key, only] = ['', undefined], ...others] = Object.entries(response);
   const told = others.length === 0 && (key === 'output' || key === 'error') ? only : response;
@@ -135,7 +172,7 @@ function readResponse(value: unknown, at: string, calls: Calls): ToolResultPart 
 
 function readInline(value: unknown, at: string): Part {
   const blob = fieldsAt(value, at, 'inlineData');
-  const mediaType = neededText(blob['mimeType'], `${at}.mimeType`).toLowerCase();
+  const mediaType = mediaTypeOf(neededText(blob['mimeType'], `${at}.mimeType`));
   const base64 = neededText(blob['data'], `${at}.data`);
   return mediaPart({ kind: 'data', mediaType, base64 }, { at, mediaType, name: blob['displayName'] });
 }

@@ -12,8 +12,8 @@ import {
 import type { RequestReader } from '../dialect.ts';
 import { isGiven, type JsonRecord } from '../members.ts';
 import { namesOf, samplingOf } from '../read-members.ts';
-import { bodyOf, booleanAt, listAt, neededText, numberAt, oneOfAt, recordAt, textAt } from '../reading.ts';
-import { fieldsAt } from './fields.ts';
+import { bodyOf, booleanAt, malformed, neededText, numberAt, oneOfAt, recordAt, textAt } from '../reading.ts';
+import { fieldsAt, someAt } from './fields.ts';
 import { readContents, readInstruction } from './read-contents.ts';
 import { readSchema } from './read-schema.ts';
 
@@ -21,7 +21,7 @@ export const readGeminiRequest: RequestReader = (call) => {
   const body = fieldsAt(bodyOf(call), '', '');
   const config = within(body, 'generationConfig');
   const thinking = within(config, 'thinkingConfig', 'generationConfig.');
-  const tools = listAt(body['tools'], 'tools').flatMap((tool, index) => readTools(tool, `tools[${index}]`));
+  const tools = someAt(body['tools'], 'tools').flatMap((tool, index) => readTools(tool, `tools[${index}]`));
   const tier = oneOfAt(body['serviceTier'], 'serviceTier', ['unspecified', 'standard', 'flex', 'priority']);
   return {
     instructions: readInstruction(body['systemInstruction']),
@@ -40,6 +40,7 @@ export const readGeminiRequest: RequestReader = (call) => {
     cacheKey: undefined,
     verbosity: undefined,
     names: {
+      turns: 'contents',
       ...Object.fromEntries(
         Object.entries(namesOf(config, NAMES)).map(([member, name]) => [member, `generationConfig.${name}`]),
       ),
@@ -91,22 +92,33 @@ function within(record: JsonRecord, key: string, path = ''): JsonRecord {
 }
 
 function logprobsOf(config: JsonRecord): unknown {
-  const asked = booleanAt(config['responseLogprobs'], 'generationConfig.responseLogprobs') === true;
-  return asked ? (config['logprobs'] ?? 0) : undefined;
+  const top = numberAt(config['logprobs'], 'generationConfig.logprobs') ?? 0;
+  if (booleanAt(config['responseLogprobs'], 'generationConfig.responseLogprobs') === true) return top;
+  if (top > 0) throw malformed('generationConfig.logprobs', 'wants "responseLogprobs" to be true');
+  return undefined;
 }
 
-const LEVELS: Readonly<Record<string, Reasoning['effort']>> = {
+const LEVELS: readonly (keyof typeof EFFORT_OF)[] = [
+  'THINKING_LEVEL_UNSPECIFIED',
+  'MINIMAL',
+  'LOW',
+  'MEDIUM',
+  'HIGH',
+];
+const EFFORT_OF = {
+  THINKING_LEVEL_UNSPECIFIED: undefined,
   MINIMAL: 'minimal',
   LOW: 'low',
   MEDIUM: 'medium',
   HIGH: 'high',
-};
+} as const satisfies Record<string, Reasoning['effort']>;
 
 function readReasoning(thinking: JsonRecord): Reasoning {
   const at = 'generationConfig.thinkingConfig';
-  const level = textAt(thinking['thinkingLevel'], `${at}.thinkingLevel`)?.toUpperCase();
+  const told = textAt(thinking['thinkingLevel'], `${at}.thinkingLevel`)?.toUpperCase();
+  const level = oneOfAt(told, `${at}.thinkingLevel`, LEVELS);
   return {
-    effort: level === undefined ? undefined : LEVELS[level],
+    effort: level === undefined ? undefined : EFFORT_OF[level],
     budgetTokens: numberAt(thinking['thinkingBudget'], `${at}.thinkingBudget`),
     visible: booleanAt(thinking['includeThoughts'], `${at}.includeThoughts`),
   };
@@ -118,7 +130,7 @@ function readTools(value: unknown, at: string): readonly Tool[] {
     if (!/^function_?declarations$/i.test(name))
       throw new Untranslatable(`${at}.${name.slice(0, 64)}`, "the tool is the vendor's own");
   const { functionDeclarations } = fieldsAt(value, at, 'tools[]');
-  return listAt(functionDeclarations, `${at}.functionDeclarations`).map((one, index) => {
+  return someAt(functionDeclarations, `${at}.functionDeclarations`).map((one, index) => {
     const place = `${at}.functionDeclarations[${index}]`;
     const declaration = fieldsAt(one, place, 'functionDeclarations[]');
     return {
@@ -143,9 +155,13 @@ function schemaOf(
 function readToolChoice(body: JsonRecord, tools: readonly Tool[]): ToolChoice | undefined {
   const at = 'toolConfig.functionCallingConfig';
   const config = within(within(body, 'toolConfig'), 'functionCallingConfig', 'toolConfig.');
-  const allowed = listAt(config['allowedFunctionNames'], `${at}.allowedFunctionNames`);
+  const allowed = someAt(config['allowedFunctionNames'], `${at}.allowedFunctionNames`);
   const mode = textAt(config['mode'], `${at}.mode`)?.toUpperCase();
-  switch (oneOfAt(mode, `${at}.mode`, ['MODE_UNSPECIFIED', 'AUTO', 'ANY', 'NONE', 'VALIDATED'])) {
+  const known = oneOfAt(mode, `${at}.mode`, ['MODE_UNSPECIFIED', 'AUTO', 'ANY', 'NONE', 'VALIDATED']);
+  const isPart = allowed.length > 0 && !tools.every(({ name }) => allowed.includes(name));
+  if (isPart && known !== 'NONE' && !(known === 'ANY' && allowed.length === 1))
+    throw new Untranslatable(`${at}.allowedFunctionNames`, 'other dialects allow one function, or all');
+  switch (known) {
     case 'AUTO':
     case 'VALIDATED':
       return { kind: 'auto' };
@@ -154,8 +170,6 @@ function readToolChoice(body: JsonRecord, tools: readonly Tool[]): ToolChoice | 
     case 'ANY':
       if (allowed.length === 1)
         return { kind: 'tool', name: neededText(allowed[0], `${at}.allowedFunctionNames[0]`) };
-      if (allowed.length > 0 && !tools.every(({ name }) => allowed.includes(name)))
-        throw new Untranslatable(`${at}.allowedFunctionNames`, 'other dialects allow one function, or all');
       return { kind: 'required' };
     default:
       return undefined;
@@ -168,7 +182,12 @@ function readFormat(config: JsonRecord): OutputFormat | undefined {
     'text/plain',
     'application/json',
   ]);
-  if (type !== 'application/json') return undefined;
+  if (type !== 'application/json') {
+    for (const name of ['responseSchema', 'responseJsonSchema'])
+      if (isGiven(config[name]))
+        throw malformed(`${at}.${name}`, 'wants "responseMimeType" to be "application/json"');
+    return undefined;
+  }
   const schema = schemaOf(config, { google: 'responseSchema', json: 'responseJsonSchema', at });
   if (schema === undefined) return { kind: 'json_object' };
   return { kind: 'json_schema', name: 'output', description: undefined, schema, strict: undefined };

@@ -6,9 +6,10 @@ import type { JsonRecord } from '../members.ts';
 const DROPPED: ReadonlySet<string> = new Set(['propertyOrdering', 'nullable', 'example']);
 
 export function readSchema(schema: JsonRecord): JsonRecord {
+  const nullable = schema['nullable'] === true;
   const read = Object.entries(schema)
     .filter(([key]) => !DROPPED.has(key))
-    .map(([key, value]) => [key, readKey(key, value, schema['nullable'] === true)] as const);
+    .map(([key, value]) => [key, readKey(key, value, nullable)] as const);
   return Object.fromEntries(read);
 }
 
@@ -27,7 +28,9 @@ function readKey(key: string, value: unknown, nullable: boolean): unknown {
     case 'additionalProperties':
       return readAny(value);
     case 'anyOf':
-      return Array.isArray(value) ? value.map(readAny) : value;
+      return Array.isArray(value) ? [...value.map(readAny), ...(nullable ? [{ type: 'null' }] : [])] : value;
+    case 'enum':
+      return nullable && Array.isArray(value) && !value.includes(null) ? [...value, null] : value;
     // Google writes counts as decimal text.
     case 'minItems':
     case 'maxItems':

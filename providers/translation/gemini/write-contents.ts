@@ -13,10 +13,13 @@ import type { JsonRecord } from '../members.ts';
 import { argumentsOf } from '../reading.ts';
 import { documentText, joinedTurns, withoutSystem } from '../turns.ts';
 
-export function writeContents({ turns }: Conversation, model: string): readonly JsonRecord[] {
+export function writeContents({ turns, names }: Conversation, model: string): readonly JsonRecord[] {
   const contents = joinedTurns(withoutSystem(turns)).map((turn) => writeTurn(turn, model));
   if (contents.length > 0) return contents;
-  throw new Untranslatable('messages', 'this dialect needs a word of the user, not of the system alone');
+  throw new Untranslatable(
+    names.turns ?? 'messages',
+    'this dialect needs a word of the user, not of the system alone',
+  );
 }
 
 /** What Google says to send where another vendor's model called: later models refuse a call without a signature. */

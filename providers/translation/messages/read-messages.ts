@@ -93,7 +93,9 @@ function readDocument(block: JsonRecord, at: string): readonly Part[] {
   const cache = cacheOf(block, at);
   if (source['type'] === 'content') {
     check(source, `${at}.source`, 'source of content');
-    return [...said, ...readContent(source['content'], `${at}.source.content`, new Map())];
+    const titled: readonly TextPart[] =
+      name === undefined || name === '' ? [] : [{ kind: 'text', at: `${at}.title`, text: name }];
+    return [...titled, ...said, ...readContent(source['content'], `${at}.source.content`, new Map())];
   }
   const document: DocumentPart = {
     kind: 'document',

@@ -14,10 +14,13 @@ import { argumentsOf } from '../reading.ts';
 import { bareText, joinedTurns, withoutSystem } from '../turns.ts';
 import { writeCache } from './write-cache.ts';
 
-export function writeMessages({ turns }: Conversation): readonly JsonRecord[] {
+export function writeMessages({ turns, names }: Conversation): readonly JsonRecord[] {
   const messages = joinedTurns(withoutSystem(turns)).map(writeTurn);
   if (messages.length > 0) return messages;
-  throw new Untranslatable('messages', 'this dialect needs a word of the user, not of the system alone');
+  throw new Untranslatable(
+    names.turns ?? 'messages',
+    'this dialect needs a word of the user, not of the system alone',
+  );
 }
 
 const writeTurn = ({ role, parts }: Turn): JsonRecord => ({ role, content: parts.flatMap(writePart) });

@@ -3,6 +3,7 @@ import type { Conversation, Tool } from '../conversation.ts';
 import type { RequestWriter } from '../dialect.ts';
 import type { JsonRecord } from '../members.ts';
 import { cannotSay, checkTarget } from '../targets.ts';
+import { toolSchema } from '../tool-schema.ts';
 import { systemTexts } from '../turns.ts';
 import { writeCache } from './write-cache.ts';
 import { writeContent, writeMessages } from './write-messages.ts';
@@ -49,7 +50,7 @@ export const defaultMaxTokens = (model: string): number =>
 const writeTool = ({ name, description, parameters, strict, cache }: Tool): JsonRecord => ({
   name,
   description,
-  input_schema: parameters ?? { type: 'object', properties: {} },
+  input_schema: toolSchema(parameters ?? {}),
   ...(strict === true ? { strict } : {}),
   ...writeCache(cache),
 });

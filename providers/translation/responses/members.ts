@@ -63,7 +63,9 @@ export const RESPONSES_PLACES: Places = {
   'input_image part': {
     type: 'carried',
     image_url: 'carried',
-    detail: 'carried',
+    detail: {
+      carried: 'to the other dialect of OpenAI; how closely a picture is looked at is left to other vendors',
+    },
     file_id: { refused: "the file is the vendor's; send its data" },
     ...cacheMarks,
   },

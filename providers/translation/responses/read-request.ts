@@ -48,7 +48,7 @@ export const readResponsesRequest: RequestReader = (call) => {
     store: booleanAt(body['store'], 'store'),
     cacheKey: textAt(body['prompt_cache_key'], 'prompt_cache_key'),
     verbosity: oneOfAt(text['verbosity'], 'text.verbosity', VERBOSITIES),
-    names: { ...namesOf(body, NAMES), ...nestedNames({ text, reasoning }) },
+    names: { turns: 'input', ...namesOf(body, NAMES), ...nestedNames({ text, reasoning }) },
   } satisfies Conversation;
 };
 

@@ -4,6 +4,7 @@ import type { RequestWriter } from '../dialect.ts';
 import { type Effort, effortOf } from '../effort.ts';
 import type { JsonRecord } from '../members.ts';
 import { cannotSay, checkTarget } from '../targets.ts';
+import { toolSchema } from '../tool-schema.ts';
 import { joinedText } from '../turns.ts';
 import { shortName } from '../chat/write-request.ts';
 import { writeInput } from './write-input.ts';
@@ -89,7 +90,7 @@ const writeTool = ({ name, description, parameters, strict }: Tool): JsonRecord 
   type: 'function',
   name,
   description,
-  parameters: parameters ?? { type: 'object', properties: {} },
+  parameters: toolSchema(parameters ?? {}),
   strict: strict ?? false,
 });
 

@@ -149,15 +149,14 @@ describe('a member that cannot be carried over is refused by the name the caller
     expect(refusalOf(() => translate(from, 'generateContent', more))).toEqual({ param, kind: 'malformed' });
   });
 
-  it("refuses arguments that are no JSON object, and such as nest without end, by the call's place", () => {
-    for (const text of ['[1]', '{"a":', `{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`]) {
-      const call = { id: 'call_1', type: 'function', function: { name: 'f', arguments: text } };
-      const messages = [USER, { role: 'assistant', content: null, tool_calls: [call] }];
-      expect(refusalOf(() => translate(chat, 'messages', { messages }))).toEqual({
-        param: 'messages[1].tool_calls[0]',
-        kind: 'malformed',
-      });
-    }
+  it("refuses arguments that nest without end, by the call's place", () => {
+    const text = `{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`;
+    const call = { id: 'call_1', type: 'function', function: { name: 'f', arguments: text } };
+    const messages = [USER, { role: 'assistant', content: null, tool_calls: [call] }];
+    expect(refusalOf(() => translate(chat, 'messages', { messages }))).toEqual({
+      param: 'messages[1].tool_calls[0]',
+      kind: 'malformed',
+    });
   });
 
   it('repeats no more of an unknown name than 64 characters', () => {
@@ -264,6 +263,16 @@ describe('roles', () => {
 });
 
 describe('thinking', () => {
+  it.each(['messages', 'generateContent', 'chat.completions', 'responses'] as const)(
+    'that led to nothing said leaves no turn behind for %s',
+    (to) => {
+      const thought = { role: 'assistant', content: null, reasoning_content: 'Hm.' };
+      const messages = [USER, thought, USER];
+      const written = translate(chat, to, { messages });
+      expect(written).toEqual(translate(chat, to, { messages: [USER, USER] }));
+    },
+  );
+
   it.each<readonly [string, string, Body]>([
     ['medium', 'claude-sonnet-5', { thinking: { type: 'adaptive' }, output_config: { effort: 'medium' } }],
     ['none', 'claude-sonnet-5', { thinking: { type: 'disabled' } }],
