@@ -180,8 +180,8 @@ export interface DeliveryLedger {
    */
   resolveEvent(identifier: string, found: 'delivered' | 'lost', nowMs: number): Promise<boolean>;
   /**
-   * The wall clock was set back by so much: what waits for a time, is in doubt since one, or was read at one, moves with it. Without
-   * this, retries would wait for the old time, and doubt would be thought younger than it is.
+   * The wall clock was set back by so much: what waits for a time, is in doubt since one, or was read at one, moves with
+   * it. Without this, retries would wait for the old time, and doubt would be thought younger than it is.
    */
   clockSetBack(byMs: number): Promise<void>;
   /** The latest time on record of any event; null without events. */

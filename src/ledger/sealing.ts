@@ -116,7 +116,7 @@ export function createSealing({ database }: LedgerParts): Pick<Ledger, 'unsealed
   };
 }
 
-/** Reads the oldest `calls` calls that have lines to seal; `unsealedLines` makes sense of the two answers. */
+/** Reads the oldest `calls` calls that have something to seal; `unsealedLines` makes sense of the two answers. */
 export const readUnsealed = (calls: number, { beforeMs }: SealingScope = {}): Statement[] => {
   const params = [beforeMs ?? Number.MAX_SAFE_INTEGER, calls];
   return [

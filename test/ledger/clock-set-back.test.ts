@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createDelivery } from '../../src/billing/delivery/delivery.ts';
 import { createLedger } from '../../src/ledger/create-ledger.ts';
-import type { Delivery, Ledger, MeterEvent } from '../../src/ledger/ledger.ts';
+import type { Database, Delivery, Ledger, MeterEvent, Statement } from '../../src/ledger/ledger.ts';
 import { migrate } from '../../src/ledger/migrations.ts';
 import { createTestRuntime, testCrypto } from '../billing/support.ts';
 import { openMemory } from '../support/memory-database.ts';
@@ -15,8 +15,9 @@ const LATER = NOW + DAY;
 const customer = 'cus_a';
 
 let ledger: Ledger;
+let database: ReturnType<typeof openMemory>;
 beforeEach(async () => {
-  const database = openMemory();
+  database = openMemory();
   await migrate(database);
   ledger = createLedger({ database, bootId: 'boot' });
 });
@@ -107,6 +108,24 @@ describe('a start', () => {
     await record('fg_rec_ahead', NOW + 300_000);
     expect(await start(NOW)).toBe(0);
   });
+});
+
+it('the latest time on record is found at a start at the end of its index, however many events there are', async () => {
+  const asked: Statement[] = [];
+  const watched: Database = {
+    batch(statements) {
+      asked.push(...statements);
+      return database.batch(statements);
+    },
+  };
+  await record('fg_rec_later', LATER);
+  expect(await createLedger({ database: watched, bootId: 'boot' }).latestClockMs()).toBe(LATER);
+  const plans = await database.batch(
+    asked.map(({ sql, params }) => ({ sql: `EXPLAIN QUERY PLAN ${sql}`, params })),
+  );
+  const details = plans.flat().map((row) => String(row['detail']));
+  expect(details).toContain('SEARCH meter_events USING COVERING INDEX meter_events_by_time');
+  expect(details.filter((detail) => detail.startsWith('SCAN meter_events'))).toEqual([]);
 });
 
 it('a notice does not wait for the old time', async () => {

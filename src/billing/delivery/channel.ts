@@ -23,9 +23,9 @@ export interface ChannelOptions {
 export interface Channel {
   readonly destinations: readonly string[];
   /**
-   * Sends what is due; tells the answers to each lease before the next. Answers in how many milliseconds to look again, by what waits in the ledger, so
-   * that who has just started knows too; undefined where nothing does. `beside` is done while batches are on their way: what
-   * it adds goes with the next.
+   * Sends what is due, and tells what was answered to each lease before the next is taken. Answers in how many milliseconds
+   * to look again, by what waits in the ledger, so that who has just started knows too; undefined where nothing does.
+   * `beside` is done while batches are on their way: what it adds goes with the next.
    */
   drain(
     told: (answers: readonly Delivery[]) => Promise<void>,

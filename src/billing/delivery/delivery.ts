@@ -112,9 +112,10 @@ export function createDelivery(options: DeliveryOptions): MeterDelivery {
         report.sealed += more.sealed;
         isLeft = more.isMore;
       };
-      next = soonest(
-        await Promise.all(channels.map((channel, at) => channel.drain(told, at === 0 ? beside : undefined))),
-      );
+      const drains = channels.map((channel, at) => channel.drain(told, at === 0 ? beside : undefined));
+      // One that fails must not leave the others' sends behind the pass: another would begin beside them.
+      await Promise.allSettled(drains);
+      next = soonest(await Promise.all(drains));
       if (!isMore || (sealed === 0 && next !== 0)) break;
     }
     await alarms.check();

@@ -90,7 +90,8 @@ export function createNotifier({ settings, ledger, post, crypto, runtime }: Noti
   };
   const tellUsage = async (): Promise<void> => {
     const nowMs = runtime.now();
-    if (usage.size === 0 || nowMs - usageToldAtMs < USAGE_MS) return;
+    const isEarly = nowMs >= usageToldAtMs && nowMs - usageToldAtMs < USAGE_MS;
+    if (usage.size === 0 || isEarly) return;
     const told = usage;
     usage = new Map();
     usageToldAtMs = nowMs;

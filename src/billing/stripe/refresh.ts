@@ -94,7 +94,9 @@ export function createRefresher(options: RefresherOptions): Refresher {
     pass,
     doubted(customer) {
       const nowMs = runtime.now();
-      if (nowMs - (doubts.get(customer) ?? -Infinity) < DOUBTED_MS) return;
+      const ageMs = nowMs - (doubts.get(customer) ?? -Infinity);
+      // Below 0 the clock was set back since: he would else be doubted in vain until it is there again.
+      if (ageMs >= 0 && ageMs < DOUBTED_MS) return;
       if (doubts.size >= DOUBTS_MAX) doubts.clear();
       doubts.set(customer, nowMs);
       runtime.defer(ledger.wantReading(customer, nowMs).then(pass));

@@ -5,8 +5,9 @@
  * are kept, with their reasons as JSON. The index of accepted events is how unconfirmed hours are found: an event leaves
  * it when it is confirmed.
  *
- * `ledger_marks` has one row: which ledger this is, and a number that rises while events are sent. The number is kept
- * beside the database too; a database that is behind it was restored from a backup.
+ * A row of `ledger_marks` says which ledger this is, and has a number that rises while events are sent. The number is kept
+ * beside the database too; a database that is behind it was restored from a backup. Other rows tell of such a restoration,
+ * and of a clock that was set back.
  * `cost_carries.dropped_pico` is what lines that retention deleted cost, beyond what their deleted events billed.
  */
 const RUNS = [

@@ -1,8 +1,14 @@
 /** The places that are not Stripe, over HTTP. */
 import { onTestFinished, describe, expect, it } from 'vitest';
+import { onlyWay } from '../../../src/billing/delivery/channel.ts';
 import { createDelivery } from '../../../src/billing/delivery/delivery.ts';
 import { createSinks, type SinkSettings } from '../../../src/billing/delivery/sinks/create-sinks.ts';
+import { createLedger } from '../../../src/ledger/create-ledger.ts';
+import type { Delivery, MeterEvent } from '../../../src/ledger/ledger.ts';
+import { migrate } from '../../../src/ledger/migrations.ts';
 import { httpPost } from '../../../src/platform/http-post.ts';
+import { callToOpen, ending, fresh } from '../../contract/ledger-calls.ts';
+import { openMemory } from '../../support/memory-database.ts';
 import { createTestRuntime, lineOf, listen, MemoryLedger, testCrypto } from '../support.ts';
 
 interface Seen {
@@ -133,4 +139,45 @@ it('a place that nobody answers at leaves its events surely unsent', async () =>
   if (ways === undefined) throw new Error('No sink was made.');
   await createDelivery({ ledger, runtime, crypto: testCrypto, eventName: 'meter', sink: ways }).flush();
   expect([...ledger.events.values()][0]).toMatchObject({ state: 'pending', firstAttemptAtMs: null });
+});
+
+const taken = async (events: readonly MeterEvent[]): Promise<readonly Delivery[]> =>
+  events.map(({ identifier }) => ({ identifier, kind: 'accepted' }));
+
+it('a pass that fails at one place is over when what is on its way to another is answered and marked', async () => {
+  const database = openMemory();
+  onTestFinished(() => database.close());
+  await migrate(database);
+  const ledger = createLedger({ database, bootId: 'boot' });
+  const runtime = createTestRuntime();
+  const id = fresh('call');
+  await ledger.admit(callToOpen({ id, openedAtMs: runtime.nowMs }));
+  const lines = [{ attempt: 1, model: 'demo/echo', tokenType: 'input', tokens: 7 }];
+  await ledger.settle(ending(id, { lines, endedAtMs: runtime.nowMs }));
+  const failing = Promise.withResolvers<undefined>();
+  const crm = onlyWay({
+    send: async (events) => {
+      await failing.promise;
+      // A turn of the loop later than whatever follows from the failure.
+      await new Promise((resolve) => void setImmediate(resolve));
+      return taken(events);
+    },
+  });
+  const delivery = createDelivery({
+    ledger,
+    runtime,
+    crypto: testCrypto,
+    eventName: 'meter',
+    sink: { send: taken },
+    sinks: new Map([['crm', crm]]),
+    sent: () => {
+      failing.resolve(undefined);
+      return Promise.reject(new Error('The mark cannot be written.'));
+    },
+  });
+  await expect(delivery.flush()).rejects.toThrow('The mark cannot be written.');
+  expect((await ledger.events({ limit: 9 })).data.map(({ state }) => state)).toEqual([
+    'accepted',
+    'accepted',
+  ]);
 });

@@ -128,6 +128,14 @@ describe('a notice', () => {
   }
   const call = { customer: 'cus_1', model: 'demo/plain', inputTokens: 3, outputTokens: 2, costPico: 5n };
 
+  it('of usage does not wait for the time that the clock was set back from', async () => {
+    const { notifier, clock, sent } = await setUp();
+    clock.nowMs -= 86_400_000;
+    notifier.used(call);
+    await notifier.pass();
+    expect(sent).toHaveLength(1);
+  });
+
   it('of usage sums what was recorded in ten seconds', async () => {
     const { notifier, clock, sent } = await setUp();
     notifier.used(call);

@@ -10,15 +10,21 @@ import { createTestRuntime, listen, type TestServer } from '../support.ts';
 let server: TestServer | undefined;
 afterEach(() => server?.close());
 
-/** Three events, of which the one in the middle fails so. */
-async function pollFailing(error: Error) {
-  const data = ['evt_3', 'evt_2', 'evt_1'].map((id) => ({ id, type: 'invoice.paid' }));
+/** Three events, of which the one in the middle fails so; or others. */
+async function pollFailing(error: Error, ids = ['evt_3', 'evt_2', 'evt_1']) {
+  const data = ids.map((id) => ({ id, type: 'invoice.paid' }));
   server = await listen((_, response) => {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ object: 'list', data, has_more: false }));
   });
   const runtime = createTestRuntime();
   const [applied, cursors]: [string[], number[]] = [[], []];
+  /** Stripe is asked for what is beside the event, and says nothing. */
+  const silence = (id: string): Promise<void> => {
+    applied.push(id);
+    runtime.nowMs += 8_000;
+    return Promise.reject(error);
+  };
   const poll = createEventPoll({
     stripe: createStripeClient({ secretKey: 'sk_test_x', apiBase: server.url }),
     runtime,
@@ -29,6 +35,7 @@ async function pollFailing(error: Error) {
     },
     apply(text) {
       const { id } = JSON.parse(text) as { id: string };
+      if (id.startsWith('evt_silent')) return silence(id);
       return id === 'evt_2' ? Promise.reject(error) : Promise.resolve(void applied.push(id));
     },
   });
@@ -57,5 +64,15 @@ it('a ledger that is down is not asked to apply the rest', async () => {
   const { poll, applied, cursors } = await pollFailing(new LedgerUnavailable('no ledger'));
   expect(await poll()).toBe(10_000);
   expect(applied).toEqual(['evt_1']);
+  expect(cursors).toEqual([]);
+});
+
+it('a Stripe that is silent does not hold up what else is read, for 8 s an event', async () => {
+  const ids = Array.from({ length: 100 }, (_, at) => `evt_silent_${at}`);
+  const { poll, applied, runtime, cursors } = await pollFailing(new StripeUnreachable('no answer'), ids);
+  const beganMs = runtime.nowMs;
+  expect(await poll()).toBe(10_000);
+  expect(applied).toHaveLength(4);
+  expect(runtime.nowMs - beganMs).toBe(32_000);
   expect(cursors).toEqual([]);
 });

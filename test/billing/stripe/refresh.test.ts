@@ -56,3 +56,14 @@ it('a ledger that is down is nobody’s in particular', async () => {
   await expect(refresher.first('cus_odd')).rejects.toThrow(LedgerUnavailable);
   expect(failed).toEqual([]);
 });
+
+it('one who is refused by his credit is read again, once in half a minute, also after the clock was set back', () => {
+  const { refresher, runtime, wanted } = setUp(new RangeError('too much'));
+  refresher.doubted('cus_b');
+  runtime.nowMs += 29_999;
+  refresher.doubted('cus_b');
+  expect(wanted).toEqual(['cus_b']);
+  runtime.nowMs -= 86_400_000;
+  refresher.doubted('cus_b');
+  expect(wanted).toEqual(['cus_b', 'cus_b']);
+});
