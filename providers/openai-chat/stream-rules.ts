@@ -74,7 +74,7 @@ export class ChatStreamRules implements StreamRules {
     this.#wentOn = true;
   }
 
-  forwarded(bytes: Uint8Array): void {
+  seen(bytes: Uint8Array): void {
     this.#evidence.keep(bytes);
   }
 

@@ -219,6 +219,18 @@ describe('the usage of a chat stream', () => {
     expect(read(running.join('')).tokens).toEqual([5, 3]);
   });
 
+  it.each([true, false])('is final also where it is withheld and more comes behind it: asked %s', (asked) => {
+    const letters = [...'fare'].map((content) => delta({ content })).join('');
+    const stopped = event({ choices: [{ delta: {}, finish_reason: 'stop' }] });
+    const stream = letters + usageChunk(3, 1) + stopped + DONE;
+    const bytewise = streamReader(asked);
+    readAll(bytewise, oneByOne(bytesOf(stream)));
+    for (const metered of [read(stream, asked).metered, bytewise.metered()])
+      expect(metered).toMatchObject({ kind: 'final', lines: [{ uncachedInput: 3, textOutput: 1 }] });
+    const more = letters + usageChunk(3, 1) + delta({ content: '!' }) + DONE;
+    expect(read(more, asked).metered).toMatchObject({ kind: 'cut', outputOpen: true });
+  });
+
   it("has the thoughts that Google's endpoint tells in the total of each chunk alone", () => {
     const stream = geminiChunk(1, 103, {}) + geminiChunk(3, 105, { finish_reason: 'length' }) + DONE;
     expect(read(stream)).toMatchObject({ tokens: [9, 96], line: { reasoning: 93 }, forwarded: stream });
