@@ -41,7 +41,7 @@ export class MessagesStreamRules implements StreamRules {
     }
   }
 
-  forwarded(bytes: Uint8Array): void {
+  seen(bytes: Uint8Array): void {
     this.#evidence.keep(bytes);
   }
 

@@ -54,7 +54,7 @@ export class InteractionStreamRules implements StreamRules {
     return TERMINAL.has(type) ? 'terminal' : 'forward';
   }
 
-  forwarded(bytes: Uint8Array): void {
+  seen(bytes: Uint8Array): void {
     this.#evidence.keep(bytes);
   }
 

@@ -26,12 +26,13 @@ export class ChatStreamRules implements StreamRules {
       this.#spoke = true;
       this.#stopped ||= isRecord(choice) && (choice['finish_reason'] ?? '') !== '';
     }
-    // An error under another name, which is not looked for among what streams past.
-    if (!this.#spoke && carriesError(event)) this.#report.fail(errorReason(event));
+    if (carriesError(event)) this.#bareError ??= event;
     if (!this.#report.hasIdentity) this.#report.identify(event);
     weighChatEvent(event, tally);
     if (tellsUsage(event)) this.#deltasTold = tally.estimate().deltas;
   });
+  /** An error under another name, which is not looked for among what streams past. Where there are choices it was none. */
+  #bareError: Readonly<Record<string, unknown>> | undefined;
   /** The deltas that had come with the last usage or before it, of those counted. */
   #deltasTold = 0;
   /** The last event was one of usage alone, which by the dialect is the last before the terminal marker. */
@@ -45,7 +46,7 @@ export class ChatStreamRules implements StreamRules {
   }
 
   get failed(): boolean {
-    return this.#report.failed;
+    return this.#report.failed || this.#bareReason() !== undefined;
   }
 
   judge(bytes: Uint8Array, unit: SseUnit): Fate {
@@ -74,7 +75,7 @@ export class ChatStreamRules implements StreamRules {
     this.#wentOn = true;
   }
 
-  forwarded(bytes: Uint8Array): void {
+  seen(bytes: Uint8Array): void {
     this.#evidence.keep(bytes);
   }
 
@@ -82,14 +83,17 @@ export class ChatStreamRules implements StreamRules {
   complete(): boolean {
     this.#evidence.count();
     const other = this.#told && !this.#spoke;
-    return !this.#report.failed && (this.#stopped || this.#usageWasLast || other);
+    return !this.failed && (this.#stopped || this.#usageWasLast || other);
   }
 
   metered(closed: boolean): Metered {
     if (!this.#report.hasIdentity) this.#evidence.count();
-    const ended = this.#done || (closed && (this.#report.failed || this.complete()));
+    const ended = this.#done || (closed && (this.failed || this.complete()));
+    const bare = this.#bareReason();
     const open = this.#leavesOutputOpen();
-    return this.#report.metered(this.#usageWasLast || (ended && !open), 'the stream told no usage', open);
+    const last = this.#usageWasLast || (ended && !open);
+    const metered = this.#report.metered(last, bare ?? 'the stream told no usage', open);
+    return bare === undefined ? metered : { ...metered, failed: true };
   }
 
   /**
@@ -106,6 +110,10 @@ export class ChatStreamRules implements StreamRules {
 
   estimate(): { readonly outputTokens: number; readonly deltas: number } {
     return this.#evidence.estimate();
+  }
+
+  #bareReason(): string | undefined {
+    return this.#spoke || this.#bareError === undefined ? undefined : errorReason(this.#bareError);
   }
 
   /** An event that says something of usage or of an error. */

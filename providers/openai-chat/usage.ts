@@ -47,8 +47,9 @@ function byChatNames(usage: Readonly<Record<string, unknown>>): Readonly<Record<
   };
 }
 
+/** Cached tokens in details are parts of their whole, as OpenAI has them, by whatever name they are told once more. */
 const isAnthropics = (usage: Readonly<Record<string, unknown>>): boolean =>
-  (usage['prompt_tokens'] ?? null) === null &&
+  (usage['prompt_tokens'] ?? usage['input_tokens_details'] ?? null) === null &&
   (usage['cache_read_input_tokens'] ?? usage['cache_creation_input_tokens'] ?? null) !== null;
 
 /** The details of a report; zero where it has none. */

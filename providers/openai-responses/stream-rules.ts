@@ -54,7 +54,7 @@ export class ResponsesStreamRules implements StreamRules {
     return 'forward';
   }
 
-  forwarded(bytes: Uint8Array): void {
+  seen(bytes: Uint8Array): void {
     this.#evidence.keep(bytes);
   }
 

@@ -33,8 +33,11 @@ export interface StreamRules {
   passed?(bytes: Uint8Array, end: number): void;
   /** An error has come. A dialect without it is not asked whether it came first. */
   readonly failed?: boolean;
-  /** Told of every run of events that is forwarded. The bytes may be taken over afterwards: copy what is kept. */
-  forwarded?(bytes: Uint8Array): void;
+  /**
+   * Told of every run of events that is forwarded, and of those that are withheld among them, in their order. The bytes may
+   * be taken over afterwards: copy what is kept.
+   */
+  seen?(bytes: Uint8Array): void;
   /** `closed`: whether the stream ended or its terminal marker was seen. */
   metered(closed: boolean): Metered;
   estimate(): { readonly outputTokens: number; readonly deltas: number };
@@ -128,6 +131,7 @@ export class EventReader implements ResponseReader {
     if (!unit.tail) this.#place = this.#placeOf(bytes, unit);
     if (this.#place === 'forward') this.#forward(bytes, unit);
     else if (this.#place === 'hold') this.#held.push(bytes.subarray(unit.start, unit.end));
+    else this.#withhold(bytes, unit);
   }
 
   #placeOf(bytes: Uint8Array, unit: SseUnit): 'forward' | 'hold' | 'withhold' {
@@ -178,12 +182,17 @@ export class EventReader implements ResponseReader {
     this.#runEnd = unit.end;
   }
 
+  #withhold(bytes: Uint8Array, unit: SseUnit): void {
+    this.#closeRun();
+    this.#rules.seen?.(bytes.subarray(unit.start, unit.end));
+  }
+
   #closeRun(): void {
     const run = this.#run;
     if (run === undefined) return;
     const whole = this.#runStart === 0 && this.#runEnd === run.length;
     const slice = whole ? run : run.subarray(this.#runStart, this.#runEnd);
-    this.#rules.forwarded?.(slice);
+    this.#rules.seen?.(slice);
     this.#forwarded.push(slice);
     this.#run = undefined;
   }

@@ -56,7 +56,7 @@ export interface AttemptsOptions {
   readonly breaker: BreakerPolicy;
 }
 
-/** Upstreams that refused the option asking for usage, by name and model; forgotten when there are too many. */
+/** Upstreams that answered well once they were not asked for usage, by name and model; forgotten when there are too many. */
 const REFUSALS_REMEMBERED_MAX = 1_000;
 
 export function createAttempts(options: AttemptsOptions): Attempts {
@@ -78,13 +78,16 @@ export function createAttempts(options: AttemptsOptions): Attempts {
       if (typeof chosen !== 'number') throw held(chosen.target, chosen.heldMs);
       return firstPrepared(draft, chosen, at);
     },
-    worked: (target) => health.worked(target),
+    worked(target) {
+      health.worked(target);
+      // Only now: what was refused may have been something else, which a caller wrote beside it.
+      if (target.route.upstream.asksUsage) return;
+      if (refusesUsageOption.size >= REFUSALS_REMEMBERED_MAX) refusesUsageOption.clear();
+      refusesUsageOption.add(keyOf(target));
+    },
     after(failed) {
-      const { prepared, failure, ending } = failed;
-      if (failure.kind === 'usage_option') {
-        if (refusesUsageOption.size >= REFUSALS_REMEMBERED_MAX) refusesUsageOption.clear();
-        refusesUsageOption.add(keyOf(prepared.call.target));
-      }
+      const { failure, ending } = failed;
+      const prepared = failure.kind === 'usage_option' ? unasked(failed.prepared) : failed.prepared;
       note(failed, health, runtime);
       const step = failed.last ? undefined : stepOf(failed, health, options);
       const next = step?.kind === 'ask' ? preparedFrom(prepared, step.target, at) : undefined;
@@ -199,6 +202,17 @@ function held({ route }: Target, heldMs: number): Refusal {
 }
 
 const keyOf = ({ route, upstreamModel }: Target): string => `${route.upstream.name}/${upstreamModel}`;
+
+/** The call whose target is not asked for usage when its turn comes again. */
+const unasked = (prepared: PreparedCall): PreparedCall => ({
+  ...prepared,
+  call: {
+    ...prepared.call,
+    targets: prepared.call.targets.map((target, place) =>
+      place === prepared.at ? withoutUsageOption(target) : target,
+    ),
+  },
+});
 
 const withoutUsageOption = (target: Target): Target => ({
   ...target,

@@ -43,6 +43,14 @@ const strict: Script = (exchange) => {
   exchange.response.writeHead(422, { 'content-type': 'application/json' });
   exchange.response.end(JSON.stringify({ detail }));
 };
+/** Takes the option, and refuses another member beside it. */
+const picky: Script = (exchange) => {
+  if (!exchange.body.includes('bogus')) return encoded('identity', Buffer.from)(exchange);
+  exchange.response.writeHead(400, { 'content-type': 'application/json' });
+  exchange.response.end(
+    JSON.stringify({ error: { message: "Unknown parameter: 'stream_options.bogus'.", type: 'x' } }),
+  );
+};
 const status =
   (code: number): Script =>
   ({ response }) =>
@@ -62,6 +70,8 @@ beforeAll(async () => {
     twice: encoded('gzip, br', (text) => brotliCompressSync(gzipSync(text))),
     strict,
     stricter: strict,
+    strictest: strict,
+    picky,
     ...Object.fromEntries(Object.entries(ERRORS).map(([name, error]) => [name, failing(error)])),
     'object-done': failing(ERRORS['object']!, DONE),
     lies: encoded('gzip', (text) => Buffer.from(text)),
@@ -181,6 +191,23 @@ it.each([{}, { stream_options: { include_usage: true } }])(
     expect(got.text).toContain('Paid.');
   },
 );
+
+it('one caller’s own mistake beside the usage option leaves the calls of others asked for usage', async () => {
+  const ask = { model: 'odd/picky', stream: true };
+  const wrong = await callThrough(gateway, { ...ask, more: { stream_options: { bogus: 1 } } });
+  expect(wrong.status).toBe(400);
+  expect(wrong.text).toContain('stream_options.bogus');
+  await callThrough(gateway, ask);
+  expect(upstream.seen.at(-1)!.body).toContain('"include_usage":true');
+});
+
+it('a provider that answered once it was not asked for usage is not asked for it again', async () => {
+  const ask = { model: 'odd/strictest', stream: true };
+  await callThrough(gateway, ask);
+  const before = upstream.seen.length;
+  expect(await callThrough(gateway, ask)).toMatchObject({ status: 200, broken: false });
+  expect(upstream.seen.slice(before).map(({ body }) => body.includes('stream_options'))).toEqual([false]);
+});
 
 it('a provider is asked for replies that can be read, and never sees the id that a caller gave his request', async () => {
   await fetch(`${gateway.url}/v1/chat/completions`, {

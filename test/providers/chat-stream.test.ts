@@ -219,6 +219,32 @@ describe('the usage of a chat stream', () => {
     expect(read(running.join('')).tokens).toEqual([5, 3]);
   });
 
+  it.each([true, false])('is final also where it is withheld and more comes behind it: asked %s', (asked) => {
+    const letters = [...'fare'].map((content) => delta({ content })).join('');
+    const stopped = event({ choices: [{ delta: {}, finish_reason: 'stop' }] });
+    const stream = letters + usageChunk(3, 1) + stopped + DONE;
+    const bytewise = streamReader(asked);
+    readAll(bytewise, oneByOne(bytesOf(stream)));
+    for (const metered of [read(stream, asked).metered, bytewise.metered()])
+      expect(metered).toMatchObject({ kind: 'final', lines: [{ uncachedInput: 3, textOutput: 1 }] });
+    const more = letters + usageChunk(3, 1) + delta({ content: '!' }) + DONE;
+    expect(read(more, asked).metered).toMatchObject({ kind: 'cut', outputOpen: true });
+  });
+
+  it('is whole behind an event that would be an error by its names, had nothing been said after it', () => {
+    const queued = event({ message: 'Queued, second in line' });
+    const stopped = event({ choices: [{ delta: {}, finish_reason: 'stop' }] });
+    const { reader, metered } = read(queued + hello + stopped);
+    expect([reader.complete, metered]).toMatchObject([true, { kind: 'none', failed: false }]);
+    const alone = read(queued);
+    expect([alone.reader.complete, alone.metered]).toMatchObject([false, { kind: 'none', failed: true }]);
+    const checkpointed = streamReader(false);
+    checkpointed.write(bytesOf(queued));
+    checkpointed.metered();
+    readAll(checkpointed, [bytesOf(hello + stopped)]);
+    expect([checkpointed.complete, checkpointed.metered().failed]).toEqual([true, false]);
+  });
+
   it("has the thoughts that Google's endpoint tells in the total of each chunk alone", () => {
     const stream = geminiChunk(1, 103, {}) + geminiChunk(3, 105, { finish_reason: 'length' }) + DONE;
     expect(read(stream)).toMatchObject({ tokens: [9, 96], line: { reasoning: 93 }, forwarded: stream });

@@ -122,6 +122,9 @@ describe('a cache count that does not fit the prompt', () => {
     const usage = { input_tokens: 500, output_tokens: 2, cache_read_input_tokens: 100 };
     expect(counted(usage)).toMatchObject({ uncachedInput: 500, cacheRead: 100 });
     expect(counted({ ...usage, prompt_tokens: 500 })).toMatchObject({ uncachedInput: 400, cacheRead: 100 });
+    // Details are parts of their whole: such a report is one of the Responses API, whatever stands beside them.
+    const details = { input_tokens_details: { cached_tokens: 100 } };
+    expect(counted({ ...usage, ...details })).toMatchObject({ uncachedInput: 400, cacheRead: 100 });
   });
 
   it('is not subtracted twice when the same tokens are named read and written', () => {

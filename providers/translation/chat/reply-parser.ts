@@ -22,6 +22,8 @@ class ChatRules implements ReplyRules {
   readonly #readers = new Map<number, ChatMessageReader>();
   #tier: string | undefined;
   #citations: readonly unknown[] = [];
+  /** An error under another name; where all that was said came to its end it was none. */
+  #bareError: Fields | undefined;
 
   constructor(narration: Narration, callId: string) {
     this.#narration = narration;
@@ -34,12 +36,12 @@ class ChatRules implements ReplyRules {
   }
 
   event(event: Fields, name: string): void {
-    if (name !== 'error' && !carriesError(event)) this.#take(event, 'delta');
-    else {
-      const error = event['error'] ?? null;
+    const error = event['error'] ?? null;
+    if (name === 'error' || error !== null || event['object'] === 'error') {
       this.#report.take({ ...event, error: null });
       this.#narration.fail(readError(error === null ? event : { error }, undefined), this.#usage());
-    }
+    } else if (carriesError(event)) this.#bareError ??= event;
+    else this.#take(event, 'delta');
   }
 
   done(): void {
@@ -97,6 +99,8 @@ class ChatRules implements ReplyRules {
   }
 
   #finish(complete: boolean): void {
+    if (this.#bareError !== undefined && !this.#narration.stopped)
+      this.#narration.fail(readError(this.#bareError, undefined), this.#usage());
     if (complete) {
       for (const found of this.#citations) this.#readers.get(0)?.cite(found);
       for (const reader of this.#readers.values()) reader.close();

@@ -114,6 +114,21 @@ describe('error bodies', () => {
     },
   );
 
+  it.each(['', 'data: [DONE]\n\n'])(
+    'are an event that names none, unless what was said came to its end: %j',
+    (end) => {
+      const told = { message: 'Queued, second in line' };
+      const alone = eventsOf('chat', [sse([told], end)], { stream: true });
+      expect(errorOf(alone)).toMatchObject(told);
+      for (const error of [told, { object: 'error', ...told }]) {
+        const broken = eventsOf('chat', [sse([chunk({ content: 'Paid' }), error], end)], { stream: true });
+        expect(errorOf(broken)).toMatchObject(told);
+      }
+      const spoken = sse([told, chunk({ content: 'Paid.' }), told, chunk({}, 'stop')], end);
+      expect(partsOf(eventsOf('chat', [spoken], { stream: true }))).toEqual(['text: Paid.', 'stop: end']);
+    },
+  );
+
   it('are written in the shape of each dialect', () => {
     const events: ReplyEvent[] = [
       {
