@@ -63,6 +63,7 @@ export function createAttempts(options: AttemptsOptions): Attempts {
   const { runtime, settler, ledger } = options;
   const health = createUpstreamHealth(options.breaker);
   const refusesUsageOption = new Set<string>();
+  const unasked = new WeakSet<Target>();
 
   const at: At = (draft, place) => {
     const target = draft.targets[place];
@@ -81,13 +82,14 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     worked(target) {
       health.worked(target);
       // Only now: what was refused may have been something else, which a caller wrote beside it.
-      if (target.route.upstream.asksUsage) return;
+      if (!unasked.has(target)) return;
       if (refusesUsageOption.size >= REFUSALS_REMEMBERED_MAX) refusesUsageOption.clear();
       refusesUsageOption.add(keyOf(target));
     },
     after(failed) {
       const { failure, ending } = failed;
-      const prepared = failure.kind === 'usage_option' ? unasked(failed.prepared) : failed.prepared;
+      const prepared =
+        failure.kind === 'usage_option' ? unaskedFor(failed.prepared, unasked) : failed.prepared;
       note(failed, health, runtime);
       const step = failed.last ? undefined : stepOf(failed, health, options);
       const next = step?.kind === 'ask' ? preparedFrom(prepared, step.target, at) : undefined;
@@ -203,16 +205,15 @@ function held({ route }: Target, heldMs: number): Refusal {
 
 const keyOf = ({ route, upstreamModel }: Target): string => `${route.upstream.name}/${upstreamModel}`;
 
-/** The call whose target is not asked for usage when its turn comes again. */
-const unasked = (prepared: PreparedCall): PreparedCall => ({
-  ...prepared,
-  call: {
-    ...prepared.call,
-    targets: prepared.call.targets.map((target, place) =>
-      place === prepared.at ? withoutUsageOption(target) : target,
-    ),
-  },
-});
+/** The call whose target is not asked for usage when its turn comes again; that target is noted. */
+function unaskedFor(prepared: PreparedCall, unasked: WeakSet<Target>): PreparedCall {
+  const targets = prepared.call.targets.map((target, place) =>
+    place === prepared.at ? withoutUsageOption(target) : target,
+  );
+  const target = targets[prepared.at];
+  if (target !== undefined) unasked.add(target);
+  return { ...prepared, call: { ...prepared.call, targets } };
+}
 
 const withoutUsageOption = (target: Target): Target => ({
   ...target,

@@ -2,7 +2,12 @@
 import { GoogleGenAI } from '@google/genai';
 import { GoogleGenerativeAI } from '@google/generative-ai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ANSWERS, type ConversingVendor, startConversingVendor } from '../support/conversing.ts';
+import {
+  ANSWERS,
+  conversingProviders,
+  type ConversingVendor,
+  startConversingVendor,
+} from '../support/conversing.ts';
 import { CUSTOMER, SERVICE_KEY, startTestGateway, type TestGateway } from '../support/gateway.ts';
 
 let vendor: ConversingVendor;
@@ -10,15 +15,7 @@ let gateway: TestGateway;
 
 beforeAll(async () => {
   vendor = await startConversingVendor();
-  const key = { api_key: '${UPSTREAM_KEY}' };
-  const chat = { ...key, type: 'openai-compatible', base_url: `${vendor.url}/v1` };
-  gateway = await startTestGateway({
-    providers: {
-      openai: { ...key, base_url: `${vendor.url}/v1` },
-      anthropic: { ...key, base_url: vendor.url },
-      chatting: { ...chat, endpoints: ['chat.completions'] },
-    },
-  });
+  gateway = await startTestGateway({ providers: conversingProviders(vendor) });
 });
 afterAll(async () => {
   await gateway.close();

@@ -1,6 +1,12 @@
 /** The official clients, unmodified, each with a provider of each dialect: the same questions, the same answers, the same bill. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ANSWERS, type ConversingVendor, startConversingVendor, TOKENS } from '../support/conversing.ts';
+import {
+  ANSWERS,
+  conversingProviders,
+  type ConversingVendor,
+  startConversingVendor,
+  TOKENS,
+} from '../support/conversing.ts';
 import { chatFront } from '../support/fronts/chat.ts';
 import { geminiFront } from '../support/fronts/gemini.ts';
 import { generativeAiFront } from '../support/fronts/generative-ai.ts';
@@ -14,16 +20,7 @@ let gateway: TestGateway;
 
 beforeAll(async () => {
   vendor = await startConversingVendor();
-  const key = { api_key: '${UPSTREAM_KEY}' };
-  const chat = { ...key, type: 'openai-compatible', base_url: `${vendor.url}/v1` };
-  gateway = await startTestGateway({
-    providers: {
-      openai: { ...key, base_url: `${vendor.url}/v1` },
-      anthropic: { ...key, base_url: vendor.url },
-      google: { ...key, base_url: vendor.url },
-      chatting: { ...chat, endpoints: ['chat.completions'] },
-    },
-  });
+  gateway = await startTestGateway({ providers: conversingProviders(vendor) });
 });
 afterAll(async () => {
   vendor.release();

@@ -345,3 +345,15 @@ const STREAMED: Readonly<Record<Dialect, (reply: Reply) => readonly string[]>> =
 function json(response: ServerResponse, body: unknown, status = 200): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
+
+/** The vendor as a provider of each dialect, `chatting` with chat completions alone. */
+export function conversingProviders({ url }: Pick<ConversingVendor, 'url'>) {
+  const key = { api_key: '${UPSTREAM_KEY}' };
+  const compatible = { ...key, type: 'openai-compatible', base_url: `${url}/v1` };
+  return {
+    openai: { ...key, base_url: `${url}/v1` },
+    anthropic: { ...key, base_url: url },
+    google: { ...key, base_url: url },
+    chatting: { ...compatible, endpoints: ['chat.completions'] },
+  };
+}

@@ -5,6 +5,7 @@ import type { Runtime } from '../../runtime.ts';
 import { realDeadline, within } from '../stripe/deadline.ts';
 import { isMisdirected } from '../stripe/answers.ts';
 import { STRIPE_TIMEOUT_MS } from '../stripe/client.ts';
+import { membersIfAny } from '../stripe/event.ts';
 import { NOT_STRIPE } from './outcome.ts';
 
 export type Withdrawal =
@@ -96,12 +97,10 @@ const UNCLEAR = 'Nobody knows whether Stripe took it back. To do: cancel it agai
 
 /** The SDK takes any JSON without an `error` member for success. */
 function isAdjustment(answer: unknown, { identifier }: EventView): boolean {
-  const { object, cancel } = membersOf(answer);
+  const { object, cancel } = membersIfAny(answer);
   if (typeof object !== 'string' || !object.endsWith('billing.meter_event_adjustment')) return false;
-  return (membersOf(cancel)['identifier'] ?? identifier) === identifier;
+  return (membersIfAny(cancel)['identifier'] ?? identifier) === identifier;
 }
-
-const membersOf = (value: unknown): Readonly<Record<string, unknown>> => ({ ...Object(value) });
 
 const orBy =
   (other: () => Promise<unknown>) =>

@@ -50,6 +50,9 @@ export function membersOf(value: unknown, name: string): Members {
   return value as Members;
 }
 
+/** The same of an answer that may be anything at all: what is no object has no members. */
+export const membersIfAny = (value: unknown): Members => ({ ...Object(value) });
+
 /** The id of a reference, which Stripe sends as an id or expanded; null when there is none. */
 export function referenceOf(value: unknown, name: string): string | null {
   if (value === undefined || value === null) return null;

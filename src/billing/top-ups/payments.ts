@@ -11,6 +11,7 @@ import type { TopUp } from '../../ledger/top-ups.ts';
 import { realDeadline, within } from '../stripe/deadline.ts';
 import type { Deadline } from '../stripe/deadline.ts';
 import { isStripes } from '../stripe/answers.ts';
+import { membersIfAny, type Members } from '../stripe/event.ts';
 
 /** What an answer, or none, says. */
 export type Asked<T> =
@@ -131,15 +132,13 @@ export function createStripePayments(options: {
   };
 }
 
-type Members = Readonly<Record<string, unknown>>;
-
 /** What became of a request; `isIt` says whether the answer is what was asked for. */
 const createAsk =
   (deadline: Deadline) =>
   async <T>(work: Promise<T>, isIt: (answer: Members) => boolean, ms = ASK_MS): Promise<Asked<T>> => {
     try {
       const value = await within(work, deadline(ms));
-      return isIt({ ...Object(value) }) ? { kind: 'done', value } : NOT_IT;
+      return isIt(membersIfAny(value)) ? { kind: 'done', value } : NOT_IT;
     } catch (error) {
       return failureOf(error);
     }
